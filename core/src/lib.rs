@@ -1,1 +1,78 @@
-//! placeholder
+//! Numbers for a process that counts every token: sharded counters, gauges and fixed-bucket histograms, and
+//! the registry that holds them. No I/O, no clock, no text.
+//!
+//! Each thread records in memory that only it writes, with a plain load, add and store; a scrape sums over the
+//! threads. So recording costs what an addition costs, on any number of threads, and nothing is ever lost: the
+//! memory of a thread that ends is adopted, counts included, by the next one.
+//!
+//! ```
+//! use dynamo_metrics_core::{Buckets, Registry};
+//!
+//! let registry = Registry::new();
+//! let requests = registry.counter_family(("requests_total", "Requests."), ["model", "status"])?;
+//! let latency = registry.histogram(
+//!     ("latency_seconds", "Time to answer."),
+//!     &Buckets::exponential(0.001, 2.0, 12)?,
+//! )?;
+//!
+//! let ok = requests.with(["qwen3-0.6b", "success"]); // resolve once, record often
+//! ok.inc();
+//! latency.observe(0.02);
+//! assert_eq!(ok.get(), 1);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # What holds
+//!
+//! * No increment is lost, and no counter goes backwards, across scrapes, thread exits and the adoption of
+//!   memory. Counters are exact `u64`.
+//! * In every scrape a histogram's `+Inf` bucket equals its count, because the count is the sum of its buckets.
+//! * Recording never locks, fails or panics. It allocates at most once a thread (address space for its shard).
+//! * A scrape never waits for a recording.
+//! * Label values are compared, not only hashed, and every family has a cap on its series.
+//!
+//! # What it costs
+//!
+//! Every thread that records reserves 256 MiB of *address space* (memory is used page by page, as metrics are
+//! touched). In processes with `RLIMIT_AS` or strict overcommit that can be refused; then those threads record
+//! into one shared block with `fetch_add`: slower, never wrong.
+
+#![warn(missing_docs)]
+
+mod arena;
+mod buckets;
+mod counter;
+mod descriptor;
+mod error;
+mod family;
+mod gauge;
+mod histogram;
+mod label;
+mod registry;
+mod series;
+mod shard;
+mod snapshot;
+mod sync;
+mod telemetry;
+
+pub use buckets::{BOUNDS_MAX, Buckets};
+pub use counter::{Counter, FloatCounter, LocalCounter};
+pub use descriptor::{Descriptor, Kind, Opts, SERIES_MAX_DEFAULT};
+pub use error::{BucketsError, RegisterError};
+pub use family::{Family, Metric, OVERFLOW_VALUE};
+pub use gauge::{Gauge, UpDownCounter};
+pub use histogram::{Histogram, HistogramValue};
+pub use label::LABEL_VALUE_BYTES_MAX;
+pub use registry::Registry;
+pub use snapshot::{FamilySnapshot, PartSnapshot, SeriesSnapshot, Snapshot, Value};
+
+/// How many shards the process has: the peak number of threads alive at the same time that have recorded.
+pub fn shard_count() -> usize {
+    shard::shards().count()
+}
+
+/// For the models and benches of this workspace; not part of the API.
+#[doc(hidden)]
+pub mod __private {
+    pub use crate::shard::{CELLS_MAX, CellIndex, Cells, Shard, Shards};
+}

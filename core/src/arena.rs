@@ -1,0 +1,280 @@
+//! Which cells belong to whom: the process hands *extents* to registries, a registry hands *spans* to series.
+//!
+//! ```text
+//! Arena (process)   0 ........................................................ CELLS_MAX
+//!                   [ extent: registry 1 ][ extent: registry 2 ][ extent: registry 1 ] ...
+//! Pool (registry)   one list of extents for each rank; a span is a run of cells inside one extent
+//! ```
+//!
+//! A registry's cells are clustered, so that its scrape is one linear pass over its extents for each shard.
+//! **A span is zero in every shard when it is handed out**: it is zeroed on reuse, when no handle to its
+//! former series exists any more, so nobody can be writing there.
+
+use crate::shard::{CELLS_MAX, CellIndex, Shards, shards};
+use crate::sync::{Mutex, Ordering};
+use std::collections::HashMap;
+
+/// Cells of a registry's first extent in each rank: one 4 KiB page.
+const EXTENT_CELLS_MIN: u32 = 512;
+/// Largest extent that is taken ahead of need: 512 KiB of address space a thread, so that a registry of a
+/// million series has a few dozen extents.
+const EXTENT_CELLS_MAX: u32 = 1 << 16;
+
+/// When a cell is read within a scrape. The scrape reads one rank of *all* shards before the next rank, in
+/// this order. The order is what makes values of different cells fit together, whichever threads wrote them:
+///
+/// * a histogram writes its bucket, then its sum; the sum is read first, so it is never ahead of the buckets;
+/// * an up/down counter is two monotone cells; its falls are read before its rises, so it is never negative;
+/// * a nested one rises after and falls before the one around it, so it never exceeds it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Rank {
+    /// Falls of up/down counters.
+    OuterFall,
+    /// Falls of nested up/down counters.
+    InnerFall,
+    /// `f64` sums and float counters.
+    Float,
+    /// Counters and buckets.
+    Word,
+    /// Rises of nested up/down counters.
+    InnerRise,
+    /// Rises of up/down counters.
+    OuterRise,
+}
+
+impl Rank {
+    /// In the order in which a scrape reads them.
+    pub(crate) const ALL: [Self; 6] = [
+        Self::OuterFall,
+        Self::InnerFall,
+        Self::Float,
+        Self::Word,
+        Self::InnerRise,
+        Self::OuterRise,
+    ];
+}
+
+/// A run of cells handed to one series.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Span {
+    /// The first cell, the same in every shard.
+    pub(crate) cell: CellIndex,
+    /// The first cell's place among the registry's cells of this rank, which is its place in a snapshot.
+    pub(crate) place: u32,
+    /// How many cells.
+    pub(crate) len: u32,
+}
+
+/// A run of cells handed to one registry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Extent {
+    start: u32,
+    len: u32,
+}
+
+/// The process's cells.
+#[derive(Debug)]
+struct Arena {
+    /// Cells from here on were never handed out.
+    next: u32,
+    /// Extents that came back, sorted by start, neighbours merged.
+    free: Vec<Extent>,
+}
+
+static ARENA: parking_lot::Mutex<Arena> =
+    parking_lot::Mutex::new(Arena { next: 0, free: Vec::new() });
+
+impl Arena {
+    fn take(&mut self, len: u32) -> Option<(Extent, bool)> {
+        let fit = self.free.iter().enumerate().filter(|(_, extent)| extent.len >= len);
+        if let Some((at, &extent)) = fit.min_by_key(|(_, extent)| extent.len) {
+            if extent.len == len {
+                self.free.remove(at);
+            } else {
+                self.free[at] = Extent { start: extent.start + len, len: extent.len - len };
+            }
+            return Some((Extent { start: extent.start, len }, true));
+        }
+        let end = self.next.checked_add(len).filter(|&end| end <= CELLS_MAX)?;
+        let extent = Extent { start: self.next, len };
+        self.next = end;
+        Some((extent, false))
+    }
+
+    fn give_back(&mut self, extent: Extent) {
+        let at = self.free.partition_point(|other| other.start < extent.start);
+        self.free.insert(at, extent);
+        // Merge with the next, then with the one before.
+        for left in [at, at.wrapping_sub(1)] {
+            let (Some(&a), Some(&b)) = (self.free.get(left), self.free.get(left.wrapping_add(1)))
+            else {
+                continue;
+            };
+            if a.start + a.len == b.start {
+                self.free[left].len += b.len;
+                self.free.remove(left + 1);
+            }
+        }
+    }
+}
+
+/// One registry's cells. Shared by the registry and every series, so it lives until the last handle is gone.
+#[derive(Debug)]
+pub(crate) struct Pool {
+    ranks: [Mutex<RankPool>; Rank::ALL.len()],
+}
+
+#[derive(Debug, Default)]
+struct RankPool {
+    /// Each with the place of its first cell.
+    extents: Vec<(Extent, u32)>,
+    /// Cells of the last extent that are in use.
+    used: u32,
+    /// Places handed out so far, unused tails of extents included.
+    places: u32,
+    /// Spans that came back, by length.
+    free: HashMap<u32, Vec<Span>>,
+}
+
+impl Pool {
+    pub(crate) fn new() -> Self {
+        Self { ranks: std::array::from_fn(|_| Mutex::new(RankPool::default())) }
+    }
+
+    /// Hands out `len` cells that are zero in every shard. `None` when the process has no more cells, or when
+    /// the operating system refuses even one shard.
+    pub(crate) fn take(&self, rank: Rank, len: u32) -> Option<Span> {
+        // A process that cannot have a fallback could lose a count; find out now, not in the record path.
+        shards().fallback()?;
+        let mut pool = self.ranks[rank as usize].lock();
+        if let Some(span) = pool.free.get_mut(&len).and_then(Vec::pop) {
+            zero(shards(), span.cell.get(), len);
+            return Some(span);
+        }
+        let room = pool.extents.last().map_or(0, |(extent, _)| extent.len - pool.used);
+        if room < len {
+            let ahead = pool.places.clamp(EXTENT_CELLS_MIN, EXTENT_CELLS_MAX).min(CELLS_MAX);
+            let (extent, reused) = {
+                let mut arena = ARENA.lock();
+                // When the process is nearly out of cells, take what is needed rather than what is nice.
+                arena.take(ahead.max(len)).or_else(|| arena.take(len))?
+            };
+            if reused {
+                zero(shards(), extent.start, extent.len);
+            }
+            pool.places += room;
+            let place = pool.places;
+            pool.extents.push((extent, place));
+            pool.used = 0;
+        }
+        let &(extent, _) = pool.extents.last()?;
+        let cell = CellIndex::new(extent.start + pool.used)?;
+        let span = Span { cell, place: pool.places, len };
+        pool.used += len;
+        pool.places += len;
+        Some(span)
+    }
+
+    /// Takes back a span whose series has no handle any more.
+    pub(crate) fn give_back(&self, rank: Rank, span: Span) {
+        self.ranks[rank as usize].lock().free.entry(span.len).or_default().push(span);
+    }
+
+    /// Adds every shard's cells of one rank to `totals`, indexed by place. `add` combines two cells.
+    ///
+    /// Cost: linear in cells times shards; one pass over each shard's extents in address order.
+    pub(crate) fn sum_into(
+        &self,
+        rank: Rank,
+        totals: &mut Vec<u64>,
+        add: impl Fn(u64, u64) -> u64,
+    ) {
+        totals.clear();
+        // The lock is held for the whole pass: it delays the making of new series, never a recording.
+        let pool = self.ranks[rank as usize].lock();
+        totals.resize(pool.places as usize, 0);
+        for shard in shards().iter() {
+            let last = pool.extents.len().wrapping_sub(1);
+            for (at, &(extent, place)) in pool.extents.iter().enumerate() {
+                let used = if at == last { pool.used } else { extent.len };
+                let totals = &mut totals[place as usize..][..used as usize];
+                for (offset, total) in (extent.start..).zip(totals) {
+                    let Some(index) = CellIndex::new(offset) else { break };
+                    *total = add(*total, shard.read(index));
+                }
+            }
+        }
+    }
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        let mut arena = ARENA.lock();
+        for rank in &self.ranks {
+            for (extent, _) in rank.lock().extents.drain(..) {
+                arena.give_back(extent);
+            }
+        }
+    }
+}
+
+/// Sets cells to zero in every shard. Only for cells that nobody can write: no handle to them exists.
+fn zero(shards: &Shards, start: u32, len: u32) {
+    for shard in shards.iter() {
+        for index in (start..start + len).filter_map(CellIndex::new) {
+            // Only what is not zero is written, so that pages a thread never touched stay uncommitted.
+            if shard.read(index) != 0 {
+                // Relaxed: the next owner of these cells gets them through the pool's lock.
+                shard.cells().cell(index).store(0, Ordering::Relaxed);
+            }
+        }
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use crate::shard::writer;
+
+    #[test]
+    fn extents_that_come_back_are_merged_and_reused_best_fit() {
+        let mut arena = Arena { next: 0, free: Vec::new() };
+        let extents: Vec<Extent> = (0..4).map(|_| arena.take(10).unwrap().0).collect();
+        arena.give_back(extents[1]);
+        arena.give_back(extents[3]);
+        arena.give_back(extents[2]);
+        assert_eq!(arena.free, [Extent { start: 10, len: 30 }]);
+        assert_eq!(arena.take(5), Some((Extent { start: 10, len: 5 }, true)));
+        assert_eq!(arena.take(25), Some((Extent { start: 15, len: 25 }, true)));
+        assert_eq!(arena.take(1), Some((Extent { start: 40, len: 1 }, false)));
+        assert_eq!(arena.take(CELLS_MAX), None);
+    }
+
+    #[test]
+    fn a_span_is_zero_when_it_is_reused() {
+        let pool = Pool::new();
+        let span = pool.take(Rank::Word, 3).unwrap();
+        writer().unwrap().add(span.cell.offset(2), 5);
+        let mut totals = Vec::new();
+        pool.sum_into(Rank::Word, &mut totals, u64::wrapping_add);
+        assert_eq!(totals, [0, 0, 5]);
+        pool.give_back(Rank::Word, span);
+        let again = pool.take(Rank::Word, 3).unwrap();
+        assert_eq!(again, span);
+        pool.sum_into(Rank::Word, &mut totals, u64::wrapping_add);
+        assert_eq!(totals, [0, 0, 0]);
+    }
+
+    #[test]
+    fn places_follow_the_extents_even_when_a_tail_is_left_over() {
+        let pool = Pool::new();
+        let first = pool.take(Rank::Word, EXTENT_CELLS_MIN - 1).unwrap();
+        let second = pool.take(Rank::Word, 2).unwrap();
+        assert_eq!(first.place, 0);
+        assert_eq!(second.place, EXTENT_CELLS_MIN);
+        writer().unwrap().add(second.cell, 8);
+        let mut totals = Vec::new();
+        pool.sum_into(Rank::Word, &mut totals, u64::wrapping_add);
+        assert_eq!(totals[second.place as usize], 8);
+    }
+}

@@ -1,0 +1,372 @@
+//! Bounds of a histogram, and the O(1) exact lookup of a value's bucket.
+//!
+//! For non-negative floats, order of values is order of their bit patterns. So the top bits of a pattern
+//! (exponent and the first bits of the mantissa) index a small table, built once, that holds the first bucket
+//! which a value with those bits can fall into; one integer comparison against that bucket's bound decides
+//! between it and the next:
+//!
+//! ```text
+//! key    = clamp(bits(v) >> shift) - first key
+//! bucket = table[key] + (bits(v) > bits(bound[table[key]]))
+//! ```
+//!
+//! `shift` is chosen so that no two bounds share a key. When bounds lie so close that the table would outgrow
+//! [`TABLE_MAX`] keys, or when some are negative, a binary search over the same bit patterns serves instead.
+//! Measured alternatives on a Zen 4 core, 11 and 20 bounds: linear scan 2.3 and 3.9 ns, binary search 3.0 and
+//! 4.0 ns, this table 1.1 ns for any number.
+
+use crate::error::BucketsError;
+
+/// Bounds of one histogram, `+Inf` not counted. Upstream's generator allows 512; a scrape prints a line each.
+pub const BOUNDS_MAX: usize = 512;
+/// Keys of one lookup table: 8 KiB, so that a table never pushes the shard's cells out of a 32 KiB L1 cache.
+const TABLE_MAX: usize = 4096;
+/// Bits of the mantissa that a key may use; 2^12 keys an octave already fill the table.
+const MANTISSA_BITS_MAX: u32 = 12;
+/// The bit pattern of positive infinity. Patterns from here on are infinite, NaN or negative.
+pub(crate) const INFINITY_BITS: u64 = f64::INFINITY.to_bits();
+
+/// The upper bounds of a histogram's buckets, strictly increasing; a last bucket `+Inf` is implied.
+///
+/// ```
+/// use dynamo_metrics_core::Buckets;
+///
+/// let buckets = Buckets::new([0.1, 1.0, 10.0])?;
+/// assert_eq!(buckets.bounds(), [0.1, 1.0, 10.0]);
+/// assert_eq!(buckets.index(0.1), 0, "a bound belongs to its own bucket");
+/// assert_eq!(buckets.index(0.100_000_1), 1);
+/// assert_eq!(buckets.index(11.0), 3, "the bucket +Inf");
+/// # Ok::<(), dynamo_metrics_core::BucketsError>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Buckets {
+    bounds: Box<[f64]>,
+    /// [`order`] of each bound, and `u64::MAX` for `+Inf`.
+    orders: Box<[u64]>,
+    lookup: Lookup,
+}
+
+#[derive(Clone, Debug)]
+enum Lookup {
+    /// At most one bound a key, none negative.
+    Table { shift: u32, first_key: u64, table: Box<[u16]> },
+    /// Bounds closer than a table can tell apart, or negative ones: binary search.
+    Search,
+}
+
+impl Buckets {
+    /// Buckets with the given upper bounds. A trailing `+Inf` is dropped, since it is implied; `-0.0` is `0.0`.
+    ///
+    /// # Errors
+    /// No bound, more than [`BOUNDS_MAX`], a NaN or `-Inf`, or bounds that are not strictly increasing.
+    pub fn new(bounds: impl IntoIterator<Item = f64>) -> Result<Self, BucketsError> {
+        // Adding 0.0 turns -0.0 into 0.0, which prints as `0` and compares by bits.
+        let mut bounds: Vec<f64> = bounds.into_iter().map(|bound| bound + 0.0).collect();
+        if bounds.last() == Some(&f64::INFINITY) {
+            bounds.pop();
+        }
+        if bounds.is_empty() {
+            return Err(BucketsError::Empty);
+        }
+        if bounds.len() > BOUNDS_MAX {
+            return Err(BucketsError::TooMany { len: bounds.len(), max: BOUNDS_MAX });
+        }
+        if let Some(&bound) = bounds.iter().find(|bound| !bound.is_finite()) {
+            return Err(BucketsError::NotFinite { bound });
+        }
+        if let Some(pair) = bounds.windows(2).find(|pair| pair[0] >= pair[1]) {
+            return Err(BucketsError::NotIncreasing { before: pair[0], after: pair[1] });
+        }
+        let orders: Vec<u64> = bounds.iter().map(|&bound| order(bound)).chain([u64::MAX]).collect();
+        let lookup = if bounds[0] < 0.0 { Lookup::Search } else { table(&bounds) };
+        Ok(Self { bounds: bounds.into(), orders: orders.into(), lookup })
+    }
+
+    /// `count` bounds: `start`, `start + width`, ...
+    ///
+    /// ```
+    /// let buckets = dynamo_metrics_core::Buckets::linear(0.0, 5.0, 3)?;
+    /// assert_eq!(buckets.bounds(), [0.0, 5.0, 10.0]);
+    /// # Ok::<(), dynamo_metrics_core::BucketsError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Buckets::new`]; a `width` that is not positive gives bounds that do not increase.
+    pub fn linear(start: f64, width: f64, count: usize) -> Result<Self, BucketsError> {
+        Self::new((0..checked(count)?).map(|i| start + width * i as f64))
+    }
+
+    /// `count` bounds: `start`, `start * factor`, `start * factor^2`, ...
+    ///
+    /// ```
+    /// let buckets = dynamo_metrics_core::Buckets::exponential(1.0, 2.0, 4)?;
+    /// assert_eq!(buckets.bounds(), [1.0, 2.0, 4.0, 8.0]);
+    /// # Ok::<(), dynamo_metrics_core::BucketsError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Buckets::new`]; a `start` that is not positive or a `factor` not above 1 gives bounds that do not
+    /// increase.
+    pub fn exponential(start: f64, factor: f64, count: usize) -> Result<Self, BucketsError> {
+        Self::new((0..checked(count)?).map(|i| start * factor.powi(i as i32)))
+    }
+
+    /// Dynamo's generator: the first bound is 0, bound `i` of `count` is `min * (max/min)^(i/(count-1))`
+    /// rounded to two significant figures, and equal neighbours are one. So `count` includes the 0, and `min`
+    /// itself is never a bound.
+    ///
+    /// ```
+    /// let inter_token_latency = dynamo_metrics_core::Buckets::dynamo(0.001, 2.0, 13)?;
+    /// assert_eq!(inter_token_latency.bounds()[..4], [0.0, 0.0019, 0.0035, 0.0067]);
+    /// assert_eq!(inter_token_latency.bounds().last(), Some(&2.0));
+    /// # Ok::<(), dynamo_metrics_core::BucketsError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// `min` not positive, `max` not above `min`, either not finite, or `count` not in `1..=512`.
+    pub fn dynamo(min: f64, max: f64, count: usize) -> Result<Self, BucketsError> {
+        if !(min > 0.0 && min < max && max.is_finite()) {
+            return Err(BucketsError::Range { min, max });
+        }
+        let count = checked(count)?;
+        let ratio = max / min;
+        let mut bounds = vec![0.0];
+        for i in 1..count {
+            let exact = min * ratio.powf(i as f64 / (count - 1) as f64);
+            let rounded = two_significant_figures(exact);
+            if bounds.last().is_some_and(|&last| last < rounded) {
+                bounds.push(rounded);
+            }
+        }
+        Self::new(bounds)
+    }
+
+    /// The upper bounds, without `+Inf`.
+    pub fn bounds(&self) -> &[f64] {
+        &self.bounds
+    }
+
+    /// Whether a bound is negative, which declares that negative values are expected.
+    pub fn is_signed(&self) -> bool {
+        self.bounds[0] < 0.0
+    }
+
+    /// The place of the first bucket whose bound is at least `value`: `0..=bounds().len()`, the last for
+    /// `+Inf`. NaN, which no bucket holds, lands in the last; [`Histogram`](crate::Histogram) rejects it
+    /// before it comes here. Cost: O(1), see the module's first lines.
+    #[inline]
+    pub fn index(&self, value: f64) -> usize {
+        // Adding 0.0 turns -0.0 into 0.0, whose bit pattern sorts where the value does.
+        let value = value + 0.0;
+        if value.to_bits() <= INFINITY_BITS {
+            self.index_of_positive(value.to_bits())
+        } else if value.is_nan() {
+            self.bounds.len()
+        } else {
+            self.search(order(value))
+        }
+    }
+
+    /// [`index`](Self::index) of a value that is positive or 0.0, given by its bits.
+    #[inline(always)]
+    pub(crate) fn index_of_positive(&self, bits: u64) -> usize {
+        match &self.lookup {
+            Lookup::Table { shift, first_key, table } => {
+                let key = (bits >> shift).saturating_sub(*first_key) as usize;
+                let bucket = usize::from(table[key.min(table.len() - 1)]);
+                bucket + usize::from((SIGN | bits) > self.orders[bucket])
+            }
+            Lookup::Search => self.search(SIGN | bits),
+        }
+    }
+
+    fn search(&self, order: u64) -> usize {
+        self.orders[..self.bounds.len()].partition_point(|&bound| bound < order)
+    }
+}
+
+impl PartialEq for Buckets {
+    fn eq(&self, other: &Self) -> bool {
+        self.bounds == other.bounds
+    }
+}
+
+const SIGN: u64 = 1 << 63;
+
+/// A number that sorts as the float does, negative ones included.
+fn order(value: f64) -> u64 {
+    let bits = value.to_bits();
+    if bits & SIGN == 0 { SIGN | bits } else { !bits }
+}
+
+fn checked(count: usize) -> Result<usize, BucketsError> {
+    match count {
+        0 => Err(BucketsError::Empty),
+        1..=BOUNDS_MAX => Ok(count),
+        _ => Err(BucketsError::TooMany { len: count, max: BOUNDS_MAX }),
+    }
+}
+
+/// The smallest table in which no two bounds share a key. Bounds are non-negative and increasing.
+fn table(bounds: &[f64]) -> Lookup {
+    let bits: Vec<u64> = bounds.iter().map(|bound| bound.to_bits()).collect();
+    // Zero shares the key below the first positive bound: everything smaller than that is clamped there.
+    let positive = &bits[usize::from(bits[0] == 0)..];
+    let Some((&least, &most)) = positive.first().zip(positive.last()) else {
+        return Lookup::Table { shift: 63, first_key: 0, table: Box::new([0]) };
+    };
+    for mantissa_bits in 0..=MANTISSA_BITS_MAX {
+        let shift = f64::MANTISSA_DIGITS - 1 - mantissa_bits;
+        let first_key = (least >> shift).saturating_sub(1);
+        // One key more than the last bound's, for everything above it.
+        let keys = ((most >> shift) - first_key + 2) as usize;
+        if keys > TABLE_MAX {
+            break;
+        }
+        let key_of = |bits: u64| (bits >> shift).saturating_sub(first_key) as usize;
+        if bits.windows(2).any(|pair| key_of(pair[0]) == key_of(pair[1])) {
+            continue;
+        }
+        let table = (0..keys)
+            .map(|key| bits.partition_point(|&bound| key_of(bound) < key) as u16)
+            .collect();
+        return Lookup::Table { shift, first_key, table };
+    }
+    Lookup::Search
+}
+
+fn two_significant_figures(value: f64) -> f64 {
+    // Going through the decimal text gives the closest double to the rounded decimal, as `0.0022` must be.
+    format!("{value:.1e}").parse().unwrap_or(value)
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn naive(bounds: &[f64], value: f64) -> usize {
+        bounds.iter().position(|&bound| value <= bound).unwrap_or(bounds.len())
+    }
+
+    fn check(bounds: &[f64], value: f64) {
+        let buckets = Buckets::new(bounds.iter().copied()).unwrap();
+        assert_eq!(buckets.index(value), naive(bounds, value), "{value:e} in {bounds:?}");
+    }
+
+    #[test]
+    fn dynamos_generator_reproduces_the_lists_of_0_9_0() {
+        type Case = ((f64, f64, usize), &'static [f64]);
+        let cases: [Case; 8] = [
+            ((1.0, 256.0, 10), &[0.0, 1.9, 3.4, 6.3, 12.0, 22.0, 40.0, 75.0, 140.0, 260.0]),
+            ((1.0, 512.0, 10), &[0.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 130.0, 260.0, 510.0]),
+            (
+                (50.0, 128_000.0, 12),
+                &[
+                    0.0, 100.0, 210.0, 430.0, 870.0, 1800.0, 3600.0, 7400.0, 15000.0, 31000.0,
+                    63000.0, 130_000.0,
+                ],
+            ),
+            (
+                (50.0, 32000.0, 10),
+                &[0.0, 100.0, 210.0, 430.0, 880.0, 1800.0, 3700.0, 7600.0, 16000.0, 32000.0],
+            ),
+            (
+                (0.001, 480.0, 18),
+                &[
+                    0.0, 0.0022, 0.0047, 0.01, 0.022, 0.047, 0.1, 0.22, 0.47, 1.0, 2.2, 4.7, 10.0,
+                    22.0, 48.0, 100.0, 220.0, 480.0,
+                ],
+            ),
+            (
+                (0.001, 2.0, 13),
+                &[
+                    0.0, 0.0019, 0.0035, 0.0067, 0.013, 0.024, 0.045, 0.084, 0.16, 0.3, 0.56, 1.1,
+                    2.0,
+                ],
+            ),
+            (
+                (0.001, 80.0, 20),
+                &[
+                    0.0, 0.0018, 0.0033, 0.0059, 0.011, 0.02, 0.035, 0.064, 0.12, 0.21, 0.38, 0.69,
+                    1.2, 2.3, 4.1, 7.4, 13.0, 24.0, 44.0, 80.0,
+                ],
+            ),
+            (
+                (0.001, 10.0, 14),
+                &[
+                    0.0, 0.002, 0.0041, 0.0084, 0.017, 0.035, 0.07, 0.14, 0.29, 0.59, 1.2, 2.4,
+                    4.9, 10.0,
+                ],
+            ),
+        ];
+        for ((min, max, count), bounds) in cases {
+            assert_eq!(Buckets::dynamo(min, max, count).unwrap().bounds(), bounds);
+        }
+        assert_eq!(Buckets::dynamo(1.0, 2.0, 1).unwrap().bounds(), [0.0]);
+    }
+
+    #[test]
+    fn every_list_of_the_catalogue_is_looked_up_by_table() {
+        for (min, max, count) in
+            [(1.0, 256.0, 10), (50.0, 128_000.0, 12), (0.001, 480.0, 18), (0.001, 2.0, 13)]
+        {
+            let buckets = Buckets::dynamo(min, max, count).unwrap();
+            let Lookup::Table { table, .. } = &buckets.lookup else { panic!("{buckets:?}") };
+            assert!(table.len() <= 128, "{} keys", table.len());
+        }
+    }
+
+    #[test]
+    fn bad_bounds_are_refused() {
+        assert_eq!(Buckets::new([]), Err(BucketsError::Empty));
+        assert_eq!(Buckets::new([f64::INFINITY]), Err(BucketsError::Empty));
+        assert!(matches!(Buckets::new([1.0, f64::NAN]), Err(BucketsError::NotFinite { .. })));
+        assert!(matches!(Buckets::new([f64::NEG_INFINITY]), Err(BucketsError::NotFinite { .. })));
+        let twice = Err(BucketsError::NotIncreasing { before: 1.0, after: 1.0 });
+        assert_eq!(Buckets::new([1.0, 1.0]), twice);
+        assert!(matches!(Buckets::new([-0.0, 0.0]), Err(BucketsError::NotIncreasing { .. })));
+        assert!(matches!(Buckets::linear(0.0, 1.0, 513), Err(BucketsError::TooMany { .. })));
+        assert!(matches!(Buckets::dynamo(2.0, 1.0, 3), Err(BucketsError::Range { .. })));
+        assert!(matches!(Buckets::dynamo(1.0, 2.0, 0), Err(BucketsError::Empty)));
+    }
+
+    fn any_bounds() -> impl Strategy<Value = Vec<f64>> {
+        let any = any::<f64>().prop_filter("finite", |v| v.is_finite());
+        // Close neighbours, subnormals and both signs, as well as the usual.
+        let near = (0.0..4.0f64, 0u64..64).prop_map(|(v, step)| f64::from_bits(v.to_bits() + step));
+        let tiny = (0u64..200).prop_map(f64::from_bits);
+        let usual = (0.001..1000.0f64).prop_map(|v| v);
+        proptest::collection::vec(
+            prop_oneof![any, near, tiny, usual.clone(), usual.prop_map(|v| -v)],
+            1..40,
+        )
+        .prop_map(|mut bounds| {
+            for bound in &mut bounds {
+                *bound += 0.0;
+            }
+            bounds.sort_by(f64::total_cmp);
+            bounds.dedup();
+            bounds
+        })
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2000))]
+
+        #[test]
+        fn lookup_agrees_with_a_naive_scan(bounds in any_bounds(), value in any::<f64>()) {
+            if !value.is_nan() {
+                check(&bounds, value);
+            }
+            for special in [0.0, -0.0, f64::INFINITY, f64::NEG_INFINITY, f64::MIN_POSITIVE, 5e-324, -5e-324] {
+                check(&bounds, special);
+            }
+            for &bound in &bounds {
+                check(&bounds, bound);
+                check(&bounds, bound.next_up());
+                check(&bounds, bound.next_down());
+            }
+        }
+    }
+}

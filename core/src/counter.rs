@@ -1,0 +1,197 @@
+//! Monotone counters: `u64` and `f64`. Recording is a load, an add and a store in the thread's own shard.
+
+use crate::descriptor::Kind;
+use crate::family::{Metric, sealed};
+use crate::series::{Numbers, Series};
+use crate::shard::{CellIndex, LocalLease, Writer, own, writer};
+use std::sync::Arc;
+
+/// A count that only grows. Exact up to 2^64 - 1, where it wraps to 0, which scrapers see as a restart.
+///
+/// Cost of [`inc`](Self::inc): a plain addition in memory that only this thread writes; the first recording of
+/// a thread leases its shard.
+///
+/// ```
+/// use dynamo_metrics_core::Registry;
+///
+/// let registry = Registry::new();
+/// let tokens = registry.counter(("tokens_total", "Tokens produced."))?;
+/// tokens.inc();
+/// tokens.add(41);
+/// assert_eq!(tokens.get(), 42);
+/// # Ok::<(), dynamo_metrics_core::RegisterError>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Counter {
+    cell: CellIndex,
+    series: Arc<Series>,
+}
+
+impl Counter {
+    /// Adds one.
+    #[inline]
+    pub fn inc(&self) {
+        self.add(1);
+    }
+
+    /// Adds `n`.
+    #[inline]
+    pub fn add(&self, n: u64) {
+        match own() {
+            Some(base) => {
+                Writer::Own(base).add(self.cell, n);
+            }
+            None => {
+                if let Some(writer) = writer() {
+                    writer.add(self.cell, n);
+                }
+            }
+        }
+    }
+
+    /// The sum over all threads. For tests and displays: it reads every shard.
+    pub fn get(&self) -> u64 {
+        crate::shard::shards().iter().map(|shard| shard.read(self.cell)).fold(0, u64::wrapping_add)
+    }
+
+    /// A handle pinned to the calling thread: the plain addition itself, without looking the shard up. `None`
+    /// when the operating system refuses the thread any address space for a shard.
+    ///
+    /// ```
+    /// # let registry = dynamo_metrics_core::Registry::new();
+    /// # let tokens = registry.counter(("tokens_total", "Tokens produced."))?;
+    /// let local = tokens.local().expect("address space");
+    /// for _ in 0..1000 {
+    ///     local.inc();
+    /// }
+    /// assert_eq!(tokens.get(), 1000);
+    /// # Ok::<(), dynamo_metrics_core::RegisterError>(())
+    /// ```
+    ///
+    /// It cannot leave the thread:
+    ///
+    /// ```compile_fail
+    /// # let registry = dynamo_metrics_core::Registry::new();
+    /// # let tokens = registry.counter(("tokens_total", "Tokens produced.")).unwrap();
+    /// let local = tokens.local().unwrap();
+    /// std::thread::spawn(move || local.inc());
+    /// ```
+    pub fn local(&self) -> Option<LocalCounter> {
+        let (lease, writer) = LocalLease::take()?;
+        Some(LocalCounter {
+            writer,
+            cell: self.cell,
+            _series: Arc::clone(&self.series),
+            _lease: lease,
+        })
+    }
+}
+
+/// A [`Counter`] pinned to one thread; see [`Counter::local`].
+#[derive(Debug)]
+pub struct LocalCounter {
+    writer: Writer,
+    cell: CellIndex,
+    // Keeps the cells from being reused.
+    _series: Arc<Series>,
+    // Keeps the shard from being adopted by another thread.
+    _lease: LocalLease,
+}
+
+impl LocalCounter {
+    /// Adds one.
+    #[inline]
+    pub fn inc(&self) {
+        self.add(1);
+    }
+
+    /// Adds `n`.
+    #[inline]
+    pub fn add(&self, n: u64) {
+        self.writer.add(self.cell, n);
+    }
+}
+
+impl sealed::Sealed for Counter {}
+impl Metric for Counter {
+    const KIND: Kind = Kind::Counter;
+
+    fn bind(series: Arc<Series>) -> Self {
+        let Numbers::Word(span) = series.numbers else { unreachable!("a counter has one word") };
+        Self { cell: span.cell, series }
+    }
+}
+
+/// A count of something that comes in fractions, as seconds of work. Grows only: a negative, NaN or infinite
+/// value is not added but counted in `dynamo_metrics_rejected_observations_total`.
+///
+/// ```
+/// use dynamo_metrics_core::Registry;
+///
+/// let registry = Registry::new();
+/// let busy = registry.float_counter(("busy_seconds_total", "Time spent working."))?;
+/// busy.add(0.5);
+/// busy.add(-1.0);
+/// assert_eq!(busy.get(), 0.5);
+/// # Ok::<(), dynamo_metrics_core::RegisterError>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct FloatCounter {
+    cell: CellIndex,
+    series: Arc<Series>,
+}
+
+impl FloatCounter {
+    /// Adds `v`, which must be finite and not negative to count.
+    #[inline]
+    pub fn add(&self, v: f64) {
+        if !(v >= 0.0 && v.is_finite()) {
+            return self.reject(v);
+        }
+        let writer = match own() {
+            Some(base) => Some(Writer::Own(base)),
+            None => writer(),
+        };
+        if let Some(writer) = writer {
+            writer.add_f64_release(self.cell, v);
+        }
+    }
+
+    /// The sum over all threads. For tests and displays: it reads every shard.
+    pub fn get(&self) -> f64 {
+        crate::shard::shards().iter().map(|shard| f64::from_bits(shard.read(self.cell))).sum()
+    }
+
+    #[cold]
+    fn reject(&self, v: f64) {
+        self.series.reject(if v.is_nan() {
+            "nan"
+        } else if v < 0.0 {
+            "negative"
+        } else {
+            "infinite"
+        });
+    }
+}
+
+impl sealed::Sealed for FloatCounter {}
+impl Metric for FloatCounter {
+    const KIND: Kind = Kind::FloatCounter;
+
+    fn bind(series: Arc<Series>) -> Self {
+        let Numbers::Float(span) = series.numbers else {
+            unreachable!("a float counter has one float")
+        };
+        Self { cell: span.cell, series }
+    }
+}
+
+impl Series {
+    /// Counts a value that was not recorded as given.
+    #[cold]
+    pub(crate) fn reject(&self, reason: &'static str) {
+        if let Some(telemetry) = &self.shape.telemetry {
+            telemetry.rejected.with([self.shape.descriptor.name(), reason]).inc();
+        }
+    }
+}

@@ -1,0 +1,282 @@
+//! What a metric is, apart from its numbers: name, help, type, labels, bounds, unit, limits.
+
+use crate::buckets::Buckets;
+use crate::error::RegisterError;
+use crate::label::{check_label_name, check_metric_name};
+use std::sync::Arc;
+
+/// Series that one family may have unless [`Opts::series_max`] says otherwise. Ten thousand series of a
+/// 20-bucket histogram are 230,000 lines a scrape, about what a Prometheus of default limits still takes.
+pub const SERIES_MAX_DEFAULT: usize = 10_000;
+
+/// What is common to all registrations: name, help and the rarely needed rest.
+///
+/// A pair of name and help converts into it:
+///
+/// ```
+/// use dynamo_metrics_core::{Opts, Registry};
+///
+/// let registry = Registry::new();
+/// registry.counter(("requests_total", "Requests received."))?;
+/// registry.gauge(Opts::new("queue_age_seconds", "Age of the oldest entry.").unit("seconds"))?;
+/// # Ok::<(), dynamo_metrics_core::RegisterError>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Opts {
+    pub(crate) name: String,
+    pub(crate) help: String,
+    pub(crate) unit: Option<String>,
+    pub(crate) const_labels: Vec<(String, String)>,
+    pub(crate) series_max: usize,
+    pub(crate) nested: bool,
+}
+
+impl Opts {
+    /// A metric of this name and help text.
+    pub fn new(name: impl Into<String>, help: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            help: help.into(),
+            unit: None,
+            const_labels: Vec::new(),
+            series_max: SERIES_MAX_DEFAULT,
+            nested: false,
+        }
+    }
+
+    /// The unit in OpenMetrics' sense. It must be the end of the name, before `_total`.
+    #[must_use]
+    pub fn unit(mut self, unit: impl Into<String>) -> Self {
+        self.unit = Some(unit.into());
+        self
+    }
+
+    /// A label with one value for all series of the family.
+    #[must_use]
+    pub fn const_label(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.const_labels.push((name.into(), value.into()));
+        self
+    }
+
+    /// How many series the family may have; beyond it observations fold into one series whose label values are
+    /// all `other`. [`SERIES_MAX_DEFAULT`] unless set; at least 1.
+    #[must_use]
+    pub fn series_max(mut self, series_max: usize) -> Self {
+        self.series_max = series_max.max(1);
+        self
+    }
+
+    /// For an [`UpDownCounter`](crate::UpDownCounter) that counts a part of what another one counts: it rises
+    /// after and falls before the one around it. Then it exceeds the other in no scrape.
+    #[must_use]
+    pub fn nested(mut self) -> Self {
+        self.nested = true;
+        self
+    }
+}
+
+impl<N: Into<String>, H: Into<String>> From<(N, H)> for Opts {
+    fn from((name, help): (N, H)) -> Self {
+        Self::new(name, help)
+    }
+}
+
+/// The type of a metric. What scrapers see as its type is [`Kind::exposed`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Kind {
+    /// Monotone `u64`.
+    Counter,
+    /// Monotone `f64`.
+    FloatCounter,
+    /// `f64` that is set.
+    Gauge,
+    /// `i64` that is counted up and down.
+    UpDownCounter,
+    /// Fixed buckets, count and sum.
+    Histogram,
+    /// Monotone `u64` that a closure computes at scrape time.
+    CounterCallback,
+    /// `f64` that a closure computes at scrape time.
+    GaugeCallback,
+}
+
+impl Kind {
+    /// The type that exposition formats have for it: `counter`, `gauge` or `histogram`.
+    pub fn exposed(self) -> &'static str {
+        match self {
+            Self::Counter | Self::FloatCounter | Self::CounterCallback => "counter",
+            Self::Gauge | Self::UpDownCounter | Self::GaugeCallback => "gauge",
+            Self::Histogram => "histogram",
+        }
+    }
+
+    fn named(self) -> &'static str {
+        match self {
+            Self::Counter => "counter",
+            Self::FloatCounter => "float counter",
+            Self::Gauge => "gauge",
+            Self::UpDownCounter => "up/down counter",
+            Self::Histogram => "histogram",
+            Self::CounterCallback => "counter callback",
+            Self::GaugeCallback => "gauge callback",
+        }
+    }
+}
+
+/// Everything that is fixed about a family when it is registered.
+#[derive(Clone, Debug)]
+pub struct Descriptor {
+    pub(crate) name: Box<str>,
+    pub(crate) help: Box<str>,
+    pub(crate) kind: Kind,
+    pub(crate) unit: Option<Box<str>>,
+    /// The scope's labels, then the metric's own.
+    pub(crate) const_labels: Box<[(Box<str>, Box<str>)]>,
+    pub(crate) label_names: Box<[Box<str>]>,
+    pub(crate) buckets: Option<Arc<Buckets>>,
+    pub(crate) series_max: usize,
+    pub(crate) nested: bool,
+}
+
+impl Descriptor {
+    /// Checks everything that can be checked without looking at other metrics.
+    pub(crate) fn new(
+        opts: Opts,
+        kind: Kind,
+        scope: &[(Box<str>, Box<str>)],
+        label_names: &[&str],
+        buckets: Option<Arc<Buckets>>,
+    ) -> Result<Self, RegisterError> {
+        let Opts { name, help, unit, const_labels, series_max, nested } = opts;
+        check_metric_name(&name)?;
+        let own = const_labels.into_iter().map(|(label, value)| (label.into(), value.into()));
+        let const_labels: Box<[(Box<str>, Box<str>)]> = scope.iter().cloned().chain(own).collect();
+        let all: Vec<&str> = const_labels
+            .iter()
+            .map(|(label, _)| &**label)
+            .chain(label_names.iter().copied())
+            .collect();
+        for (at, label) in all.iter().enumerate() {
+            check_label_name(&name, label)?;
+            if all[..at].contains(label) {
+                return Err(RegisterError::DuplicateLabel { name, label: (*label).into() });
+            }
+        }
+        if let Some(unit) = &unit {
+            let stem = name.strip_suffix("_total").unwrap_or(&name);
+            if unit.is_empty()
+                || !stem.strip_suffix(unit.as_str()).is_some_and(|s| s.ends_with('_'))
+            {
+                return Err(RegisterError::Unit { name, unit: unit.clone() });
+            }
+        }
+        let label_names = label_names.iter().map(|&label| label.into()).collect();
+        Ok(Self {
+            name: name.into(),
+            help: help.into(),
+            kind,
+            unit: unit.map(Into::into),
+            const_labels,
+            label_names,
+            buckets,
+            series_max,
+            nested,
+        })
+    }
+
+    /// The name of the family.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The help text, unescaped.
+    pub fn help(&self) -> &str {
+        &self.help
+    }
+
+    /// The type.
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// The unit, if one was given.
+    pub fn unit(&self) -> Option<&str> {
+        self.unit.as_deref()
+    }
+
+    /// Labels that all series share: those of the scopes from the outermost, then the metric's own.
+    pub fn const_labels(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.const_labels.iter().map(|(label, value)| (&**label, &**value))
+    }
+
+    /// Names of the labels whose values differ from series to series.
+    pub fn label_names(&self) -> impl Iterator<Item = &str> {
+        self.label_names.iter().map(|label| &**label)
+    }
+
+    /// The bounds of a histogram.
+    pub fn buckets(&self) -> Option<&Buckets> {
+        self.buckets.as_deref()
+    }
+
+    /// The error that says how `self`, which is registered, differs from `asked`, which is not.
+    pub(crate) fn conflict(&self, asked: &Self) -> Option<RegisterError> {
+        let list = |names: &[Box<str>]| format!("[{}]", names.join(", "));
+        let properties: [(&'static str, String, String); 7] = [
+            ("type", self.kind.named().into(), asked.kind.named().into()),
+            ("help", format!("{:?}", self.help), format!("{:?}", asked.help)),
+            ("label names", list(&self.label_names), list(&asked.label_names)),
+            ("bucket bounds", bounds(self), bounds(asked)),
+            ("unit", format!("{:?}", self.unit), format!("{:?}", asked.unit)),
+            ("series limit", self.series_max.to_string(), asked.series_max.to_string()),
+            ("nesting", self.nested.to_string(), asked.nested.to_string()),
+        ];
+        let (what, existing, requested) = properties.into_iter().find(|(_, a, b)| a != b)?;
+        Some(RegisterError::Conflict { name: self.name.to_string(), what, existing, requested })
+    }
+
+    /// Sample and family names, in any format, that this metric occupies.
+    pub(crate) fn occupied(&self) -> Vec<String> {
+        let name = &*self.name;
+        let suffixes: &[&str] = match self.kind {
+            Kind::Counter | Kind::FloatCounter | Kind::CounterCallback => {
+                let stem = name.strip_suffix("_total").unwrap_or(name);
+                return ["", "_total", "_created"].map(|suffix| format!("{stem}{suffix}")).into();
+            }
+            Kind::Histogram => &["", "_bucket", "_sum", "_count", "_created"],
+            Kind::Gauge | Kind::UpDownCounter | Kind::GaugeCallback => &[""],
+        };
+        suffixes.iter().map(|suffix| format!("{name}{suffix}")).collect()
+    }
+
+    /// Whether `self` and `other`, of one name in two scopes, could have a series in common: they have the
+    /// same label names, and no label has a constant value in both that differs.
+    pub(crate) fn may_meet(&self, other: &Self) -> bool {
+        let names = |d: &Self| {
+            let mut names: Vec<String> = d
+                .const_labels()
+                .map(|(label, _)| label)
+                .chain(d.label_names())
+                .map(Into::into)
+                .collect();
+            names.sort();
+            names
+        };
+        let differs = |(label, value): (&str, &str)| {
+            other.const_labels().any(|(also, theirs)| label == also && value != theirs)
+        };
+        names(self) == names(other) && !self.const_labels().any(differs)
+    }
+
+    /// The constant labels as `{a="x"}`, for error messages.
+    pub(crate) fn scope_text(&self) -> String {
+        let labels: Vec<String> =
+            self.const_labels().map(|(label, value)| format!("{label}={value:?}")).collect();
+        format!("{{{}}}", labels.join(","))
+    }
+}
+
+fn bounds(descriptor: &Descriptor) -> String {
+    descriptor.buckets().map_or_else(|| "none".into(), |buckets| format!("{:?}", buckets.bounds()))
+}

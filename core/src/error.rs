@@ -1,0 +1,165 @@
+//! What can be wrong with a registration, and what to do about it.
+//!
+//! Everything is checked once, when a metric is registered. Recording is infallible by type.
+
+use thiserror::Error;
+
+/// Why bounds were refused.
+#[derive(Clone, Debug, Error)]
+#[non_exhaustive]
+pub enum BucketsError {
+    /// No finite bound was given.
+    #[error("a histogram needs at least one finite bucket bound; `+Inf` alone is implied")]
+    Empty,
+    /// More bounds than [`BOUNDS_MAX`](crate::BOUNDS_MAX).
+    #[error(
+        "{len} bucket bounds are more than {max}; each one is a line in every scrape, use fewer"
+    )]
+    TooMany {
+        /// How many were given.
+        len: usize,
+        /// How many are allowed.
+        max: usize,
+    },
+    /// A bound is NaN or `-Inf`, or `+Inf` is not the last.
+    #[error("bucket bound {bound} is not a finite number; leave `+Inf` out, it is implied")]
+    NotFinite {
+        /// The bound.
+        bound: f64,
+    },
+    /// Two neighbours are equal or fall.
+    #[error(
+        "bucket bounds must increase strictly, but {after} comes after {before}; sort them and remove duplicates"
+    )]
+    NotIncreasing {
+        /// The left one.
+        before: f64,
+        /// The right one.
+        after: f64,
+    },
+    /// The generator's range is empty.
+    #[error("bucket range {min}..{max} needs 0 < min < max, both finite")]
+    Range {
+        /// Lower end.
+        min: f64,
+        /// Upper end.
+        max: f64,
+    },
+}
+
+impl PartialEq for BucketsError {
+    fn eq(&self, other: &Self) -> bool {
+        // NaN bounds must compare equal to themselves, or no test could name the error.
+        self.to_string() == other.to_string()
+    }
+}
+
+/// Why a metric was not registered. Every variant names the metric, the reason and the remedy.
+#[derive(Clone, Debug, Error, PartialEq)]
+#[non_exhaustive]
+pub enum RegisterError {
+    /// The name does not match `[a-zA-Z_:][a-zA-Z0-9_:]*`.
+    #[error(
+        "metric name {name:?} is not valid; it must match [a-zA-Z_:][a-zA-Z0-9_:]*, for example \"requests_total\""
+    )]
+    InvalidName {
+        /// The metric.
+        name: String,
+    },
+    /// A label name does not match `[a-zA-Z_][a-zA-Z0-9_]*`, or is reserved.
+    #[error("label name {label:?} of metric {name:?} is not usable: {reason}; choose another name")]
+    InvalidLabel {
+        /// The metric.
+        name: String,
+        /// The label.
+        label: String,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+    /// The same label name twice, constant and automatic labels included.
+    #[error(
+        "label {label:?} of metric {name:?} is given twice (labels of the metric's scope count); remove or rename one"
+    )]
+    DuplicateLabel {
+        /// The metric.
+        name: String,
+        /// The label.
+        label: String,
+    },
+    /// A name is taken by a metric that differs.
+    #[error(
+        "metric {name:?} is already registered with another {what}: {existing} is there, {requested} was asked for; use the registered one, or another name"
+    )]
+    Conflict {
+        /// The metric.
+        name: String,
+        /// Which property differs.
+        what: &'static str,
+        /// The registered property.
+        existing: String,
+        /// The requested property.
+        requested: String,
+    },
+    /// A sample name of one metric is a sample name of another, as `x_count` of histogram `x`.
+    #[error(
+        "metric {name:?} would print samples named {sample:?}, which belong to metric {other:?}; rename one of them"
+    )]
+    SuffixClash {
+        /// The metric.
+        name: String,
+        /// The metric that is there.
+        other: String,
+        /// The name they share.
+        sample: String,
+    },
+    /// Two scopes could print the same series.
+    #[error(
+        "metric {name:?} in scope {scope} could print the same series as in scope {other}: both have the labels {labels}; give one of them a label that the other lacks, or register it once and share it"
+    )]
+    SameSeries {
+        /// The metric.
+        name: String,
+        /// Constant labels of the new one.
+        scope: String,
+        /// Constant labels of the one that is there.
+        other: String,
+        /// The label names they share.
+        labels: String,
+    },
+    /// A callback is registered already; there is no get-or-create for closures.
+    #[error(
+        "metric {name:?} already has a callback with these labels; unregister it first, or give the new one other constant labels"
+    )]
+    DuplicateCallback {
+        /// The metric.
+        name: String,
+    },
+    /// The unit is not the name's suffix.
+    #[error(
+        "metric {name:?} has unit {unit:?}, which must be the end of its name (before `_total`); rename it to end in \"_{unit}\""
+    )]
+    Unit {
+        /// The metric.
+        name: String,
+        /// The unit.
+        unit: String,
+    },
+    /// The bounds of a histogram are not usable.
+    #[error("histogram {name:?}: {source}")]
+    Buckets {
+        /// The metric.
+        name: String,
+        /// What is wrong.
+        source: BucketsError,
+    },
+    /// The process has no cells left, or the operating system refuses address space.
+    #[error(
+        "no memory for metric {name:?}: the process has {max} cells for all metrics, and a thread needs 256 MiB of address space (not memory) for them; register fewer series, or raise the address-space limit (ulimit -v)"
+    )]
+    NoCells {
+        /// The metric.
+        name: String,
+        /// The limit.
+        max: u32,
+    },
+}

@@ -1,0 +1,277 @@
+//! Label values -> series, with a cap.
+//!
+//! A lookup hashes the values with a keyed hash (client-chosen strings cannot be made to collide on purpose)
+//! and then **compares** them: two sets of values never share a series because their hashes, or their
+//! concatenations, are equal. Resolve a handle once and keep it; recording through a handle does no lookup.
+//!
+//! **The cap.** A family has at most `series_max` series. A set of values beyond it gets the handle of one
+//! overflow series, whose values are all `other`, and `dynamo_metrics_series_overflow_total` counts the lookup.
+
+use crate::descriptor::Kind;
+use crate::label::cut;
+use crate::series::{Series, Shape};
+use crate::sync::RwLock;
+use foldhash::quality::RandomState;
+use hashbrown::HashTable;
+use std::hash::BuildHasher;
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+/// Each label value of the series that takes what lies beyond the cap.
+pub const OVERFLOW_VALUE: &str = "other";
+
+pub(crate) mod sealed {
+    pub trait Sealed {}
+}
+
+/// A kind of metric that a [`Family`] can hold: a handle to one series.
+pub trait Metric: Clone + Send + Sync + sealed::Sealed + 'static {
+    #[doc(hidden)]
+    const KIND: Kind;
+    #[doc(hidden)]
+    fn bind(series: Arc<Series>) -> Self;
+}
+
+/// All series of one metric, told apart by `N` label values.
+///
+/// ```
+/// use dynamo_metrics_core::{Counter, Family, Registry};
+///
+/// let registry = Registry::new();
+/// let requests: Family<Counter, 2> =
+///     registry.counter_family(("requests_total", "Requests."), ["model", "status"])?;
+/// let ok = requests.with(["qwen3-0.6b", "success"]);
+/// ok.inc();
+/// assert_eq!(requests.with(["qwen3-0.6b", "success"]).get(), 1);
+/// assert_eq!(requests.with(["qwen3-0.6bsuccess", ""]).get(), 0, "compared, not only hashed");
+/// assert_eq!(requests.len(), 2);
+/// # Ok::<(), dynamo_metrics_core::RegisterError>(())
+/// ```
+#[derive(Debug)]
+pub struct Family<M, const N: usize> {
+    core: Arc<FamilyCore>,
+    metric: PhantomData<fn() -> M>,
+}
+
+impl<M, const N: usize> Clone for Family<M, N> {
+    fn clone(&self) -> Self {
+        Self { core: Arc::clone(&self.core), metric: PhantomData }
+    }
+}
+
+impl<M: Metric, const N: usize> Family<M, N> {
+    pub(crate) fn new(core: Arc<FamilyCore>) -> Self {
+        Self { core, metric: PhantomData }
+    }
+
+    /// The handle of the series with these label values, in the order of the family's label names; made if it
+    /// is not there. Values are cut to [`LABEL_VALUE_BYTES_MAX`](crate::LABEL_VALUE_BYTES_MAX) bytes.
+    ///
+    /// Cost: a hash and a comparison; the first call with new values allocates. Never fails: beyond the
+    /// family's cap it is the handle of the overflow series.
+    pub fn with(&self, values: [&str; N]) -> M {
+        M::bind(self.core.get_or_create(&values.map(cut)))
+    }
+
+    /// The handle of the series with these label values, if it is there.
+    pub fn get(&self, values: [&str; N]) -> Option<M> {
+        self.core.get(&values.map(cut)).map(M::bind)
+    }
+
+    /// Removes one series from the exposition; says whether it was there. Handles to it go on working, unseen.
+    /// The same values later make a new series that starts at zero.
+    pub fn remove(&self, values: [&str; N]) -> bool {
+        let values = values.map(cut);
+        self.core.remove(|series| series.values.are(&values)) > 0
+    }
+
+    /// Removes every series whose labels have all the given values, as `[("model", "qwen3-0.6b")]`; returns how
+    /// many. A name that is not a label of the family matches nothing.
+    ///
+    /// ```
+    /// # let registry = dynamo_metrics_core::Registry::new();
+    /// let requests = registry.counter_family(("requests_total", "Requests."), ["model", "status"])?;
+    /// requests.with(["a", "success"]);
+    /// requests.with(["a", "error"]);
+    /// requests.with(["b", "success"]);
+    /// assert_eq!(requests.remove_matching(&[("model", "a")]), 2);
+    /// assert_eq!(requests.len(), 1);
+    /// # Ok::<(), dynamo_metrics_core::RegisterError>(())
+    /// ```
+    pub fn remove_matching(&self, labels: &[(&str, &str)]) -> usize {
+        let names = &self.core.shape.descriptor.label_names;
+        let mut wanted: Vec<(usize, &str)> = Vec::with_capacity(labels.len());
+        for (label, value) in labels {
+            match names.iter().position(|name| &**name == *label) {
+                Some(place) => wanted.push((place, cut(value))),
+                None => return 0,
+            }
+        }
+        self.core.remove(|series| {
+            wanted.iter().all(|&(place, value)| series.values.iter().nth(place) == Some(value))
+        })
+    }
+
+    /// Removes all series.
+    pub fn clear(&self) {
+        self.core.remove(|_| true);
+    }
+
+    /// How many series there are.
+    pub fn len(&self) -> usize {
+        self.core.table.read().index.len()
+    }
+
+    /// Whether there is no series.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// A family without its type.
+#[derive(Debug)]
+pub(crate) struct FamilyCore {
+    pub(crate) shape: Arc<Shape>,
+    table: RwLock<Table>,
+    hasher: RandomState,
+    /// Made with the family, so that a lookup never fails; listed from its first use on. `None` for callbacks.
+    overflow: Option<Arc<Series>>,
+}
+
+#[derive(Debug)]
+struct Table {
+    index: HashTable<Arc<Series>>,
+    /// In order of creation: what a scrape prints.
+    order: Vec<Arc<Series>>,
+    /// Grows with every removal, so that a snapshot knows whether its copy of `order` was only appended to.
+    removals: u64,
+}
+
+/// A scrape's copy of a family's series, brought up to date by [`FamilyCore::sync`].
+#[derive(Debug, Default)]
+pub(crate) struct SeriesList {
+    pub(crate) series: Vec<Arc<Series>>,
+    pub(crate) removals: u64,
+}
+
+impl FamilyCore {
+    /// An empty family. `None` when there are no cells for its overflow series (which, in a family without
+    /// labels, is its only one).
+    pub(crate) fn new(shape: Shape) -> Option<Self> {
+        let shape = Arc::new(shape);
+        let values = vec![OVERFLOW_VALUE; shape.descriptor.label_names.len()];
+        let overflow = Series::new(&shape, &values)?;
+        Some(Self::with(shape, Some(overflow)))
+    }
+
+    /// A family whose only series is computed.
+    pub(crate) fn computed(shape: Shape, callback: crate::series::Callback) -> Self {
+        let core = Self::with(Arc::new(shape), None);
+        let series = Series::computed(&core.shape, callback);
+        core.table.write().insert(series, core.hash(&[]), |series| core.hash_of(series));
+        core
+    }
+
+    fn with(shape: Arc<Shape>, overflow: Option<Arc<Series>>) -> Self {
+        let table = Table { index: HashTable::new(), order: Vec::new(), removals: 0 };
+        Self { shape, table: RwLock::new(table), hasher: RandomState::default(), overflow }
+    }
+
+    fn get(&self, values: &[&str]) -> Option<Arc<Series>> {
+        let hash = self.hash(values);
+        self.table.read().index.find(hash, |series| series.values.are(values)).cloned()
+    }
+
+    fn get_or_create(&self, values: &[&str]) -> Arc<Series> {
+        let hash = self.hash(values);
+        if let Some(series) = self.table.read().index.find(hash, |series| series.values.are(values))
+        {
+            return Arc::clone(series);
+        }
+        self.create(hash, values)
+    }
+
+    #[cold]
+    fn create(&self, hash: u64, values: &[&str]) -> Arc<Series> {
+        let mut table = self.table.write();
+        if let Some(series) = table.index.find(hash, |series| series.values.are(values)) {
+            return Arc::clone(series);
+        }
+        let is_overflow = values.iter().all(|&value| value == OVERFLOW_VALUE);
+        if !is_overflow
+            && table.order.len() < self.shape.descriptor.series_max
+            && let Some(series) = Series::new(&self.shape, values)
+        {
+            table.insert(Arc::clone(&series), hash, |series| self.hash_of(series));
+            return series;
+        }
+        let Some(overflow) = &self.overflow else { unreachable!("nobody looks a callback up") };
+        let values = vec![OVERFLOW_VALUE; values.len()];
+        let hash = self.hash(&values);
+        if table.index.find(hash, |series| Arc::ptr_eq(series, overflow)).is_none() {
+            table.insert(Arc::clone(overflow), hash, |series| self.hash_of(series));
+        }
+        // The telemetry's own tables are other tables, so this lock is never taken twice.
+        drop(table);
+        if !is_overflow && let Some(telemetry) = &self.shape.telemetry {
+            telemetry.overflowed.with([self.shape.descriptor.name()]).inc();
+        }
+        Arc::clone(overflow)
+    }
+
+    fn remove(&self, mut matches: impl FnMut(&Series) -> bool) -> usize {
+        let mut table = self.table.write();
+        let before = table.order.len();
+        let Table { index, order, removals } = &mut *table;
+        let mut gone = Vec::new();
+        order.retain(|series| {
+            let goes = matches(series);
+            if goes {
+                gone.push(Arc::clone(series));
+            }
+            !goes
+        });
+        for series in &gone {
+            if let Ok(entry) =
+                index.find_entry(self.hash_of(series), |other| Arc::ptr_eq(other, series))
+            {
+                entry.remove();
+            }
+        }
+        if !gone.is_empty() {
+            *removals += 1;
+        }
+        let left = order.len();
+        drop(table);
+        // Series give their cells back when the last reference goes, which may be here: not under the lock.
+        drop(gone);
+        before - left
+    }
+
+    /// Brings a scrape's copy up to date. Allocates only when there are new series.
+    pub(crate) fn sync(&self, list: &mut SeriesList) {
+        let table = self.table.read();
+        if list.removals != table.removals {
+            list.series.clear();
+            list.removals = table.removals;
+        }
+        let known = list.series.len();
+        list.series.extend(table.order[known..].iter().cloned());
+    }
+
+    fn hash(&self, values: &[&str]) -> u64 {
+        self.hasher.hash_one(values)
+    }
+
+    fn hash_of(&self, series: &Series) -> u64 {
+        let values: Vec<&str> = series.values.iter().collect();
+        self.hash(&values)
+    }
+}
+
+impl Table {
+    fn insert(&mut self, series: Arc<Series>, hash: u64, hash_of: impl Fn(&Series) -> u64) {
+        self.index.insert_unique(hash, Arc::clone(&series), |series| hash_of(series));
+        self.order.push(series);
+    }
+}

@@ -1,0 +1,143 @@
+//! Fixed-bucket histograms: one cell a bucket, two for the sum, and no stored count.
+//!
+//! ```text
+//! observe(v):  b = bucket of v                              table lookup, see buckets.rs
+//!              before = cells[b];  cells[b] = before + 1    relaxed
+//!              sums[before & 1] += v                        release
+//! scrape:      all sums (acquire), then all buckets;  _count = sum of the buckets
+//! ```
+//!
+//! `_count` is derived, so `+Inf == _count` in every scrape by construction. The sum is written after and read
+//! before the buckets, so it is never ahead of them: it may lack the observations that are in flight.
+
+use crate::buckets::{Buckets, INFINITY_BITS};
+use crate::descriptor::Kind;
+use crate::family::{Metric, sealed};
+use crate::series::{Numbers, Series};
+use crate::shard::{CellIndex, Writer, own, writer};
+use std::sync::Arc;
+
+/// A distribution of values over fixed buckets.
+///
+/// What it does with odd values: NaN is not counted at all. An infinite value is counted in its bucket but left
+/// out of the sum, which it would spoil for ever. A negative value is not counted unless a bound is negative,
+/// because it would let the sum fall, which scrapers take for a restart. Each of these shows in
+/// `dynamo_metrics_rejected_observations_total{family,reason}`.
+///
+/// ```
+/// use dynamo_metrics_core::{Buckets, Registry};
+///
+/// let registry = Registry::new();
+/// let latency = registry.histogram(
+///     ("latency_seconds", "Time to answer."),
+///     &Buckets::new([0.01, 0.1, 1.0])?,
+/// )?;
+/// latency.observe(0.05);
+/// latency.observe_n(0.1, 3);
+/// latency.observe(f64::NAN);
+/// assert_eq!(latency.get().counts, [0, 4, 0, 0]);
+/// assert!((latency.get().sum - 0.35).abs() < 1e-12);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Histogram {
+    buckets: Arc<Buckets>,
+    counts: CellIndex,
+    sums: CellIndex,
+    series: Arc<Series>,
+}
+
+/// The numbers of one histogram at one instant.
+#[derive(Clone, Debug, PartialEq)]
+pub struct HistogramValue {
+    /// Observations in each bucket, not cumulated; the last is `+Inf`.
+    pub counts: Vec<u64>,
+    /// Sum of the finite observations.
+    pub sum: f64,
+}
+
+impl Histogram {
+    /// Records one value.
+    #[inline]
+    pub fn observe(&self, v: f64) {
+        self.observe_n(v, 1);
+    }
+
+    /// Records `n` equal values at the price of one. The sum grows by `v * n`.
+    #[inline]
+    pub fn observe_n(&self, v: f64, n: u64) {
+        let bits = v.to_bits();
+        // One comparison sorts out NaN, infinities and everything with a sign.
+        if bits >= INFINITY_BITS {
+            return self.observe_odd(v, n);
+        }
+        self.record(self.buckets.index_of_positive(bits), v, n);
+    }
+
+    /// The numbers now, over all threads. For tests and displays: it reads every shard and allocates.
+    pub fn get(&self) -> HistogramValue {
+        let shards = crate::shard::shards();
+        // The sum first, see the module's first lines.
+        let sum = shards
+            .iter()
+            .flat_map(|shard| (0..2).map(move |i| f64::from_bits(shard.read(self.sums.offset(i)))))
+            .sum();
+        let counts = (0..=self.buckets.bounds().len())
+            .map(|bucket| {
+                let cell = self.counts.offset(bucket);
+                shards.iter().map(|shard| shard.read(cell)).fold(0, u64::wrapping_add)
+            })
+            .collect();
+        HistogramValue { counts, sum }
+    }
+
+    #[inline]
+    fn record(&self, bucket: usize, v: f64, n: u64) {
+        match own() {
+            Some(base) => self.write(Writer::Own(base), bucket, v, n),
+            None => {
+                if let Some(writer) = writer() {
+                    self.write(writer, bucket, v, n);
+                }
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn write(&self, writer: Writer, bucket: usize, v: f64, n: u64) {
+        let before = writer.add(self.counts.offset(bucket), n);
+        writer.add_f64_release(self.sums.offset((before & 1) as usize), v * n as f64);
+    }
+
+    /// NaN, infinities, negative values and -0.0.
+    #[cold]
+    fn observe_odd(&self, v: f64, n: u64) {
+        if n == 0 {
+            return;
+        }
+        if v.is_nan() {
+            self.series.reject("nan");
+        } else if v < 0.0 && !self.buckets.is_signed() {
+            self.series.reject("negative");
+        } else if v.is_infinite() {
+            self.series.reject("infinite");
+            self.record(self.buckets.index(v), 0.0, n);
+        } else {
+            self.record(self.buckets.index(v), v, n);
+        }
+    }
+}
+
+impl sealed::Sealed for Histogram {}
+impl Metric for Histogram {
+    const KIND: Kind = Kind::Histogram;
+
+    fn bind(series: Arc<Series>) -> Self {
+        let Numbers::Histogram { buckets, sums } = series.numbers else {
+            unreachable!("a histogram has buckets and sums")
+        };
+        let layout = series.shape.descriptor.buckets.clone();
+        let layout = layout.unwrap_or_else(|| unreachable!("a histogram has bounds"));
+        Self { buckets: layout, counts: buckets.cell, sums: sums.cell, series }
+    }
+}

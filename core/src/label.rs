@@ -1,0 +1,127 @@
+//! Names that are valid once they exist, and label values in one allocation.
+
+use crate::error::RegisterError;
+
+/// Bytes of a label value that are kept; the rest is cut on a character boundary. Client-controlled values
+/// (model names, tenants) reach label values, and this bounds what one of them can cost in every scrape.
+pub const LABEL_VALUE_BYTES_MAX: usize = 128;
+
+/// Checks a metric name against `[a-zA-Z_:][a-zA-Z0-9_:]*` (Prometheus data model).
+pub(crate) fn check_metric_name(name: &str) -> Result<(), RegisterError> {
+    let valid = |(at, c): (usize, char)| {
+        c.is_ascii_alphabetic() || c == '_' || c == ':' || (at > 0 && c.is_ascii_digit())
+    };
+    if name.is_empty() || !name.char_indices().all(valid) {
+        return Err(RegisterError::InvalidName { name: name.into() });
+    }
+    Ok(())
+}
+
+/// Checks a label name against `[a-zA-Z_][a-zA-Z0-9_]*` and the names that Prometheus keeps for itself.
+pub(crate) fn check_label_name(name: &str, label: &str) -> Result<(), RegisterError> {
+    let valid = |(at, c): (usize, char)| {
+        c.is_ascii_alphabetic() || c == '_' || (at > 0 && c.is_ascii_digit())
+    };
+    let reason = if label.is_empty() || !label.char_indices().all(valid) {
+        "it must match [a-zA-Z_][a-zA-Z0-9_]*"
+    } else if label.starts_with("__") {
+        "names that begin with `__` are Prometheus' own"
+    } else if label == "le" || label == "quantile" {
+        "it is the label of histogram buckets and summary quantiles"
+    } else {
+        return Ok(());
+    };
+    Err(RegisterError::InvalidLabel { name: name.into(), label: label.into(), reason })
+}
+
+/// Cuts a value to [`LABEL_VALUE_BYTES_MAX`] bytes, on a character boundary.
+#[inline]
+pub(crate) fn cut(value: &str) -> &str {
+    if value.len() <= LABEL_VALUE_BYTES_MAX {
+        return value;
+    }
+    &value[..value.floor_char_boundary(LABEL_VALUE_BYTES_MAX)]
+}
+
+/// The label values of one series, in the order of the family's label names.
+///
+/// One string: before each value stands one character whose code point is the value's length in bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct LabelValues(Box<str>);
+
+impl LabelValues {
+    /// Packs values that are already [`cut`].
+    pub(crate) fn new(values: &[&str]) -> Self {
+        let mut packed =
+            String::with_capacity(values.iter().map(|value| value.len() + 2).sum::<usize>());
+        for value in values {
+            debug_assert!(value.len() <= LABEL_VALUE_BYTES_MAX);
+            packed.push(char::from(value.len() as u8));
+            packed.push_str(value);
+        }
+        Self(packed.into())
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &str> {
+        let mut rest = &*self.0;
+        std::iter::from_fn(move || {
+            let length = rest.chars().next()?;
+            let (value, after) = rest[length.len_utf8()..].split_at(length as usize);
+            rest = after;
+            Some(value)
+        })
+    }
+
+    /// Whether these are exactly `values`.
+    #[inline]
+    pub(crate) fn are(&self, values: &[&str]) -> bool {
+        self.iter().eq(values.iter().copied())
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_checked() {
+        for good in ["a", "_a", ":a", "vllm:num_requests", "A9"] {
+            assert!(check_metric_name(good).is_ok(), "{good}");
+        }
+        for bad in ["", "9a", "a-b", "a.b", "ä", "a b"] {
+            assert!(check_metric_name(bad).is_err(), "{bad}");
+        }
+        for good in ["a", "_a", "model_9"] {
+            assert!(check_label_name("x", good).is_ok(), "{good}");
+        }
+        for bad in ["", "9a", "a:b", "le", "quantile", "__name__", "__x"] {
+            assert!(check_label_name("x", bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn values_are_cut_on_a_character_boundary() {
+        assert_eq!(cut("short"), "short");
+        assert_eq!(cut(&"x".repeat(129)).len(), 128);
+        let wide = format!("{}{}", "x".repeat(126), "é é");
+        assert_eq!(cut(&wide), format!("{}é", "x".repeat(126)));
+        let four = format!("{}{}", "x".repeat(127), "🦀");
+        assert_eq!(cut(&four).len(), 127);
+    }
+
+    #[test]
+    fn packed_values_come_out_as_they_went_in() {
+        let long = "y".repeat(128);
+        let values = ["", "foo", "\0\n\"\\", &long, "é"];
+        let packed = LabelValues::new(&values);
+        assert_eq!(packed.iter().collect::<Vec<_>>(), values);
+        assert!(packed.are(&values));
+        assert!(!packed.are(&values[..4]));
+    }
+
+    #[test]
+    fn values_that_concatenate_alike_differ() {
+        let upstream_bug = LabelValues::new(&["foo", "chat_completions"]);
+        assert!(!upstream_bug.are(&["foochat_", "completions"]));
+    }
+}

@@ -1,0 +1,478 @@
+//! The registry: which metrics exist, under which names, in which scope.
+//!
+//! A registry is a tree. The root has no labels; [`Registry::scope`] makes a child whose labels stand on every
+//! metric registered in it, and a scrape of any level shows that level and everything below. All levels share
+//! one pool of cells and one index of names, so that a name means one type wherever it is registered.
+//!
+//! **What is registered can be printed.** Every collision is found here, once: another type under the same
+//! name, `x_count` against the count of histogram `x`, two scopes that could print the same series. So the
+//! encoder has no error to report.
+
+use crate::arena::Pool;
+use crate::buckets::Buckets;
+use crate::counter::{Counter, FloatCounter};
+use crate::descriptor::{Descriptor, Kind, Opts};
+use crate::error::RegisterError;
+use crate::family::{Family, FamilyCore, Metric};
+use crate::gauge::{Gauge, UpDownCounter};
+use crate::histogram::Histogram;
+use crate::label::check_label_name;
+use crate::series::{Callback, Shape};
+use crate::shard::CELLS_MAX;
+use crate::sync::{AtomicU64, Mutex, Ordering, RwLock};
+use crate::telemetry::{OVERFLOWED, PANICKED, REJECTED, Telemetry};
+use std::collections::HashMap;
+use std::sync::{Arc, OnceLock};
+
+type Labels = Box<[(Box<str>, Box<str>)]>;
+
+/// A set of metrics, or one scope of it. Cheap to clone; clones are the same registry.
+///
+/// Registering twice with an equal descriptor gives the same metric, so two parts of a program need not agree
+/// on who comes first:
+///
+/// ```
+/// use dynamo_metrics_core::{Registry, RegisterError};
+///
+/// let registry = Registry::new();
+/// registry.counter(("requests_total", "Requests."))?.inc();
+/// registry.counter(("requests_total", "Requests."))?.inc();
+/// assert_eq!(registry.counter(("requests_total", "Requests."))?.get(), 2);
+///
+/// let error = registry.gauge(("requests_total", "Requests.")).unwrap_err();
+/// assert!(matches!(error, RegisterError::Conflict { what: "type", .. }));
+/// # Ok::<(), RegisterError>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Registry {
+    pub(crate) node: Arc<Node>,
+}
+
+/// One level of the tree.
+#[derive(Debug)]
+pub(crate) struct Node {
+    pub(crate) root: Arc<Root>,
+    /// Labels of this level and all above.
+    labels: Labels,
+    members: RwLock<Members>,
+}
+
+#[derive(Debug, Default)]
+struct Members {
+    families: Vec<Arc<FamilyCore>>,
+    scopes: Vec<Registry>,
+}
+
+/// What all levels share.
+#[derive(Debug)]
+pub(crate) struct Root {
+    pub(crate) pool: Arc<Pool>,
+    /// Grows whenever a family or a scope comes or goes.
+    generation: AtomicU64,
+    names: Mutex<Names>,
+    telemetry: OnceLock<Arc<Telemetry>>,
+}
+
+/// The index of names. Its lock also puts registrations in order.
+#[derive(Debug, Default)]
+struct Names {
+    /// Family name -> its parts, one for each level and set of constant labels.
+    parts: HashMap<Box<str>, Vec<Part>>,
+    /// Sample or family name in any format -> the family that occupies it.
+    occupied: HashMap<String, Box<str>>,
+}
+
+#[derive(Debug)]
+struct Part {
+    /// The labels of the level tell levels apart, since a level's scopes have distinct labels.
+    labels: Labels,
+    family: Arc<FamilyCore>,
+}
+
+impl Part {
+    fn is_in(&self, node: &Node) -> bool {
+        self.labels == node.labels
+    }
+}
+
+impl Registry {
+    /// An empty registry.
+    pub fn new() -> Self {
+        let root = Arc::new(Root {
+            pool: Arc::new(Pool::new()),
+            generation: AtomicU64::new(0),
+            names: Mutex::new(Names::default()),
+            telemetry: OnceLock::new(),
+        });
+        let node = Node { root, labels: Box::new([]), members: RwLock::new(Members::default()) };
+        let registry = Self { node: Arc::new(node) };
+        // Without address space for a single shard nothing can be registered at all, and whoever tries gets
+        // the error; the telemetry has nothing to tell then.
+        if let Ok(telemetry) = registry.telemetry() {
+            let _ = registry.node.root.telemetry.set(Arc::new(telemetry));
+        }
+        registry
+    }
+
+    fn telemetry(&self) -> Result<Telemetry, RegisterError> {
+        Ok(Telemetry {
+            overflowed: self.counter_family((OVERFLOWED.0, OVERFLOWED.1), OVERFLOWED.2)?,
+            rejected: self.counter_family((REJECTED.0, REJECTED.1), REJECTED.2)?,
+            panicked: self.counter_family((PANICKED.0, PANICKED.1), PANICKED.2)?,
+        })
+    }
+
+    /// The child whose metrics all carry these labels besides this level's; made if it is not there.
+    ///
+    /// ```
+    /// use dynamo_metrics_core::Registry;
+    ///
+    /// let registry = Registry::new();
+    /// let worker = registry.scope(&[("component", "worker")])?;
+    /// worker.counter(("requests_total", "Requests."))?.inc();
+    /// assert_eq!(worker.labels().collect::<Vec<_>>(), [("component", "worker")]);
+    /// # Ok::<(), dynamo_metrics_core::RegisterError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// A label name that is invalid, reserved, or there already.
+    pub fn scope(&self, labels: &[(&str, &str)]) -> Result<Self, RegisterError> {
+        let own = labels.iter().map(|&(label, value)| (label.into(), value.into()));
+        let all: Labels = self.node.labels.iter().cloned().chain(own).collect();
+        for (at, (label, _)) in all.iter().enumerate() {
+            check_label_name("(scope)", label)?;
+            if all[..at].iter().any(|(other, _)| other == label) {
+                return Err(RegisterError::DuplicateLabel {
+                    name: "(scope)".into(),
+                    label: label.to_string(),
+                });
+            }
+        }
+        let mut members = self.node.members.write();
+        if let Some(scope) = members.scopes.iter().find(|scope| scope.node.labels == all) {
+            return Ok(scope.clone());
+        }
+        let root = Arc::clone(&self.node.root);
+        let node = Node { root, labels: all, members: RwLock::new(Members::default()) };
+        let scope = Self { node: Arc::new(node) };
+        members.scopes.push(scope.clone());
+        drop(members);
+        self.node.root.changed();
+        Ok(scope)
+    }
+
+    /// The labels of this level and all above.
+    pub fn labels(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.node.labels.iter().map(|(label, value)| (&**label, &**value))
+    }
+
+    /// A counter without labels of its own.
+    ///
+    /// # Errors
+    /// As for every registration: an invalid name or label, or a collision; see [`RegisterError`].
+    pub fn counter(&self, opts: impl Into<Opts>) -> Result<Counter, RegisterError> {
+        Ok(self.counter_family(opts, [])?.with([]))
+    }
+
+    /// Counters told apart by label values.
+    ///
+    /// # Errors
+    /// See [`RegisterError`].
+    pub fn counter_family<const N: usize>(
+        &self,
+        opts: impl Into<Opts>,
+        label_names: [&str; N],
+    ) -> Result<Family<Counter, N>, RegisterError> {
+        self.family(opts.into(), label_names, None)
+    }
+
+    /// A float counter without labels of its own.
+    ///
+    /// # Errors
+    /// See [`RegisterError`].
+    pub fn float_counter(&self, opts: impl Into<Opts>) -> Result<FloatCounter, RegisterError> {
+        Ok(self.float_counter_family(opts, [])?.with([]))
+    }
+
+    /// Float counters told apart by label values.
+    ///
+    /// # Errors
+    /// See [`RegisterError`].
+    pub fn float_counter_family<const N: usize>(
+        &self,
+        opts: impl Into<Opts>,
+        label_names: [&str; N],
+    ) -> Result<Family<FloatCounter, N>, RegisterError> {
+        self.family(opts.into(), label_names, None)
+    }
+
+    /// A gauge without labels of its own.
+    ///
+    /// # Errors
+    /// See [`RegisterError`].
+    pub fn gauge(&self, opts: impl Into<Opts>) -> Result<Gauge, RegisterError> {
+        Ok(self.gauge_family(opts, [])?.with([]))
+    }
+
+    /// Gauges told apart by label values.
+    ///
+    /// # Errors
+    /// See [`RegisterError`].
+    pub fn gauge_family<const N: usize>(
+        &self,
+        opts: impl Into<Opts>,
+        label_names: [&str; N],
+    ) -> Result<Family<Gauge, N>, RegisterError> {
+        self.family(opts.into(), label_names, None)
+    }
+
+    /// An up/down counter without labels of its own.
+    ///
+    /// # Errors
+    /// See [`RegisterError`].
+    pub fn up_down_counter(&self, opts: impl Into<Opts>) -> Result<UpDownCounter, RegisterError> {
+        Ok(self.up_down_counter_family(opts, [])?.with([]))
+    }
+
+    /// Up/down counters told apart by label values.
+    ///
+    /// # Errors
+    /// See [`RegisterError`].
+    pub fn up_down_counter_family<const N: usize>(
+        &self,
+        opts: impl Into<Opts>,
+        label_names: [&str; N],
+    ) -> Result<Family<UpDownCounter, N>, RegisterError> {
+        self.family(opts.into(), label_names, None)
+    }
+
+    /// A histogram without labels of its own.
+    ///
+    /// # Errors
+    /// See [`RegisterError`].
+    pub fn histogram(
+        &self,
+        opts: impl Into<Opts>,
+        buckets: &Buckets,
+    ) -> Result<Histogram, RegisterError> {
+        Ok(self.histogram_family(opts, [], buckets)?.with([]))
+    }
+
+    /// Histograms told apart by label values.
+    ///
+    /// # Errors
+    /// See [`RegisterError`].
+    pub fn histogram_family<const N: usize>(
+        &self,
+        opts: impl Into<Opts>,
+        label_names: [&str; N],
+        buckets: &Buckets,
+    ) -> Result<Family<Histogram, N>, RegisterError> {
+        self.family(opts.into(), label_names, Some(Arc::new(buckets.clone())))
+    }
+
+    /// A counter that `value` computes at every scrape. It must not fall; a panic in it costs its sample in
+    /// that scrape and is counted in `dynamo_metrics_callback_panics_total`.
+    ///
+    /// # Errors
+    /// See [`RegisterError`]; there is one callback for a name and set of constant labels.
+    pub fn counter_callback(
+        &self,
+        opts: impl Into<Opts>,
+        value: impl Fn() -> u64 + Send + Sync + 'static,
+    ) -> Result<(), RegisterError> {
+        self.callback(opts.into(), Kind::CounterCallback, Callback::Counter(Box::new(value)))
+    }
+
+    /// A gauge that `value` computes at every scrape, as an uptime.
+    ///
+    /// ```
+    /// let registry = dynamo_metrics_core::Registry::new();
+    /// let start = std::time::Instant::now();
+    /// registry.gauge_callback(("uptime_seconds", "Time since the start."), move || {
+    ///     start.elapsed().as_secs_f64()
+    /// })?;
+    /// # Ok::<(), dynamo_metrics_core::RegisterError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// See [`RegisterError`]; there is one callback for a name and set of constant labels.
+    pub fn gauge_callback(
+        &self,
+        opts: impl Into<Opts>,
+        value: impl Fn() -> f64 + Send + Sync + 'static,
+    ) -> Result<(), RegisterError> {
+        self.callback(opts.into(), Kind::GaugeCallback, Callback::Gauge(Box::new(value)))
+    }
+
+    /// Removes the metric of this name from this level (not from levels above or below); says whether it was
+    /// there. Handles go on working, unseen, and the name is free again.
+    pub fn unregister(&self, name: &str) -> bool {
+        let mut names = self.node.root.names.lock();
+        let mut members = self.node.members.write();
+        let before = members.families.len();
+        members.families.retain(|family| family.shape.descriptor.name() != name);
+        let removed = members.families.len() < before;
+        drop(members);
+        if let Some(parts) = names.parts.get_mut(name) {
+            parts.retain(|part| !part.is_in(&self.node));
+            if parts.is_empty() {
+                names.parts.remove(name);
+                names.occupied.retain(|_, family| &**family != name);
+            }
+        }
+        drop(names);
+        if removed {
+            self.node.root.changed();
+        }
+        removed
+    }
+
+    /// Whether any level of the tree has a metric that prints samples of this name.
+    pub fn occupies(&self, sample_name: &str) -> bool {
+        self.node.root.names.lock().occupied.contains_key(sample_name)
+    }
+
+    fn family<M: Metric, const N: usize>(
+        &self,
+        opts: Opts,
+        label_names: [&str; N],
+        buckets: Option<Arc<Buckets>>,
+    ) -> Result<Family<M, N>, RegisterError> {
+        let asked = Descriptor::new(opts, M::KIND, &self.node.labels, &label_names, buckets)?;
+        let mut names = self.node.root.names.lock();
+        if let Some(family) = self.registered(&names, &asked)? {
+            return Ok(Family::new(family));
+        }
+        let name = asked.name.clone();
+        let family = FamilyCore::new(self.shape(asked))
+            .ok_or_else(|| RegisterError::NoCells { name: name.into(), max: CELLS_MAX })?;
+        Ok(Family::new(self.add(&mut names, family)))
+    }
+
+    fn callback(&self, opts: Opts, kind: Kind, callback: Callback) -> Result<(), RegisterError> {
+        let asked = Descriptor::new(opts, kind, &self.node.labels, &[], None)?;
+        let mut names = self.node.root.names.lock();
+        if self.registered(&names, &asked)?.is_some() {
+            return Err(RegisterError::DuplicateCallback { name: asked.name.into() });
+        }
+        let family = FamilyCore::computed(self.shape(asked), callback);
+        self.add(&mut names, family);
+        Ok(())
+    }
+
+    fn shape(&self, descriptor: Descriptor) -> Shape {
+        static NEXT_ID: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
+        Shape {
+            id: NEXT_ID.fetch_add(1, std::sync::atomic::Ordering::Relaxed),
+            descriptor,
+            pool: Arc::clone(&self.node.root.pool),
+            telemetry: self.node.root.telemetry.get().cloned(),
+        }
+    }
+
+    /// The family that `asked` describes if this level has it; an error if it collides with anything.
+    fn registered(
+        &self,
+        names: &Names,
+        asked: &Descriptor,
+    ) -> Result<Option<Arc<FamilyCore>>, RegisterError> {
+        let parts = names.parts.get(asked.name()).map_or(&[][..], Vec::as_slice);
+        for part in parts {
+            let there = &part.family.shape.descriptor;
+            if part.is_in(&self.node) {
+                if let Some(error) = there.conflict(asked) {
+                    return Err(error);
+                }
+                if there.const_labels == asked.const_labels {
+                    return Ok(Some(Arc::clone(&part.family)));
+                }
+                if !there.const_labels().map(|l| l.0).eq(asked.const_labels().map(|l| l.0)) {
+                    return Err(differs(there, "constant labels", Descriptor::scope_text, asked));
+                }
+            } else if there.kind.exposed() != asked.kind.exposed() {
+                return Err(differs(there, "type", |d| d.kind.exposed().into(), asked));
+            } else if there.unit != asked.unit {
+                return Err(differs(there, "unit", |d| format!("{:?}", d.unit), asked));
+            }
+        }
+        for part in parts {
+            let there = &part.family.shape.descriptor;
+            if there.may_meet(asked) {
+                let labels: Vec<&str> =
+                    asked.const_labels().map(|label| label.0).chain(asked.label_names()).collect();
+                return Err(RegisterError::SameSeries {
+                    name: asked.name.to_string(),
+                    scope: asked.scope_text(),
+                    other: there.scope_text(),
+                    labels: format!("[{}]", labels.join(", ")),
+                });
+            }
+        }
+        for sample in asked.occupied() {
+            if let Some(other) = names.occupied.get(&sample).filter(|&other| *other != asked.name) {
+                return Err(RegisterError::SuffixClash {
+                    name: asked.name.to_string(),
+                    other: other.to_string(),
+                    sample,
+                });
+            }
+        }
+        Ok(None)
+    }
+
+    fn add(&self, names: &mut Names, family: FamilyCore) -> Arc<FamilyCore> {
+        let family = Arc::new(family);
+        let descriptor = &family.shape.descriptor;
+        for sample in descriptor.occupied() {
+            names.occupied.insert(sample, descriptor.name.clone());
+        }
+        let part = Part { labels: self.node.labels.clone(), family: Arc::clone(&family) };
+        names.parts.entry(descriptor.name.clone()).or_default().push(part);
+        self.node.members.write().families.push(Arc::clone(&family));
+        self.node.root.changed();
+        family
+    }
+
+    /// Every family of this level and below, own level first.
+    pub(crate) fn families(&self, into: &mut Vec<Arc<FamilyCore>>) {
+        let members = self.node.members.read();
+        into.extend(members.families.iter().cloned());
+        for scope in &members.scopes {
+            scope.families(into);
+        }
+    }
+
+    /// Grows whenever a family or scope of the tree comes or goes.
+    pub(crate) fn generation(&self) -> u64 {
+        // Acquire pairs with the Release in `changed`: who sees the number sees the change.
+        self.node.root.generation.load(Ordering::Acquire)
+    }
+}
+
+impl Default for Registry {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Root {
+    fn changed(&self) {
+        // Release pairs with the Acquire in `Registry::generation`.
+        self.generation.fetch_add(1, Ordering::Release);
+    }
+}
+
+fn differs(
+    there: &Descriptor,
+    what: &'static str,
+    property: impl Fn(&Descriptor) -> String,
+    asked: &Descriptor,
+) -> RegisterError {
+    RegisterError::Conflict {
+        name: asked.name.to_string(),
+        what,
+        existing: property(there),
+        requested: property(asked),
+    }
+}

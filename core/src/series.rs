@@ -1,0 +1,151 @@
+//! One series: its label values and where its numbers are.
+//!
+//! A handle (`Counter`, `Histogram`, ...) is the address of the numbers plus a reference to the series. **A
+//! series' cells are reused only after its last handle is gone**: its `Drop` gives them back, and they are
+//! zeroed in every shard before the pool hands them out again.
+
+use crate::arena::{Pool, Rank, Span};
+use crate::descriptor::{Descriptor, Kind};
+use crate::label::LabelValues;
+use crate::sync::AtomicU64;
+use crate::telemetry::Telemetry;
+use std::fmt;
+use std::sync::Arc;
+
+/// What all series of a family have in common.
+#[derive(Debug)]
+pub(crate) struct Shape {
+    /// Unique in the process, so that a cache of rendered text knows what it belongs to.
+    pub(crate) id: u64,
+    pub(crate) descriptor: Descriptor,
+    pub(crate) pool: Arc<Pool>,
+    /// `None` for the metrics that are themselves this telemetry.
+    pub(crate) telemetry: Option<Arc<Telemetry>>,
+}
+
+/// One series.
+#[derive(Debug)]
+#[doc(hidden)]
+pub struct Series {
+    pub(crate) shape: Arc<Shape>,
+    pub(crate) values: LabelValues,
+    pub(crate) numbers: Numbers,
+}
+
+/// Where a series' numbers are.
+pub(crate) enum Numbers {
+    /// `u64` in [`Rank::Word`].
+    Word(Span),
+    /// `f64` in [`Rank::Float`].
+    Float(Span),
+    /// Rises minus falls; the ranks say whether it is nested.
+    UpDown { rise: Span, fall: Span, nested: bool },
+    /// A word for each bucket, and [`SUMS`] floats.
+    Histogram { buckets: Span, sums: Span },
+    /// Bits of an `f64` that all threads share.
+    Shared(AtomicU64),
+    /// Computed at scrape time.
+    Callback(Callback),
+}
+
+/// Cells that hold a histogram's sum, by parity of the bucket's former count. One cell would make observations
+/// of the same histogram wait for each other's addition (measured: one cell 3.3 ns, two 2.0 ns).
+pub(crate) const SUMS: u32 = 2;
+
+/// A closure that computes a value at scrape time.
+pub(crate) enum Callback {
+    Counter(Box<dyn Fn() -> u64 + Send + Sync>),
+    Gauge(Box<dyn Fn() -> f64 + Send + Sync>),
+}
+
+impl Series {
+    /// A series with cells of its own, all zero. `None` when there are no cells left.
+    pub(crate) fn new(shape: &Arc<Shape>, values: &[&str]) -> Option<Arc<Self>> {
+        let descriptor = &shape.descriptor;
+        let pool = &shape.pool;
+        let numbers = match descriptor.kind {
+            Kind::Counter => Numbers::Word(pool.take(Rank::Word, 1)?),
+            Kind::FloatCounter => Numbers::Float(pool.take(Rank::Float, 1)?),
+            Kind::UpDownCounter => {
+                let nested = descriptor.nested;
+                let fall = pool.take(fall_rank(nested), 1)?;
+                match pool.take(rise_rank(nested), 1) {
+                    Some(rise) => Numbers::UpDown { rise, fall, nested },
+                    None => {
+                        pool.give_back(fall_rank(nested), fall);
+                        return None;
+                    }
+                }
+            }
+            Kind::Histogram => {
+                let len = descriptor.buckets().map_or(0, |buckets| buckets.bounds().len() + 1);
+                let sums = pool.take(Rank::Float, SUMS)?;
+                match pool.take(Rank::Word, len as u32) {
+                    Some(buckets) => Numbers::Histogram { buckets, sums },
+                    None => {
+                        pool.give_back(Rank::Float, sums);
+                        return None;
+                    }
+                }
+            }
+            Kind::Gauge => Numbers::Shared(AtomicU64::new(0f64.to_bits())),
+            Kind::CounterCallback | Kind::GaugeCallback => return None,
+        };
+        Some(Self::with(shape, values, numbers))
+    }
+
+    /// A series that a closure computes.
+    pub(crate) fn computed(shape: &Arc<Shape>, callback: Callback) -> Arc<Self> {
+        Self::with(shape, &[], Numbers::Callback(callback))
+    }
+
+    fn with(shape: &Arc<Shape>, values: &[&str], numbers: Numbers) -> Arc<Self> {
+        Arc::new(Self { shape: Arc::clone(shape), values: LabelValues::new(values), numbers })
+    }
+}
+
+impl Drop for Series {
+    fn drop(&mut self) {
+        let pool = &self.shape.pool;
+        match self.numbers {
+            Numbers::Word(span) => pool.give_back(Rank::Word, span),
+            Numbers::Float(span) => pool.give_back(Rank::Float, span),
+            Numbers::UpDown { rise, fall, nested } => {
+                pool.give_back(rise_rank(nested), rise);
+                pool.give_back(fall_rank(nested), fall);
+            }
+            Numbers::Histogram { buckets, sums } => {
+                pool.give_back(Rank::Word, buckets);
+                pool.give_back(Rank::Float, sums);
+            }
+            Numbers::Shared(_) | Numbers::Callback(_) => {}
+        }
+    }
+}
+
+impl fmt::Debug for Numbers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Word(span) => f.debug_tuple("Word").field(span).finish(),
+            Self::Float(span) => f.debug_tuple("Float").field(span).finish(),
+            Self::UpDown { rise, fall, .. } => {
+                f.debug_struct("UpDown").field("rise", rise).field("fall", fall).finish()
+            }
+            Self::Histogram { buckets, sums } => {
+                f.debug_struct("Histogram").field("buckets", buckets).field("sums", sums).finish()
+            }
+            Self::Shared(_) => f.write_str("Shared"),
+            Self::Callback(_) => f.write_str("Callback"),
+        }
+    }
+}
+
+/// Where falls of an up/down counter are.
+pub(crate) fn fall_rank(nested: bool) -> Rank {
+    if nested { Rank::InnerFall } else { Rank::OuterFall }
+}
+
+/// Where rises of an up/down counter are.
+pub(crate) fn rise_rank(nested: bool) -> Rank {
+    if nested { Rank::InnerRise } else { Rank::OuterRise }
+}
