@@ -74,5 +74,26 @@ pub fn shard_count() -> usize {
 /// For the models and benches of this workspace; not part of the API.
 #[doc(hidden)]
 pub mod __private {
+    use crate::shard::Writer;
     pub use crate::shard::{CELLS_MAX, CellIndex, Cells, Shard, Shards};
+
+    /// What a recording of a counter or a bucket does in the shard that the caller leases.
+    pub fn add(shard: &'static Shard, index: CellIndex, n: u64) -> u64 {
+        Writer::Own(shard.cells().base()).add(index, n)
+    }
+
+    /// What a recording of an up/down counter does.
+    pub fn add_release(shard: &'static Shard, index: CellIndex, n: u64) {
+        Writer::Own(shard.cells().base()).add_release(index, n);
+    }
+
+    /// What a recording of a sum does.
+    pub fn add_f64_release(shard: &'static Shard, index: CellIndex, v: f64) {
+        Writer::Own(shard.cells().base()).add_f64_release(index, v);
+    }
+
+    /// What a recording without a shard does.
+    pub fn add_shared(shard: &'static Shard, index: CellIndex, n: u64) {
+        Writer::Shared(shard.cells().base()).add(index, n);
+    }
 }

@@ -1,0 +1,68 @@
+//! What allocates and what does not, by a counting allocator.
+
+use dynamo_metrics_core::{Buckets, Registry, Snapshot};
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+
+struct Counting;
+
+thread_local! {
+    static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
+}
+
+// SAFETY: hands everything to the system's allocator.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        ALLOCATIONS.with(|n| n.set(n.get() + 1));
+        // SAFETY: the caller's contract is the system's.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        // SAFETY: the caller's contract is the system's.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+fn allocations(work: impl FnOnce()) -> u64 {
+    let before = ALLOCATIONS.with(Cell::get);
+    work();
+    ALLOCATIONS.with(Cell::get) - before
+}
+
+#[test]
+fn recording_lookups_and_steady_scrapes_allocate_nothing() {
+    assert!(allocations(|| drop(std::hint::black_box(Box::new(1)))) > 0, "the allocator counts");
+
+    let registry = Registry::new();
+    let counter = registry.counter(("c_total", "")).unwrap();
+    let histogram = registry.histogram(("h", ""), &Buckets::new([1.0, 2.0]).unwrap()).unwrap();
+    let gauge = registry.gauge(("g", "")).unwrap();
+    let updown = registry.up_down_counter(("u", "")).unwrap();
+    let family = registry.counter_family(("f_total", ""), ["model", "endpoint"]).unwrap();
+    registry.gauge_callback(("cb", ""), || 1.0).unwrap();
+    let record = || {
+        counter.inc();
+        histogram.observe(1.5);
+        histogram.observe_n(3.0, 7);
+        gauge.set(2.0);
+        gauge.add(1.0);
+        updown.inc();
+        updown.dec();
+        family.with(["m", "e"]).inc();
+    };
+    record(); // leases the shard, makes the series
+    assert_eq!(allocations(|| (0..1000).for_each(|_| record())), 0);
+
+    let mut snapshot = Snapshot::new();
+    snapshot.take(&registry);
+    assert_eq!(allocations(|| (0..100).for_each(|_| snapshot.take(&registry))), 0);
+    record();
+    assert_eq!(allocations(|| snapshot.take(&registry)), 0);
+    family.with(["new", "series"]).inc();
+    assert!(allocations(|| snapshot.take(&registry)) > 0, "a new series may allocate once");
+    assert_eq!(allocations(|| snapshot.take(&registry)), 0);
+}

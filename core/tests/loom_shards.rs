@@ -1,0 +1,227 @@
+//! Models of the shards, run through every interleaving that the memory model allows.
+//!
+//! Run with `ci/loom.sh`. Each model has a twin that leaves out the one thing the model is about and must fail:
+//! so we know that the model would notice.
+//!
+//! The scrape is always the thread that is spawned last. Loom looks for conflicts with the *latest* access to an
+//! atomic only, so a scrape that reads first and is followed by a writer's own load hides its conflict with that
+//! writer's store, and half of the interleavings are never run (seen with loom 0.7.3).
+#![cfg(loom)]
+
+use dynamo_metrics_core::__private::{
+    CellIndex, Shards, add, add_f64_release, add_release, add_shared,
+};
+use loom::sync::Arc;
+use loom::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use loom::thread;
+
+fn index(i: u32) -> CellIndex {
+    CellIndex::new(i).unwrap()
+}
+
+fn total(shards: &Shards, i: u32) -> u64 {
+    shards.iter().map(|shard| shard.read(index(i))).sum()
+}
+
+fn scrape(shards: &Arc<Shards>, read: impl FnOnce(&Shards) + 'static) -> thread::JoinHandle<()> {
+    let shards = Arc::clone(shards);
+    thread::spawn(move || read(&shards))
+}
+
+/// Two threads, one after the other or at the same time, each lease, count and give back; a scrape runs
+/// besides. Nothing is lost, the total never steps back, and there are no more shards than threads.
+#[test]
+fn adoption_loses_nothing_and_never_steps_back() {
+    let mut builder = loom::model::Builder::new();
+    builder.preemption_bound = Some(2);
+    builder.check(|| {
+        let shards = Arc::new(Shards::new());
+        let writers: Vec<_> = (0..2)
+            .map(|_| {
+                let shards = Arc::clone(&shards);
+                thread::spawn(move || {
+                    let shard = shards.lease().unwrap();
+                    add(shard, index(0), 1);
+                    shards.give_back(shard);
+                })
+            })
+            .collect();
+        let scrape = scrape(&shards, |shards| {
+            let first = total(shards, 0);
+            let second = total(shards, 0);
+            assert!(first <= second && second <= 2);
+        });
+        for thread in writers.into_iter().chain([scrape]) {
+            thread.join().unwrap();
+        }
+        assert_eq!(total(&shards, 0), 2);
+        assert!(shards.count() <= 2);
+    });
+}
+
+/// The twin: a lease that is handed over without Release and Acquire loses a count.
+#[test]
+#[should_panic]
+fn a_relaxed_hand_over_loses_counts() {
+    loom::model(|| {
+        let leased = Arc::new(AtomicBool::new(false));
+        let cell = Arc::new(AtomicU64::new(0));
+        let writers: Vec<_> = (0..2)
+            .map(|_| {
+                let (leased, cell) = (Arc::clone(&leased), Arc::clone(&cell));
+                thread::spawn(move || {
+                    let free =
+                        leased.compare_exchange(false, true, Ordering::Relaxed, Ordering::Relaxed);
+                    if free.is_ok() {
+                        let before = cell.load(Ordering::Relaxed);
+                        cell.store(before + 1, Ordering::Relaxed);
+                        leased.store(false, Ordering::Relaxed);
+                        1
+                    } else {
+                        0
+                    }
+                })
+            })
+            .collect();
+        let counted: u64 = writers.into_iter().map(|writer| writer.join().unwrap()).sum();
+        assert_eq!(cell.load(Ordering::Relaxed), counted);
+    });
+}
+
+/// An observation writes its bucket, then its sum; a scrape reads the sum, then the bucket. The sum is never
+/// ahead of the count.
+#[test]
+fn a_sum_is_never_ahead_of_its_buckets() {
+    loom::model(|| {
+        let shards = Arc::new(Shards::new());
+        let writer = {
+            let shards = Arc::clone(&shards);
+            thread::spawn(move || {
+                let shard = shards.lease().unwrap();
+                for _ in 0..2 {
+                    add(shard, index(0), 1);
+                    add_f64_release(shard, index(1), 1.0);
+                }
+            })
+        };
+        let scrape = scrape(&shards, |shards| {
+            let sum: f64 = shards.iter().map(|shard| f64::from_bits(shard.read(index(1)))).sum();
+            let count = total(shards, 0);
+            assert!(sum <= count as f64, "sum {sum} of {count} observations of 1");
+        });
+        writer.join().unwrap();
+        scrape.join().unwrap();
+    });
+}
+
+/// The twin: without Release and Acquire the sum can be seen before its bucket.
+#[test]
+#[should_panic]
+fn a_relaxed_sum_can_be_ahead() {
+    loom::model(|| {
+        let cells = Arc::new([AtomicU64::new(0), AtomicU64::new(0)]);
+        let writer = {
+            let cells = Arc::clone(&cells);
+            thread::spawn(move || {
+                cells[0].store(1, Ordering::Relaxed);
+                cells[1].store(1, Ordering::Relaxed);
+            })
+        };
+        let sum = cells[1].load(Ordering::Relaxed);
+        let count = cells[0].load(Ordering::Relaxed);
+        assert!(sum <= count);
+        writer.join().unwrap();
+    });
+}
+
+// Cells of the two up/down counters below, in the order in which a scrape reads them.
+const OUTER_FALL: u32 = 0;
+const INNER_FALL: u32 = 1;
+const INNER_RISE: u32 = 2;
+const OUTER_RISE: u32 = 3;
+
+/// One thread begins a request (outer rises, then inner); another one ends it (inner falls, then outer).
+fn begin_here_end_there(shards: &Arc<Shards>) -> Vec<thread::JoinHandle<()>> {
+    let begun = Arc::new(AtomicBool::new(false));
+    let begin = {
+        let (shards, begun) = (Arc::clone(shards), Arc::clone(&begun));
+        thread::spawn(move || {
+            let shard = shards.lease().unwrap();
+            add_release(shard, index(OUTER_RISE), 1);
+            add_release(shard, index(INNER_RISE), 1);
+            begun.store(true, Ordering::Release);
+        })
+    };
+    let end = {
+        let shards = Arc::clone(shards);
+        thread::spawn(move || {
+            let shard = shards.lease().unwrap();
+            if begun.load(Ordering::Acquire) {
+                add_release(shard, index(INNER_FALL), 1);
+                add_release(shard, index(OUTER_FALL), 1);
+            }
+        })
+    };
+    vec![begin, end]
+}
+
+/// Whatever the scrape sees of a request that begins on one thread and ends on another, inner is at most outer
+/// and neither is negative.
+#[test]
+fn nested_counts_stay_nested_across_threads() {
+    let mut builder = loom::model::Builder::new();
+    builder.preemption_bound = Some(3);
+    builder.check(|| {
+        let shards = Arc::new(Shards::new());
+        let threads = begin_here_end_there(&shards);
+        let scrape = scrape(&shards, |shards| {
+            let [outer_fall, inner_fall, inner_rise, outer_rise] =
+                [OUTER_FALL, INNER_FALL, INNER_RISE, OUTER_RISE].map(|i| total(shards, i));
+            assert!(inner_fall <= inner_rise, "inner is negative");
+            assert!(outer_fall <= outer_rise, "outer is negative");
+            assert!(inner_rise - inner_fall <= outer_rise - outer_fall, "inner exceeds outer");
+        });
+        for thread in threads.into_iter().chain([scrape]) {
+            thread.join().unwrap();
+        }
+    });
+}
+
+/// The twin: a scrape that reads rises first sees counts that are negative or not nested.
+#[test]
+#[should_panic]
+fn reading_rises_first_breaks_the_nesting() {
+    let mut builder = loom::model::Builder::new();
+    builder.preemption_bound = Some(3);
+    builder.check(|| {
+        let shards = Arc::new(Shards::new());
+        let threads = begin_here_end_there(&shards);
+        let scrape = scrape(&shards, |shards| {
+            let [outer_rise, inner_rise, inner_fall, outer_fall] =
+                [OUTER_RISE, INNER_RISE, INNER_FALL, OUTER_FALL].map(|i| total(shards, i));
+            assert!(inner_fall <= inner_rise && outer_fall <= outer_rise);
+        });
+        for thread in threads.into_iter().chain([scrape]) {
+            thread.join().unwrap();
+        }
+    });
+}
+
+/// Threads without a shard share the fallback, which two of them may make at the same time.
+#[test]
+fn the_fallback_is_made_once_and_counts_every_writer() {
+    loom::model(|| {
+        let shards = Arc::new(Shards::new());
+        let writers: Vec<_> = (0..2)
+            .map(|_| {
+                let shards = Arc::clone(&shards);
+                thread::spawn(move || add_shared(shards.fallback().unwrap(), index(0), 1))
+            })
+            .collect();
+        for writer in writers {
+            writer.join().unwrap();
+        }
+        assert_eq!(total(&shards, 0), 2);
+        assert_eq!(shards.count(), 0);
+    });
+}

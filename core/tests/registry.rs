@@ -1,0 +1,238 @@
+//! What a registry accepts, what it refuses, and what it says then.
+
+use dynamo_metrics_core::{Buckets, Opts, RegisterError, Registry, Snapshot, Value};
+
+fn buckets() -> Buckets {
+    Buckets::new([1.0]).unwrap()
+}
+
+fn values(registry: &Registry, name: &str) -> Vec<(Vec<String>, f64)> {
+    let mut snapshot = Snapshot::new();
+    snapshot.take(registry);
+    let family = snapshot.families().find(|family| family.name() == name);
+    let parts = family.into_iter().flat_map(|family| family.parts());
+    parts
+        .flat_map(|part| (0..part.len()).map(move |at| part.series(at).unwrap()))
+        .map(|series| {
+            let value = match series.value() {
+                Value::Unsigned(value) => value as f64,
+                Value::Signed(value) => value as f64,
+                Value::Float(value) => value,
+                other => panic!("{other:?}"),
+            };
+            (series.label_values().map(Into::into).collect(), value)
+        })
+        .collect()
+}
+
+#[test]
+fn equal_descriptors_are_one_metric_and_others_collide() {
+    let registry = Registry::new();
+    let ask = |help: &str, labels: [&str; 1]| registry.counter_family(("a_total", help), labels);
+    ask("help", ["model"]).unwrap().with(["x"]).inc();
+    assert_eq!(ask("help", ["model"]).unwrap().with(["x"]).get(), 1);
+    let what = |error: RegisterError| match error {
+        RegisterError::Conflict { what, .. } => what,
+        other => panic!("{other}"),
+    };
+    assert_eq!(what(ask("other help", ["model"]).unwrap_err()), "help");
+    assert_eq!(what(ask("help", ["endpoint"]).unwrap_err()), "label names");
+    assert_eq!(what(registry.gauge(("a_total", "help")).unwrap_err()), "type");
+    assert_eq!(
+        what(registry.float_counter_family(("a_total", "help"), ["model"]).unwrap_err()),
+        "type"
+    );
+    registry.histogram(("h", "h"), &buckets()).unwrap();
+    let error = registry.histogram(("h", "h"), &Buckets::new([2.0]).unwrap()).unwrap_err();
+    assert_eq!(what(error.clone()), "bucket bounds");
+    assert_eq!(
+        error.to_string(),
+        "metric \"h\" is already registered with another bucket bounds: [1.0] is there, [2.0] was asked for; \
+         use the registered one, or another name"
+    );
+}
+
+#[test]
+fn sample_names_of_one_metric_are_not_names_of_another() {
+    let clash = |first: fn(&Registry), second: fn(&Registry) -> Result<(), RegisterError>| {
+        let registry = Registry::new();
+        first(&registry);
+        matches!(second(&registry), Err(RegisterError::SuffixClash { .. }))
+    };
+    let histogram: fn(&Registry) = |r| drop(r.histogram(("x", ""), &buckets()).unwrap());
+    assert!(clash(histogram, |r| r.gauge(("x_sum", "")).map(drop)));
+    assert!(clash(histogram, |r| r.counter(("x_count", "")).map(drop)));
+    assert!(clash(histogram, |r| r.gauge(("x_bucket", "")).map(drop)));
+    assert!(!clash(histogram, |r| r.gauge(("x_sums", "")).map(drop)));
+    let counter: fn(&Registry) = |r| drop(r.counter(("x_total", "")).unwrap());
+    assert!(clash(counter, |r| r.gauge(("x_created", "")).map(drop)));
+    assert!(clash(counter, |r| r.gauge(("x", "")).map(drop)), "the family's name in OpenMetrics");
+    let gauge: fn(&Registry) = |r| drop(r.gauge(("x_sum", "")).unwrap());
+    assert!(clash(gauge, |r| r.histogram(("x", ""), &buckets()).map(drop)), "in either order");
+}
+
+#[test]
+fn invalid_and_reserved_names_are_refused_with_a_reason() {
+    let registry = Registry::new();
+    for name in ["", "1a", "a-b", "a b", "ü"] {
+        let error = registry.counter((name, "")).unwrap_err();
+        assert!(matches!(error, RegisterError::InvalidName { .. }), "{error}");
+    }
+    for label in ["le", "quantile", "__x", "a:b", "", "0"] {
+        let error = registry.counter_family(("a_total", ""), [label]).unwrap_err();
+        assert!(matches!(error, RegisterError::InvalidLabel { .. }), "{error}");
+        assert!(error.to_string().contains("a_total"), "{error}");
+    }
+    let twice = registry.counter_family(("a_total", ""), ["x", "x"]).unwrap_err();
+    assert!(matches!(twice, RegisterError::DuplicateLabel { .. }));
+    let constant = Opts::new("a_total", "").const_label("x", "1");
+    let twice = registry.counter_family(constant, ["x"]).unwrap_err();
+    assert!(matches!(twice, RegisterError::DuplicateLabel { .. }));
+    let scope = registry.scope(&[("x", "1")]).unwrap();
+    let twice = scope.counter_family(("a_total", ""), ["x"]).unwrap_err();
+    assert!(matches!(twice, RegisterError::DuplicateLabel { .. }));
+    let unit = registry.gauge(Opts::new("a_ms", "").unit("seconds")).unwrap_err();
+    assert!(matches!(unit, RegisterError::Unit { .. }));
+    registry.counter(Opts::new("a_seconds_total", "").unit("seconds")).unwrap();
+}
+
+#[test]
+fn scopes_share_names_but_never_series() {
+    let registry = Registry::new();
+    let [a, b] = ["a", "b"].map(|value| registry.scope(&[("component", value)]).unwrap());
+    assert_eq!(
+        registry.scope(&[("component", "a")]).unwrap().labels().next(),
+        Some(("component", "a"))
+    );
+    // Other label names and other help under one name, in two scopes (upstream refused to start here).
+    a.counter_family(("x_total", "one help"), ["model"]).unwrap().with(["m"]).inc();
+    b.counter_family(("x_total", "another help"), ["lora"]).unwrap().with(["l"]).add(2);
+    assert_eq!(values(&registry, "x_total"), [(vec!["m".into()], 1.0), (vec!["l".into()], 2.0)]);
+    assert_eq!(values(&b, "x_total"), [(vec!["l".into()], 2.0)]);
+    assert!(matches!(
+        b.gauge(("x_total", "")).unwrap_err(),
+        RegisterError::Conflict { what: "type", .. }
+    ));
+    // The same series from two levels.
+    let error = registry.counter_family(("x_total", ""), ["component", "model"]).unwrap_err();
+    assert!(matches!(error, RegisterError::SameSeries { .. }), "{error}");
+    registry.counter_family(("x_total", ""), ["component", "tenant"]).unwrap();
+}
+
+#[test]
+fn constant_labels_tell_metrics_of_one_level_apart() {
+    let registry = Registry::new();
+    let ask = |value: &str| registry.counter(Opts::new("x_total", "h").const_label("shard", value));
+    ask("0").unwrap().inc();
+    ask("1").unwrap().add(2);
+    assert_eq!(ask("0").unwrap().get(), 1);
+    assert_eq!(values(&registry, "x_total").len(), 2);
+    let other = registry.counter(Opts::new("x_total", "h").const_label("lane", "0")).unwrap_err();
+    assert!(matches!(other, RegisterError::Conflict { what: "constant labels", .. }), "{other}");
+}
+
+#[test]
+fn a_series_beyond_the_cap_folds_into_other_and_is_counted() {
+    let registry = Registry::new();
+    let opts = Opts::new("x_total", "").series_max(2);
+    let family = registry.counter_family(opts, ["model", "status"]).unwrap();
+    for model in ["a", "b", "c", "d"] {
+        family.with([model, "ok"]).inc();
+    }
+    family.with(["a", "ok"]).inc();
+    let all = values(&registry, "x_total");
+    let row = |a: &str, b: &str, value| (vec![a.to_string(), b.to_string()], value);
+    assert_eq!(all, [row("a", "ok", 2.0), row("b", "ok", 1.0), row("other", "other", 2.0)]);
+    let counted = values(&registry, "dynamo_metrics_series_overflow_total");
+    assert_eq!(counted, [(vec!["x_total".into()], 2.0)]);
+}
+
+#[test]
+fn removed_series_start_at_zero_again_and_old_handles_disturb_nobody() {
+    let registry = Registry::new();
+    let family = registry.counter_family(("x_total", ""), ["model"]).unwrap();
+    let old = family.with(["a"]);
+    old.add(5);
+    assert!(family.remove(["a"]));
+    assert!(!family.remove(["a"]));
+    let new = family.with(["a"]);
+    old.add(100);
+    new.inc();
+    assert_eq!(values(&registry, "x_total"), [(vec!["a".into()], 1.0)]);
+    // The cells of `old` may now be reused: zeroed, whoever wrote them.
+    drop(old);
+    assert_eq!(family.with(["b"]).get(), 0);
+    family.clear();
+    assert!(family.is_empty() && values(&registry, "x_total").is_empty());
+    assert_eq!(family.remove_matching(&[("no_such_label", "a")]), 0);
+}
+
+#[test]
+fn unregistering_frees_the_name() {
+    let registry = Registry::new();
+    let old = registry.counter(("x_total", "")).unwrap();
+    assert!(registry.unregister("x_total"));
+    assert!(!registry.unregister("x_total"));
+    registry.gauge(("x_total", "")).unwrap().set(2.0);
+    old.inc();
+    assert_eq!(values(&registry, "x_total"), [(vec![], 2.0)]);
+    assert!(registry.occupies("x_total") && !registry.occupies("x_created"));
+}
+
+#[test]
+fn callbacks_are_computed_at_the_scrape_and_fenced() {
+    let registry = Registry::new();
+    registry.gauge_callback(("up_seconds", ""), || 1.5).unwrap();
+    registry.counter_callback(("seen_total", ""), || u64::MAX).unwrap();
+    registry.gauge_callback(("bad", ""), || panic!("on purpose")).unwrap();
+    let again = registry.gauge_callback(("up_seconds", ""), || 2.5).unwrap_err();
+    assert!(matches!(again, RegisterError::DuplicateCallback { .. }));
+    let hook = std::panic::take_hook();
+    std::panic::set_hook(Box::new(|_| {}));
+    let mut snapshot = Snapshot::new();
+    snapshot.take(&registry);
+    snapshot.take(&registry);
+    std::panic::set_hook(hook);
+    let value = |name: &str| {
+        let family = snapshot.families().find(|family| family.name() == name).unwrap();
+        family.parts().next().unwrap().series(0).unwrap().value()
+    };
+    assert_eq!(value("up_seconds"), Value::Float(1.5));
+    assert_eq!(value("seen_total"), Value::Unsigned(u64::MAX));
+    assert_eq!(value("bad"), Value::Missing);
+    assert_eq!(value("dynamo_metrics_callback_panics_total"), Value::Unsigned(2));
+}
+
+#[test]
+fn odd_observations_are_counted_by_reason() {
+    let registry = Registry::new();
+    let histogram = registry.histogram(("h", ""), &Buckets::new([0.0, 1.0]).unwrap()).unwrap();
+    histogram.observe(f64::NAN);
+    histogram.observe_n(-1.0, 3);
+    histogram.observe(f64::INFINITY);
+    histogram.observe(f64::NEG_INFINITY);
+    histogram.observe(-0.0);
+    assert_eq!(histogram.get().counts, [1, 0, 1]);
+    assert_eq!(histogram.get().sum, 0.0);
+    let signed = registry.histogram(("s", ""), &Buckets::new([-1.0, 1.0]).unwrap()).unwrap();
+    signed.observe(-2.0);
+    signed.observe(0.5);
+    assert_eq!(signed.get().counts, [1, 1, 0]);
+    assert_eq!(signed.get().sum, -1.5);
+    let mut rejected = values(&registry, "dynamo_metrics_rejected_observations_total");
+    rejected.sort_by(|a, b| a.0.cmp(&b.0));
+    let row = |reason: &str, n| (vec!["h".to_string(), reason.to_string()], n);
+    assert_eq!(rejected, [row("infinite", 1.0), row("nan", 1.0), row("negative", 2.0)]);
+}
+
+#[test]
+fn numbers_are_exact_to_the_last_unit() {
+    let registry = Registry::new();
+    let counter = registry.counter(("x_total", "")).unwrap();
+    counter.add((1 << 53) + 1);
+    assert_eq!(counter.get(), 9_007_199_254_740_993);
+    counter.add(u64::MAX - counter.get());
+    assert_eq!(counter.get(), u64::MAX);
+    counter.inc();
+    assert_eq!(counter.get(), 0, "wraps, which scrapers take for a restart");
+}

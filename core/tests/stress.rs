@@ -1,0 +1,152 @@
+//! Threads that come and go record while others scrape: nothing lost, nothing backwards, nothing inconsistent.
+
+use dynamo_metrics_core::{Buckets, Opts, Registry, Snapshot, Value, shard_count};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+
+const LANES: u64 = 8;
+const INCREMENTS_PER_LANE: u64 = 10_000_000;
+/// Threads that each lane runs, one after the other.
+const THREADS_PER_LANE: u64 = 100;
+
+#[test]
+fn eighty_million_increments_under_churn_and_scrapes() {
+    let registry = Registry::new();
+    let counter = registry.counter(("stress_total", "")).unwrap();
+    let histogram = registry
+        .histogram(("stress_value", ""), &Buckets::new([1.0, 2.0, 3.0, 4.0]).unwrap())
+        .unwrap();
+    let outer = registry.up_down_counter(("stress_outer", "")).unwrap();
+    let inner = registry.up_down_counter(Opts::new("stress_inner", "").nested()).unwrap();
+    let done = AtomicBool::new(false);
+
+    let (scrapes, observations) = thread::scope(|scope| {
+        let scraper = scope.spawn(|| {
+            let mut snapshot = Snapshot::new();
+            let mut scrapes = 0u64;
+            let (mut last_total, mut last_sum, mut last_counts) = (0, 0.0, [0; 5]);
+            while !done.load(Ordering::Relaxed) {
+                snapshot.take(&registry);
+                scrapes += 1;
+                let value = |name: &str| {
+                    let family = snapshot.families().find(|family| family.name() == name).unwrap();
+                    family.parts().next().unwrap().series(0).unwrap().value()
+                };
+                let Value::Unsigned(total) = value("stress_total") else { panic!() };
+                assert!(total >= last_total, "{total} after {last_total}");
+                last_total = total;
+                let Value::Histogram { counts, sum } = value("stress_value") else { panic!() };
+                assert!(sum >= last_sum, "{sum} after {last_sum}");
+                for (last, &now) in last_counts.iter_mut().zip(counts) {
+                    assert!(now >= *last);
+                    *last = now;
+                }
+                // Value i lands in bucket i - 1, so the counts give the sum that goes with them.
+                let covered: u64 = (1..).zip(counts).map(|(value, count)| value * count).sum();
+                assert!(sum <= covered as f64, "the sum is ahead of the buckets");
+                last_sum = sum;
+                let (Value::Signed(outer), Value::Signed(inner)) =
+                    (value("stress_outer"), value("stress_inner"))
+                else {
+                    panic!()
+                };
+                assert!(0 <= inner && inner <= outer, "0 <= {inner} <= {outer}");
+            }
+            scrapes
+        });
+        let lanes: Vec<_> = (0..LANES)
+            .map(|lane| {
+                let (counter, histogram) = (&counter, &histogram);
+                let (outer, inner) = (&outer, &inner);
+                scope.spawn(move || {
+                    let mut observations = 0;
+                    for turn in 0..THREADS_PER_LANE {
+                        outer.inc();
+                        inner.inc();
+                        observations += thread::scope(|scope| {
+                            let worker = scope.spawn(|| {
+                                let mut observations = 0u64;
+                                for i in 0..INCREMENTS_PER_LANE / THREADS_PER_LANE {
+                                    counter.inc();
+                                    if i % 64 == 0 {
+                                        histogram.observe(((lane + turn + i) % 5 + 1) as f64);
+                                        observations += 1;
+                                    }
+                                }
+                                // Ends here what began on the thread of the lane.
+                                inner.dec();
+                                outer.dec();
+                                observations
+                            });
+                            worker.join().unwrap()
+                        });
+                    }
+                    observations
+                })
+            })
+            .collect();
+        let observations: u64 = lanes.into_iter().map(|lane| lane.join().unwrap()).sum();
+        done.store(true, Ordering::Relaxed);
+        (scraper.join().unwrap(), observations)
+    });
+
+    assert_eq!(counter.get(), LANES * INCREMENTS_PER_LANE, "lost or invented");
+    assert_eq!(histogram.get().counts.iter().sum::<u64>(), observations);
+    assert_eq!((outer.get(), inner.get()), (0, 0));
+    // 8 lanes, each with one worker at a time, and the main thread at most; never one for each of 800 threads.
+    assert!(shard_count() <= 2 * LANES as usize + 1, "{} shards", shard_count());
+    assert!(scrapes > 100, "only {scrapes} scrapes");
+}
+
+#[test]
+fn a_panicking_thread_keeps_its_counts() {
+    let registry = Registry::new();
+    let counter = registry.counter(("panics_total", "")).unwrap();
+    for _ in 0..100 {
+        let counter = counter.clone();
+        let result = thread::spawn(move || {
+            counter.inc();
+            std::panic::resume_unwind(Box::new("on purpose"));
+        })
+        .join();
+        assert!(result.is_err());
+    }
+    assert_eq!(counter.get(), 100);
+}
+
+#[test]
+fn recording_in_the_destructor_of_another_thread_local_is_not_lost() {
+    use dynamo_metrics_core::{Counter, LocalCounter};
+    use std::cell::RefCell;
+
+    struct Late(Counter);
+    impl Drop for Late {
+        fn drop(&mut self) {
+            self.0.inc();
+        }
+    }
+    thread_local! {
+        static LATE: RefCell<Option<Late>> = const { RefCell::new(None) };
+        static LOCAL: RefCell<Option<LocalCounter>> = const { RefCell::new(None) };
+    }
+    let registry = Registry::new();
+    let counter = registry.counter(("late_total", "")).unwrap();
+    // Both orders of registration, which decide the order of destruction.
+    for record_first in [false, true] {
+        let counter = counter.clone();
+        thread::spawn(move || {
+            if record_first {
+                counter.inc();
+            }
+            LATE.with(|late| *late.borrow_mut() = Some(Late(counter.clone())));
+            LOCAL.with(|local| *local.borrow_mut() = counter.local());
+            LOCAL.with(|local| local.borrow().as_ref().unwrap().inc());
+            if !record_first {
+                counter.inc();
+            }
+        })
+        .join()
+        .unwrap();
+    }
+    assert_eq!(counter.get(), 6);
+}
