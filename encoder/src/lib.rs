@@ -1,1 +1,35 @@
-//! placeholder
+//! Bytes: a registry becomes an exposition, an engine's exposition is merged in, and a strict parser checks
+//! both.
+//!
+//! * [`TextEncoder`] writes Prometheus text 0.0.4 into the caller's reusable buffer. Everything but the numbers
+//!   is rendered once; in steady state a scrape allocates nothing.
+//! * [`foreign`] filters and repairs what an engine printed and appends it, so that one engine's bad line costs
+//!   that line's family and nothing else.
+//! * [`strict`] is the parser that forgives nothing: it rejects what any known consumer of the format rejects.
+//!   Tests, fuzzing and `dynamo-metrics check` use it as their oracle.
+//!
+//! ```
+//! use bytes::BytesMut;
+//! use dynamo_metrics_core::Registry;
+//! use dynamo_metrics_encoder::{TextEncoder, strict};
+//!
+//! let registry = Registry::new();
+//! registry.counter(("tokens_total", "Tokens \\ produced."))?.add(3);
+//! let mut body = BytesMut::new();
+//! TextEncoder::new().encode(&registry, &mut body);
+//! let exposition = strict::parse(&body).expect("valid by construction");
+//! assert_eq!(exposition.value("tokens_total", &[]), Some(3.0));
+//! # Ok::<(), dynamo_metrics_core::RegisterError>(())
+//! ```
+
+#![forbid(unsafe_code)]
+#![warn(missing_docs)]
+
+pub mod escape;
+pub mod foreign;
+mod layout;
+pub mod number;
+pub mod strict;
+mod text;
+
+pub use text::TextEncoder;

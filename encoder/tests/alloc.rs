@@ -1,0 +1,85 @@
+//! A steady-state scrape allocates nothing, by a counting allocator.
+
+use bytes::BytesMut;
+use dynamo_metrics_core::{Buckets, Registry};
+use dynamo_metrics_encoder::TextEncoder;
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+use std::hint::black_box;
+
+struct Counting;
+
+thread_local! {
+    static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
+}
+
+// SAFETY: hands everything to the system's allocator.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        ALLOCATIONS.with(|n| n.set(n.get() + 1));
+        // SAFETY: the caller's contract is the system's.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        // SAFETY: the caller's contract is the system's.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+fn allocations(work: impl FnOnce()) -> u64 {
+    let before = ALLOCATIONS.with(Cell::get);
+    work();
+    ALLOCATIONS.with(Cell::get) - before
+}
+
+#[test]
+fn a_steady_scrape_allocates_nothing() {
+    assert!(allocations(|| drop(black_box(Box::new(1)))) > 0, "the allocator counts");
+    let registry = Registry::new();
+    let requests = registry.counter_family(("requests_total", "h"), ["model", "status"]).unwrap();
+    let buckets = Buckets::dynamo(0.001, 480.0, 18).unwrap();
+    let waits = registry.histogram_family(("wait_seconds", "h"), ["model"], &buckets).unwrap();
+    let load = registry.gauge(("load", "h")).unwrap();
+    let busy = registry.float_counter(("busy_seconds_total", "h")).unwrap();
+    let inflight = registry.up_down_counter(("inflight", "h")).unwrap();
+    registry.gauge_callback(("up_seconds", "h"), || 1.25).unwrap();
+    let record = |i: u32| {
+        for model in ["a", "b\"", "c"] {
+            requests.with([model, "ok"]).add(u64::from(i) << 20);
+            waits.with([model]).observe(f64::from(i) / 7.0);
+        }
+        load.set(f64::from(i) / 3.0);
+        busy.add(0.1);
+        inflight.inc();
+    };
+    record(1);
+    let mut encoder = TextEncoder::new();
+    let mut body = BytesMut::new();
+    encoder.encode(&registry, &mut body);
+    let scrape = |encoder: &mut TextEncoder, body: &mut BytesMut| {
+        body.clear();
+        encoder.encode(&registry, body);
+    };
+    let steady = allocations(|| {
+        for i in 2..100 {
+            record(i);
+            scrape(&mut encoder, &mut body);
+        }
+    });
+    assert_eq!(steady, 0);
+
+    // The same when the body travels as `Bytes` to a socket and is dropped there: the memory comes back.
+    let sent = allocations(|| drop(body.split().freeze()));
+    let again = allocations(|| {
+        for _ in 0..10 {
+            encoder.encode(&registry, &mut body);
+            drop(black_box(body.split().freeze()));
+        }
+    });
+    assert!(sent <= 1, "the buffer becomes shared once");
+    assert_eq!(again, 0);
+}
