@@ -32,17 +32,15 @@ const NUMBER_BYTES_MAX: usize = 24;
 /// let mut encoder = TextEncoder::new();
 /// let mut body = BytesMut::new();
 /// encoder.encode(&registry, &mut body);
-/// assert_eq!(
-///     std::str::from_utf8(&body)?,
-///     "# HELP requests_total Requests.\n\
-///      # TYPE requests_total counter\n\
-///      requests_total{model=\"Qwen/Qwen3-0.6B\"} 42\n\
-///      # TYPE wait_seconds histogram\n\
-///      wait_seconds_bucket{le=\"0.5\"} 1\n\
-///      wait_seconds_bucket{le=\"+Inf\"} 1\n\
-///      wait_seconds_sum 0.25\n\
-///      wait_seconds_count 1\n"
-/// );
+/// let lines: Vec<&str> = std::str::from_utf8(&body)?.lines().collect();
+/// assert_eq!(lines[..2], ["# HELP requests_total Requests.", "# TYPE requests_total counter"]);
+/// assert_eq!(lines[2], "requests_total{model=\"Qwen/Qwen3-0.6B\"} 42");
+/// assert_eq!(lines[3..6], [
+///     "# TYPE wait_seconds histogram",
+///     "wait_seconds_bucket{le=\"0.5\"} 1",
+///     "wait_seconds_bucket{le=\"+Inf\"} 1",
+/// ]);
+/// assert_eq!(lines[6..], ["wait_seconds_sum 0.25", "wait_seconds_count 1"]);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug, Default)]

@@ -1,0 +1,297 @@
+//! One line of an engine's text, read as generously as Prometheus or Python would.
+//!
+//! Blanks and tabs may stand between any two tokens, label values may hold unknown escapes, numbers may
+//! be spelled in any way that has one meaning, exemplars and timestamps may follow. What remains are
+//! spans, plus the notes that make writing cheap: whether the braces and the number can be copied as
+//! they stand. Nothing is changed and nothing allocates, apart from the growth of the label list.
+//!
+//! A line that cannot be read still says, if it can, whose line it is: the name up to the first byte
+//! that cannot belong to it, if that byte is one that may follow a name.
+
+use super::arena::{Arena, Span};
+use super::filter::Filter;
+use crate::strict::grammar::{label_name_len, literal, metric_name_len};
+
+/// Most labels of one series. No engine known has more than ten; comparing label sets in any order
+/// is quadratic in it.
+pub(super) const LABELS_MAX: usize = 64;
+
+/// What a line says.
+pub(super) enum Line {
+    /// Nothing: blank, a comment, or not for us.
+    Nothing,
+    /// `# EOF`: the source is OpenMetrics.
+    Eof,
+    Help {
+        name: Span,
+        text: Span,
+    },
+    Type {
+        name: Span,
+        word: Span,
+    },
+    Sample(Reading),
+    /// A HELP or TYPE line that cannot be read, and of which family.
+    BadMetadata(Option<Span>),
+    /// Any other line that cannot be read, and of which sample name.
+    BadSample(Option<Span>),
+}
+
+/// A sample as read; its labels were appended to the list given.
+pub(super) struct Reading {
+    pub(super) name: Span,
+    /// From `{` to `}` when that can be copied as it stands; else empty.
+    pub(super) braces: Span,
+    /// Whether a label value holds an escape that must be respelled.
+    pub(super) respell: bool,
+    pub(super) value: f64,
+    /// The value's text when it can be copied as it stands; else empty.
+    pub(super) text: Span,
+    /// Digits; empty when there is none worth keeping.
+    pub(super) timestamp: Span,
+}
+
+/// One label; the value still escaped.
+#[derive(Clone, Copy)]
+pub(super) struct Label {
+    pub(super) name: Span,
+    pub(super) value: Span,
+}
+
+/// Reads a line without its line end. `utf8` says that the whole source is known to be valid.
+pub(super) fn read(
+    arena: &Arena,
+    line: Span,
+    utf8: bool,
+    filter: &Filter,
+    labels: &mut Vec<Label>,
+) -> Line {
+    let mut cursor = Cursor { bytes: arena.get(line), at: 0, base: line.start };
+    cursor.skip_blanks();
+    match cursor.peek() {
+        None => Line::Nothing,
+        Some(b'#') => cursor.comment(utf8, filter),
+        Some(_) => cursor.sample(utf8, filter, labels),
+    }
+}
+
+/// The meaning of a number, and whether every consumer reads its text alike. `None` for what has no
+/// meaning or is out of range: `1e400` is a failed scrape here and infinity there.
+pub(super) fn number(text: &[u8]) -> Option<(f64, bool)> {
+    if let Some(value) = literal(text) {
+        return Some((value, true));
+    }
+    let value: f64 = std::str::from_utf8(text).ok()?.parse().ok()?;
+    let overflow = value.is_infinite() && text.iter().any(u8::is_ascii_digit);
+    (!overflow).then_some((value, false))
+}
+
+struct Cursor<'a> {
+    bytes: &'a [u8],
+    at: usize,
+    base: u32,
+}
+
+impl Cursor<'_> {
+    fn comment(mut self, utf8: bool, filter: &Filter) -> Line {
+        self.at += 1;
+        if !self.skip_blanks() {
+            return Line::Nothing;
+        }
+        let word = self.token();
+        self.skip_blanks();
+        match self.slice(word) {
+            b"EOF" if self.peek().is_none() => return Line::Eof,
+            b"HELP" | b"TYPE" => {}
+            _ => return Line::Nothing,
+        }
+        let Some(name) = self.name(false) else { return Line::BadMetadata(None) };
+        if !filter.admits_bytes(self.slice(name)) {
+            return Line::Nothing;
+        }
+        if !utf8 && std::str::from_utf8(self.bytes).is_err() {
+            return Line::BadMetadata(Some(name));
+        }
+        self.skip_blanks();
+        if self.slice(word) == b"HELP" {
+            let text = self.bytes[self.at..].trim_ascii_end();
+            return Line::Help { name, text: self.span(self.at, self.at + text.len()) };
+        }
+        let word = self.token();
+        self.skip_blanks();
+        match self.peek() {
+            None if !word.is_empty() => Line::Type { name, word },
+            _ => Line::BadMetadata(Some(name)),
+        }
+    }
+
+    fn sample(mut self, utf8: bool, filter: &Filter, labels: &mut Vec<Label>) -> Line {
+        let Some(name) = self.name(true) else { return Line::BadSample(None) };
+        if !filter.admits_bytes(self.slice(name)) {
+            return Line::Nothing;
+        }
+        if !utf8 && std::str::from_utf8(self.bytes).is_err() {
+            return Line::BadSample(Some(name));
+        }
+        let mark = labels.len();
+        match self.after_name(name, labels) {
+            Some(reading) => Line::Sample(reading),
+            None => {
+                labels.truncate(mark);
+                Line::BadSample(Some(name))
+            }
+        }
+    }
+
+    /// A metric name, if what follows may follow one.
+    fn name(&mut self, brace_may_follow: bool) -> Option<Span> {
+        let start = self.at;
+        self.at += metric_name_len(&self.bytes[start..]);
+        let ends = match self.peek() {
+            None | Some(b' ' | b'\t') => true,
+            Some(byte) => byte == b'{' && brace_may_follow,
+        };
+        (ends && self.at > start).then(|| self.span(start, self.at))
+    }
+
+    fn after_name(&mut self, name: Span, labels: &mut Vec<Label>) -> Option<Reading> {
+        self.skip_blanks();
+        let mut braces = Span::default();
+        let mut respell = false;
+        if self.peek() == Some(b'{') {
+            (braces, respell) = self.labels(labels)?;
+            self.skip_blanks();
+        }
+        let text = self.token();
+        let (value, as_it_stands) = number(self.slice(text))?;
+        let text = if as_it_stands { text } else { Span::default() };
+        self.skip_blanks();
+        let timestamp = self.timestamp()?;
+        self.skip_blanks();
+        // What follows a `#` is an exemplar, or a comment. Neither is passed on.
+        match self.peek() {
+            None | Some(b'#') => Some(Reading { name, braces, respell, value, text, timestamp }),
+            Some(_) => None,
+        }
+    }
+
+    /// Milliseconds in digits are kept; any other number is read and dropped.
+    fn timestamp(&mut self) -> Option<Span> {
+        let token = self.token();
+        let text = self.slice(token);
+        if text.is_empty() {
+            return Some(token);
+        }
+        let text = std::str::from_utf8(text).ok()?;
+        let digits = text.bytes().all(|byte| byte.is_ascii_digit());
+        if digits && text.parse::<i64>().is_ok() {
+            return Some(token);
+        }
+        text.parse::<f64>().ok().map(|_| Span::default())
+    }
+
+    /// Reads from `{` to behind `}`.
+    fn labels(&mut self, labels: &mut Vec<Label>) -> Option<(Span, bool)> {
+        let (open, mark) = (self.at, labels.len());
+        let mut plain = true;
+        let mut respell = false;
+        self.at += 1;
+        loop {
+            plain &= !self.skip_blanks();
+            if self.peek()? == b'}' {
+                // Only empty braces or a trailing comma lead here.
+                plain = false;
+                break;
+            }
+            let start = self.at;
+            self.at += label_name_len(&self.bytes[start..]);
+            let name = self.span(start, self.at);
+            if name.is_empty() || self.slice(name) == b"__name__" {
+                return None;
+            }
+            plain &= !self.skip_blanks();
+            self.expect(b'=')?;
+            plain &= !self.skip_blanks();
+            self.expect(b'"')?;
+            let value = self.quoted(&mut respell)?;
+            plain &= !value.is_empty();
+            if labels.len() - mark >= LABELS_MAX {
+                return None;
+            }
+            if labels[mark..].iter().any(|label| self.slice(label.name) == self.slice(name)) {
+                return None;
+            }
+            labels.push(Label { name, value });
+            plain &= !self.skip_blanks();
+            match self.peek()? {
+                b',' => self.at += 1,
+                b'}' => break,
+                _ => return None,
+            }
+        }
+        self.at += 1;
+        if plain && !respell {
+            return Some((self.span(open, self.at), false));
+        }
+        // An empty value means no label.
+        let mut kept = mark;
+        for at in mark..labels.len() {
+            if !labels[at].value.is_empty() {
+                labels[kept] = labels[at];
+                kept += 1;
+            }
+        }
+        labels.truncate(kept);
+        Some((Span::default(), respell))
+    }
+
+    /// The inside of a label value, from behind the opening quote to behind the closing one.
+    fn quoted(&mut self, respell: &mut bool) -> Option<Span> {
+        let start = self.at;
+        loop {
+            let rest = &self.bytes[self.at..];
+            self.at += rest.iter().position(|&byte| byte == b'"' || byte == b'\\')?;
+            if self.bytes[self.at] == b'"' {
+                self.at += 1;
+                return Some(self.span(start, self.at - 1));
+            }
+            let escaped = *self.bytes.get(self.at + 1)?;
+            *respell |= !matches!(escaped, b'\\' | b'n' | b'"');
+            self.at += 2;
+        }
+    }
+
+    /// Everything up to a blank, a `#` or the end.
+    fn token(&mut self) -> Span {
+        let start = self.at;
+        while self.peek().is_some_and(|byte| !matches!(byte, b' ' | b'\t' | b'#')) {
+            self.at += 1;
+        }
+        self.span(start, self.at)
+    }
+
+    /// Whether there were any.
+    fn skip_blanks(&mut self) -> bool {
+        let start = self.at;
+        while matches!(self.peek(), Some(b' ' | b'\t')) {
+            self.at += 1;
+        }
+        self.at > start
+    }
+
+    fn expect(&mut self, byte: u8) -> Option<()> {
+        (self.peek()? == byte).then(|| self.at += 1)
+    }
+
+    fn peek(&self) -> Option<u8> {
+        self.bytes.get(self.at).copied()
+    }
+
+    fn span(&self, from: usize, to: usize) -> Span {
+        Span { start: self.base + from as u32, end: self.base + to as u32 }
+    }
+
+    fn slice(&self, span: Span) -> &[u8] {
+        &self.bytes[(span.start - self.base) as usize..(span.end - self.base) as usize]
+    }
+}

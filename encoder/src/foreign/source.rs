@@ -1,0 +1,404 @@
+//! One source: which sample names and declarations it has, and hence which family each sample is of.
+//!
+//! A TYPE line may come after the samples, OpenMetrics names a counter's family without `_total`, and
+//! two callbacks may print one family twice. So nothing is decided line by line: the lines fill two
+//! small tables, sample names and declarations, and at the end of the source each *name* (not each
+//! sample) is settled once. All names of one family in one source make a [`Part`]: the unit that a bad
+//! line costs.
+//!
+//! A TYPE line that contradicts an earlier one, or names a sample of a histogram or summary declared
+//! above, starts another family of the same name; it gets nothing, and neither do the samples below.
+
+use super::arena::{Arena, Index, NONE, Seed, Span};
+use crate::strict::Kind;
+
+/// Most sample names, and most declarations, of one source. Four for each of the families that one
+/// merge may have; without it, a text of junk names would take thirty times its size.
+const NAMES_MAX: usize = 4 * super::merged::FAMILIES_MAX;
+
+/// What a sample is to its family.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Role {
+    /// The value of a counter, gauge or untyped series.
+    Value,
+    Bucket,
+    Sum,
+    Count,
+    Quantile,
+    /// A histogram's sample without suffix: there is no such thing.
+    Stray,
+}
+
+/// A sample name, settled by [`Source::settle`].
+pub(super) struct Name {
+    text: Span,
+    hash: u64,
+    chain: u32,
+    /// A line of this name could not be read.
+    bad: bool,
+    /// Samples that could be read.
+    samples: u32,
+    role: Role,
+    /// The first sample that is below a contradicting TYPE line.
+    until: u32,
+    /// Index of its [`Part`].
+    part: u32,
+}
+
+/// One family within one source.
+pub(super) struct Part {
+    /// As the source spells it.
+    pub(super) name: Span,
+    pub(super) kind: Kind,
+    /// Raw; empty when there is none.
+    pub(super) help: Span,
+    pub(super) quarantined: bool,
+    pub(super) samples: u32,
+    /// The merged family, or [`NONE`] when it is withheld.
+    pub(super) family: u32,
+}
+
+/// What becomes of a TYPE line.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Declared {
+    Fine,
+    /// Contradicts an earlier one.
+    Clash,
+    /// Not a type of any format, or one too many.
+    Unreadable,
+}
+
+#[derive(Default)]
+pub(super) struct Source {
+    names: Vec<Name>,
+    name_index: Index,
+    declarations: Vec<Declaration>,
+    declaration_index: Index,
+    parts: Vec<Part>,
+    /// The name of the last sample, most often also the name of the next.
+    last: u32,
+}
+
+struct Declaration {
+    name: Span,
+    chain: u32,
+    word: Word,
+    help: Span,
+    bad: bool,
+    until: u32,
+    /// The part of a histogram or summary, whose names share one.
+    part: u32,
+}
+
+/// The words of TYPE lines, of text 0.0.4 and OpenMetrics.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Word {
+    /// No TYPE line so far.
+    None,
+    Unreadable,
+    Counter,
+    Gauge,
+    Histogram,
+    Summary,
+    Untyped,
+    Info,
+    StateSet,
+    GaugeHistogram,
+}
+
+/// Where a sample name belongs.
+struct Home {
+    family: Span,
+    kind: Kind,
+    role: Role,
+    declaration: u32,
+    /// Whether the declaration's help text speaks of this family.
+    described: bool,
+}
+
+impl Source {
+    pub(super) fn clear(&mut self) {
+        self.names.clear();
+        self.name_index.clear();
+        self.declarations.clear();
+        self.declaration_index.clear();
+        self.parts.clear();
+        self.last = NONE;
+    }
+
+    /// Takes note of a sample of this name and returns the name's index, if it can be held.
+    pub(super) fn sample(&mut self, arena: &Arena, seed: &Seed, name: Span) -> Option<u32> {
+        let at = self.name(arena, seed, name)?;
+        self.names[at as usize].samples += 1;
+        Some(at)
+    }
+
+    /// Takes note that a line of this sample name could not be read.
+    pub(super) fn bad_sample(&mut self, arena: &Arena, seed: &Seed, name: Span) {
+        if let Some(at) = self.name(arena, seed, name) {
+            self.names[at as usize].bad = true;
+        }
+    }
+
+    /// Takes note that a HELP or TYPE line of this family could not be read.
+    pub(super) fn bad_metadata(&mut self, arena: &Arena, seed: &Seed, name: Span) {
+        if let Some(at) = self.declaration(arena, seed, name) {
+            self.declarations[at].bad = true;
+        }
+    }
+
+    /// Takes note of a help text. The first that says anything wins.
+    pub(super) fn help(&mut self, arena: &Arena, seed: &Seed, name: Span, text: Span) {
+        let Some(at) = self.declaration(arena, seed, name) else { return };
+        let declaration = &mut self.declarations[at];
+        if declaration.help.is_empty() {
+            declaration.help = text;
+        }
+    }
+
+    /// Takes note of a type, above the sample numbered `next`. The first wins.
+    pub(super) fn kind(
+        &mut self,
+        arena: &Arena,
+        seed: &Seed,
+        (name, word): (Span, Span),
+        next: u32,
+    ) -> Declared {
+        let Some(at) = self.declaration(arena, seed, name) else { return Declared::Unreadable };
+        let claimed = self.claimed(arena, seed, name);
+        let declaration = &mut self.declarations[at];
+        let word = Word::parse(arena.get(word));
+        if word == Word::Unreadable {
+            declaration.bad = true;
+        } else if matches!(declaration.word, Word::None | Word::Unreadable) && !claimed {
+            declaration.word = word;
+        } else if word != declaration.word {
+            let first = declaration.until == u32::MAX;
+            declaration.until = declaration.until.min(next);
+            return if first { Declared::Clash } else { Declared::Fine };
+        }
+        if word == Word::Unreadable && declaration.word == Word::None {
+            declaration.word = Word::Unreadable;
+        }
+        if word == Word::Unreadable { Declared::Unreadable } else { Declared::Fine }
+    }
+
+    /// Decides for each name which family it is of, and makes the parts.
+    pub(super) fn settle(&mut self, arena: &Arena, seed: &Seed) {
+        for at in 0..self.names.len() {
+            let home = self.home(arena, seed, &self.names[at]);
+            let shared = matches!(home.kind, Kind::Histogram | Kind::Summary);
+            let mut part = NONE;
+            let declaration = self.declarations.get(home.declaration as usize);
+            if let Some(declaration) = declaration.filter(|_| shared) {
+                part = declaration.part;
+            }
+            if part == NONE {
+                part = self.parts.len() as u32;
+                self.parts.push(Part {
+                    name: home.family,
+                    kind: home.kind,
+                    help: declaration
+                        .filter(|_| home.described)
+                        .map_or(Span::default(), |declaration| declaration.help),
+                    quarantined: declaration.is_some_and(|declaration| declaration.bad),
+                    samples: 0,
+                    family: NONE,
+                });
+                if let Some(declaration) = self.declarations.get_mut(home.declaration as usize)
+                    && shared
+                {
+                    declaration.part = part;
+                }
+            }
+            let exact = self.find(arena, self.names[at].hash, arena.get(self.names[at].text));
+            let until = |declaration: u32| {
+                self.declarations.get(declaration as usize).map_or(u32::MAX, |found| found.until)
+            };
+            let until = until(exact).min(until(home.declaration));
+            let name = &mut self.names[at];
+            name.part = part;
+            name.role = home.role;
+            name.until = until;
+            let part = &mut self.parts[part as usize];
+            part.quarantined |= name.bad;
+            part.samples = part.samples.saturating_add(name.samples);
+        }
+    }
+
+    /// The parts, in the order in which their names first came up. Empty before [`settle`](Self::settle).
+    pub(super) fn parts(&mut self) -> &mut [Part] {
+        &mut self.parts
+    }
+
+    /// What became of the sample numbered `at`, of this name: its role and its family in the merge,
+    /// unless it is withheld.
+    pub(super) fn settled(&self, name: u32, at: u32) -> Option<(Role, u32)> {
+        let name = &self.names[name as usize];
+        let family = self.parts[name.part as usize].family;
+        (family != NONE && at < name.until).then_some((name.role, family))
+    }
+
+    fn home(&self, arena: &Arena, seed: &Seed, name: &Name) -> Home {
+        let own = |kind, role, declaration, described| Home {
+            family: name.text,
+            kind,
+            role,
+            declaration,
+            described,
+        };
+        let exact = self.find(arena, name.hash, arena.get(name.text));
+        let (kind, role) = match self.word(exact) {
+            Word::None => {
+                return self
+                    .home_by_suffix(arena, seed, name.text)
+                    .unwrap_or_else(|| own(Kind::Untyped, Role::Value, exact, true));
+            }
+            Word::Unreadable | Word::Untyped => (Kind::Untyped, Role::Value),
+            Word::Counter => (Kind::Counter, Role::Value),
+            Word::Gauge | Word::StateSet | Word::Info => (Kind::Gauge, Role::Value),
+            Word::Histogram | Word::GaugeHistogram => (Kind::Histogram, Role::Stray),
+            Word::Summary => (Kind::Summary, Role::Quantile),
+        };
+        own(kind, role, exact, true)
+    }
+
+    /// Whether a name is a sample of a histogram or summary that was declared above: such a name
+    /// cannot be another family's.
+    fn claimed(&self, arena: &Arena, seed: &Seed, name: Span) -> bool {
+        let home = self.home_by_suffix(arena, seed, name);
+        home.is_some_and(|home| matches!(home.role, Role::Bucket | Role::Sum | Role::Count))
+    }
+
+    /// The home of a name that has no TYPE line of its own but may be part of a family that has.
+    fn home_by_suffix(&self, arena: &Arena, seed: &Seed, name: Span) -> Option<Home> {
+        let text = arena.get(name);
+        let underscore = text.iter().rposition(|&byte| byte == b'_').filter(|&at| at > 0)?;
+        let (base, suffix) = text.split_at(underscore);
+        let declaration = self.find(arena, seed.hash(base), base);
+        let base = Span { start: name.start, end: name.start + underscore as u32 };
+        let (family, kind, role) = match (suffix, self.word(declaration)) {
+            (b"_bucket", Word::Histogram | Word::GaugeHistogram) => {
+                (base, Kind::Histogram, Role::Bucket)
+            }
+            (b"_sum", Word::Histogram) | (b"_sum" | b"_gsum", Word::GaugeHistogram) => {
+                (base, Kind::Histogram, Role::Sum)
+            }
+            (b"_count", Word::Histogram) | (b"_count" | b"_gcount", Word::GaugeHistogram) => {
+                (base, Kind::Histogram, Role::Count)
+            }
+            (b"_sum", Word::Summary) => (base, Kind::Summary, Role::Sum),
+            (b"_count", Word::Summary) => (base, Kind::Summary, Role::Count),
+            (b"_total", Word::Counter) => (name, Kind::Counter, Role::Value),
+            (b"_info", Word::Info) => (name, Kind::Gauge, Role::Value),
+            (
+                b"_created",
+                Word::Counter | Word::Histogram | Word::Summary | Word::GaugeHistogram,
+            ) => {
+                // The help text speaks of what is counted, not of when that began.
+                return Some(Home {
+                    family: name,
+                    kind: Kind::Gauge,
+                    role: Role::Value,
+                    declaration,
+                    described: false,
+                });
+            }
+            // Whatever it was meant to be, these were its samples.
+            (
+                b"_bucket" | b"_sum" | b"_count" | b"_gsum" | b"_gcount" | b"_total" | b"_info"
+                | b"_created",
+                Word::Unreadable,
+            ) => (name, Kind::Untyped, Role::Value),
+            _ => return None,
+        };
+        Some(Home { family, kind, role, declaration, described: true })
+    }
+
+    fn word(&self, declaration: u32) -> Word {
+        self.declarations.get(declaration as usize).map_or(Word::None, |found| found.word)
+    }
+
+    fn name(&mut self, arena: &Arena, seed: &Seed, text: Span) -> Option<u32> {
+        let bytes = arena.get(text);
+        if self.names.get(self.last as usize).is_some_and(|last| arena.get(last.text) == bytes) {
+            return Some(self.last);
+        }
+        let hash = seed.hash(bytes);
+        let mut at = self.name_index.head(hash);
+        while at != NONE && arena.get(self.names[at as usize].text) != bytes {
+            at = self.names[at as usize].chain;
+        }
+        if at == NONE {
+            if self.names.len() >= NAMES_MAX {
+                return None;
+            }
+            at = self.names.len() as u32;
+            let chain = self.name_index.insert(hash, at);
+            self.names.push(Name {
+                text,
+                hash,
+                chain,
+                bad: false,
+                samples: 0,
+                role: Role::Value,
+                until: u32::MAX,
+                part: NONE,
+            });
+        }
+        self.last = at;
+        Some(at)
+    }
+
+    fn find(&self, arena: &Arena, hash: u64, name: &[u8]) -> u32 {
+        let mut at = self.declaration_index.head(hash);
+        while at != NONE && arena.get(self.declarations[at as usize].name) != name {
+            at = self.declarations[at as usize].chain;
+        }
+        at
+    }
+
+    fn declaration(&mut self, arena: &Arena, seed: &Seed, name: Span) -> Option<usize> {
+        let bytes = arena.get(name);
+        let hash = seed.hash(bytes);
+        let found = self.find(arena, hash, bytes);
+        if found != NONE {
+            return Some(found as usize);
+        }
+        let at = self.declarations.len();
+        if at >= NAMES_MAX {
+            return None;
+        }
+        let chain = self.declaration_index.insert(hash, at as u32);
+        self.declarations.push(Declaration {
+            name,
+            chain,
+            word: Word::None,
+            help: Span::default(),
+            bad: false,
+            until: u32::MAX,
+            part: NONE,
+        });
+        Some(at)
+    }
+}
+
+impl Word {
+    fn parse(word: &[u8]) -> Word {
+        const WORDS: [(&[u8], Word); 9] = [
+            (b"counter", Word::Counter),
+            (b"gauge", Word::Gauge),
+            (b"histogram", Word::Histogram),
+            (b"summary", Word::Summary),
+            (b"untyped", Word::Untyped),
+            (b"unknown", Word::Untyped),
+            (b"info", Word::Info),
+            (b"stateset", Word::StateSet),
+            (b"gaugehistogram", Word::GaugeHistogram),
+        ];
+        WORDS
+            .iter()
+            .find(|(name, _)| word.eq_ignore_ascii_case(name))
+            .map_or(Word::Unreadable, |&(_, word)| word)
+    }
+}

@@ -1,0 +1,371 @@
+//! Numbers as text: the exact bytes that Go's `strconv.AppendFloat(v, 'g', -1, 64)` would write.
+//!
+//! Dashboards and recording rules key on `le="1e+06"`, so one spelling must hold everywhere, and the
+//! spelling that the ecosystem agreed on is Go's. The rule has two halves:
+//!
+//! ```text
+//! value = ±d₁.d₂…dₙ × 10^X      d₁…dₙ = the fewest digits that read back to the same f64
+//! X < -4 or X >= 6   ->  d₁.d₂…dₙe±XX   (sign always, two digits at least)
+//! otherwise          ->  plain decimals (100000, 0.0001, 1234.5)
+//! ```
+//!
+//! The one invariant: what is written reads back to the same bits (every NaN as one NaN).
+//! The digits come from `ryu`, which is always the shortest and closest; only their layout is ours.
+//! Nothing allocates: a number is laid out on the stack and appended once.
+//! Integers below a million, the bulk of gauges and bounds, skip `ryu` altogether.
+
+use bytes::BytesMut;
+
+/// Longest text that [`write_f64`] can produce, in bytes: `-2.2250738585072014e-308`.
+///
+/// ```
+/// use dynamo_metrics_encoder::number::{F64_TEXT_MAX, write_f64};
+///
+/// let mut out = bytes::BytesMut::new();
+/// write_f64(&mut out, -f64::MIN_POSITIVE);
+/// assert_eq!(out.len(), F64_TEXT_MAX);
+/// ```
+pub const F64_TEXT_MAX: usize = 24;
+
+/// First integer that Go writes with an exponent: its 'g' format in shortest mode takes one from
+/// X = 6 on, whatever the number of digits.
+const EXPONENT_FROM: f64 = 1e6;
+
+/// Appends `v` as plain decimal digits, exact over the whole range of `u64` (20 bytes at most).
+///
+/// ```
+/// use dynamo_metrics_encoder::number::write_u64;
+///
+/// let mut out = bytes::BytesMut::new();
+/// write_u64(&mut out, u64::MAX);
+/// assert_eq!(&out[..], b"18446744073709551615");
+/// ```
+#[inline]
+pub fn write_u64(out: &mut BytesMut, v: u64) {
+    out.extend_from_slice(itoa::Buffer::new().format(v).as_bytes());
+}
+
+/// Appends `v` as Go writes it: `le`, `quantile` and values of text 0.0.4.
+///
+/// Infinities are `+Inf` and `-Inf`, every NaN is `NaN`, negative zero is `-0`.
+///
+/// ```
+/// use dynamo_metrics_encoder::number::write_f64;
+///
+/// let mut out = bytes::BytesMut::new();
+/// write_f64(&mut out, 1_000_000.0);
+/// assert_eq!(&out[..], b"1e+06");
+/// ```
+pub fn write_f64(out: &mut BytesMut, v: f64) {
+    out.extend_from_slice(Text::of(v).as_bytes());
+}
+
+/// Appends a sample's value. The same text as [`write_f64`]: one rule for bounds and values, so that
+/// nobody has to remember which is which.
+///
+/// ```
+/// use dynamo_metrics_encoder::number::write_value;
+///
+/// let mut out = bytes::BytesMut::new();
+/// write_value(&mut out, 42.0);
+/// assert_eq!(&out[..], b"42");
+/// ```
+#[inline]
+pub fn write_value(out: &mut BytesMut, v: f64) {
+    write_f64(out, v);
+}
+
+/// Appends `v` as OpenMetrics wants `le` and `quantile`: [`write_f64`]'s text, with `.0` added when
+/// it has neither a point nor an exponent (`1.0`, `100000.0`, but `1e+06`).
+///
+/// ```
+/// use dynamo_metrics_encoder::number::write_f64_openmetrics;
+///
+/// let mut out = bytes::BytesMut::new();
+/// write_f64_openmetrics(&mut out, 1.0);
+/// assert_eq!(&out[..], b"1.0");
+/// ```
+pub fn write_f64_openmetrics(out: &mut BytesMut, v: f64) {
+    let mut text = Text::of(v);
+    if v.is_finite() && !text.as_bytes().iter().any(|&b| b == b'.' || b == b'e') {
+        text.push_all(b".0");
+    }
+    out.extend_from_slice(text.as_bytes());
+}
+
+/// A number laid out on the stack. The room is a round number above [`F64_TEXT_MAX`] that also holds
+/// the longest mantissa `ryu` prints; every push is bounds-checked, so a wrong guess would truncate
+/// nothing silently.
+pub(crate) struct Text {
+    bytes: [u8; 32],
+    len: usize,
+}
+
+impl Text {
+    pub(crate) fn of(v: f64) -> Text {
+        let mut text = Text { bytes: [0; 32], len: 0 };
+        if v.is_nan() {
+            text.push_all(b"NaN");
+        } else if v.is_infinite() {
+            text.push_all(if v > 0.0 { b"+Inf" } else { b"-Inf" });
+        } else {
+            if v.is_sign_negative() {
+                text.push(b'-');
+            }
+            text.lay_out(v.abs());
+        }
+        text
+    }
+
+    /// Lays out a finite number that is not negative.
+    fn lay_out(&mut self, v: f64) {
+        if v < EXPONENT_FROM && v.trunc() == v {
+            self.push_all(itoa::Buffer::new().format(v as u32).as_bytes());
+            return;
+        }
+        let (digits, len, x) = shortest(v);
+        let digits = &digits[..len];
+        if !(-4..6).contains(&x) {
+            self.push(digits[0]);
+            if len > 1 {
+                self.push(b'.');
+                self.push_all(&digits[1..]);
+            }
+            self.push_all(if x < 0 { b"e-" } else { b"e+" });
+            let x = x.unsigned_abs();
+            if x < 10 {
+                self.push(b'0');
+            }
+            self.push_all(itoa::Buffer::new().format(x).as_bytes());
+        } else if x < 0 {
+            self.push_all(b"0.");
+            for _ in 0..(-x - 1) {
+                self.push(b'0');
+            }
+            self.push_all(digits);
+        } else {
+            // The fast path above took the integers, so digits are left after the point.
+            let point = x as usize + 1;
+            self.push_all(&digits[..point]);
+            self.push(b'.');
+            self.push_all(&digits[point..]);
+        }
+    }
+
+    fn push(&mut self, byte: u8) {
+        self.bytes[self.len] = byte;
+        self.len += 1;
+    }
+
+    fn push_all(&mut self, bytes: &[u8]) {
+        self.bytes[self.len..self.len + bytes.len()].copy_from_slice(bytes);
+        self.len += bytes.len();
+    }
+
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        &self.bytes[..self.len]
+    }
+}
+
+/// The shortest digits of a finite number above zero, without zeros at either end, how many there
+/// are, and the decimal exponent of the first. `ryu` chooses the digits; its own layout (`1e16`,
+/// `0.00001`, `12.0`) is taken apart here.
+fn shortest(v: f64) -> ([u8; 32], usize, i32) {
+    let mut buffer = ryu::Buffer::new();
+    let mut digits = [0; 32];
+    let mut len = 0;
+    let mut x = -1;
+    let mut exponent = 0;
+    let mut text = buffer.format_finite(v).bytes();
+    let mut point_seen = false;
+    while let Some(byte) = text.next() {
+        match byte {
+            b'.' => point_seen = true,
+            b'e' => {
+                let negative = text.clone().next() == Some(b'-');
+                let magnitude = text
+                    .by_ref()
+                    .filter(u8::is_ascii_digit)
+                    .fold(0, |sum, digit| sum * 10 + i32::from(digit - b'0'));
+                exponent = if negative { -magnitude } else { magnitude };
+            }
+            // Zeros in front carry no digit, but those behind the point move the exponent.
+            b'0' if len == 0 => x -= i32::from(point_seen),
+            digit => {
+                digits[len] = digit;
+                len += 1;
+                x += i32::from(!point_seen);
+            }
+        }
+    }
+    while len > 1 && digits[len - 1] == b'0' {
+        len -= 1;
+    }
+    (digits, len, x + exponent)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn text(v: f64) -> String {
+        let mut out = BytesMut::new();
+        write_f64(&mut out, v);
+        String::from_utf8(out.to_vec()).unwrap()
+    }
+
+    fn openmetrics(v: f64) -> String {
+        let mut out = BytesMut::new();
+        write_f64_openmetrics(&mut out, v);
+        String::from_utf8(out.to_vec()).unwrap()
+    }
+
+    /// Measured from Go, see `spec/formats.md` §1.5 and §1.6; the last column is OpenMetrics.
+    const GOLDEN: &[(f64, &str, &str)] = &[
+        (0.0, "0", "0.0"),
+        (-0.0, "-0", "-0.0"),
+        (1.0, "1", "1.0"),
+        (-1.0, "-1", "-1.0"),
+        (2.5, "2.5", "2.5"),
+        (0.005, "0.005", "0.005"),
+        (0.1, "0.1", "0.1"),
+        (0.1 + 0.2, "0.30000000000000004", "0.30000000000000004"),
+        (0.0001, "0.0001", "0.0001"),
+        (0.00012345678901234567, "0.00012345678901234567", "0.00012345678901234567"),
+        (0.00001, "1e-05", "1e-05"),
+        (0.000012, "1.2e-05", "1.2e-05"),
+        (1e-7, "1e-07", "1e-07"),
+        (99_999.0, "99999", "99999.0"),
+        (100_000.0, "100000", "100000.0"),
+        (999_999.0, "999999", "999999.0"),
+        (999_999.5, "999999.5", "999999.5"),
+        (1_000_000.0, "1e+06", "1e+06"),
+        (1_000_001.0, "1.000001e+06", "1.000001e+06"),
+        (1_234_567.5, "1.2345675e+06", "1.2345675e+06"),
+        (123_456_789.0, "1.23456789e+08", "1.23456789e+08"),
+        (1_768_264_339.869_867_3, "1.7682643398698673e+09", "1.7682643398698673e+09"),
+        (1e15, "1e+15", "1e+15"),
+        (1e16, "1e+16", "1e+16"),
+        (1e20, "1e+20", "1e+20"),
+        (1e21, "1e+21", "1e+21"),
+        (1e99, "1e+99", "1e+99"),
+        (1e100, "1e+100", "1e+100"),
+        (u64::MAX as f64, "1.8446744073709552e+19", "1.8446744073709552e+19"),
+        (9_007_199_254_740_993.0, "9.007199254740992e+15", "9.007199254740992e+15"),
+        (f64::MAX, "1.7976931348623157e+308", "1.7976931348623157e+308"),
+        (f64::MIN_POSITIVE, "2.2250738585072014e-308", "2.2250738585072014e-308"),
+        (5e-324, "5e-324", "5e-324"),
+        (-123.456, "-123.456", "-123.456"),
+        (f64::INFINITY, "+Inf", "+Inf"),
+        (f64::NEG_INFINITY, "-Inf", "-Inf"),
+        (f64::NAN, "NaN", "NaN"),
+    ];
+
+    #[test]
+    fn every_measured_example() {
+        for &(v, go, om) in GOLDEN {
+            assert_eq!(text(v), go, "{v:e}");
+            assert_eq!(openmetrics(v), om, "{v:e} in OpenMetrics");
+        }
+        assert_eq!(text(-f64::NAN), "NaN");
+    }
+
+    #[test]
+    fn values_follow_the_same_rule() {
+        for &(v, go, _) in GOLDEN {
+            let mut out = BytesMut::new();
+            write_value(&mut out, v);
+            assert_eq!(&out[..], go.as_bytes());
+        }
+    }
+
+    #[test]
+    fn integers_are_exact_to_the_last() {
+        for (v, expected) in
+            [(0, "0"), (7, "7"), (1 << 53, "9007199254740992"), (u64::MAX, "18446744073709551615")]
+        {
+            let mut out = BytesMut::new();
+            write_u64(&mut out, v);
+            assert_eq!(&out[..], expected.as_bytes());
+        }
+    }
+
+    #[test]
+    fn every_power_of_ten() {
+        for x in -323..=308 {
+            let v: f64 = format!("1e{x}").parse().unwrap();
+            let expected = match x {
+                -4..0 => format!("0.{}1", "0".repeat((-x - 1) as usize)),
+                0..6 => format!("1{}", "0".repeat(x as usize)),
+                _ => format!("1e{}{:02}", if x < 0 { '-' } else { '+' }, i32::abs(x)),
+            };
+            assert_eq!(text(v), expected);
+        }
+    }
+
+    /// The same text by another road: the digits of `{:e}` in std, laid out with strings.
+    fn oracle(v: f64) -> String {
+        let scientific = format!("{:e}", v.abs());
+        let (mantissa, x) = scientific.split_once('e').unwrap();
+        let (digits, x) = (mantissa.replace('.', ""), x.parse::<i32>().unwrap());
+        let body = if !(-4..6).contains(&x) {
+            let sign = if x < 0 { '-' } else { '+' };
+            format!("{mantissa}e{sign}{:02}", x.abs())
+        } else if x < 0 {
+            format!("0.{}{digits}", "0".repeat((-x - 1) as usize))
+        } else if digits.len() <= x as usize + 1 {
+            format!("{digits:0<width$}", width = x as usize + 1)
+        } else {
+            format!("{}.{}", &digits[..x as usize + 1], &digits[x as usize + 1..])
+        };
+        if v.is_sign_negative() { format!("-{body}") } else { body }
+    }
+
+    /// Where two shortest texts are equally close, std takes the upper one, but Go, Python and ryu
+    /// the one that ends in an even digit.
+    fn same_or_tie(ours: &str, std: &str) -> bool {
+        let mut differing = ours.bytes().zip(std.bytes()).filter(|(a, b)| a != b);
+        match (differing.next(), differing.next()) {
+            (None, None) => ours.len() == std.len(),
+            (Some((a, b)), None) => ours.len() == std.len() && a % 2 == 0 && b == a + 1,
+            _ => false,
+        }
+    }
+
+    #[test]
+    fn ties_go_to_the_even_digit() {
+        assert_eq!(text(4_019_936_558_780_241.0 / 4.0), "1.0049841396950602e+15");
+    }
+
+    proptest! {
+        #[test]
+        fn any_bits_read_back(bits in any::<u64>()) {
+            let v = f64::from_bits(bits);
+            let written = text(v);
+            prop_assert!(written.len() <= F64_TEXT_MAX);
+            let back: f64 = written.parse().unwrap();
+            if v.is_nan() {
+                prop_assert!(back.is_nan());
+            } else {
+                prop_assert_eq!(back.to_bits(), bits);
+            }
+            let back: f64 = openmetrics(v).parse().unwrap();
+            prop_assert!(back.to_bits() == bits || v.is_nan());
+        }
+
+        #[test]
+        fn any_bits_agree_with_std(bits in any::<u64>()) {
+            let v = f64::from_bits(bits);
+            prop_assume!(v.is_finite());
+            prop_assert!(same_or_tie(&text(v), &oracle(v)), "{} {}", text(v), oracle(v));
+        }
+
+        #[test]
+        fn everyday_numbers_agree_with_std(thousandths in -2_000_000_000_i64..2_000_000_000) {
+            let v = thousandths as f64 / 1000.0;
+            prop_assert!(same_or_tie(&text(v), &oracle(v)), "{} {}", text(v), oracle(v));
+        }
+    }
+}

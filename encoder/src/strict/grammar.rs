@@ -1,0 +1,200 @@
+//! The words of text 0.0.4: names, numbers and counts, as the narrowest consumer reads them.
+//!
+//! These few functions are the only code that the strict parser and the foreign text merge share, so
+//! that what the one writes and what the other demands cannot drift apart. Each looks at bytes, costs
+//! one pass, and allocates nothing.
+
+use std::cmp::Ordering;
+
+/// Largest integer below which an f64 skips none: beyond 2^53 `6.0`-style counts may be rounded, so
+/// they are not restated as exact integers.
+const EXACT_MAX: f64 = 9_007_199_254_740_992.0;
+
+/// Most digits that need no general float parser: 10^15 is below 2^53, so the sum is exact.
+const EXACT_DIGITS_MAX: usize = 15;
+
+/// What a byte may be part of: bit 0 a label name, bit 1 a metric name. A table, because the names
+/// of every line run through it.
+const NAME_BYTES: [u8; 256] = {
+    let mut table = [0; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        let label = byte == b'_' as usize || (byte as u8).is_ascii_alphanumeric();
+        let metric = label || byte == b':' as usize;
+        table[byte] = label as u8 | (metric as u8) << 1;
+        byte += 1;
+    }
+    table
+};
+
+/// How many bytes at the front are a metric name: `[a-zA-Z_:][a-zA-Z0-9_:]*`. 0 when none are.
+pub(crate) fn metric_name_len(bytes: &[u8]) -> usize {
+    name_len(bytes, 2)
+}
+
+/// How many bytes at the front are a label name: `[a-zA-Z_][a-zA-Z0-9_]*`, no colon. 0 when none are.
+pub(crate) fn label_name_len(bytes: &[u8]) -> usize {
+    name_len(bytes, 1)
+}
+
+fn name_len(bytes: &[u8], mask: u8) -> usize {
+    match bytes.first() {
+        Some(byte) if !byte.is_ascii_digit() => bytes
+            .iter()
+            .position(|&byte| NAME_BYTES[usize::from(byte)] & mask == 0)
+            .unwrap_or(bytes.len()),
+        _ => 0,
+    }
+}
+
+/// The value of a number that *every* consumer reads alike, or `None`.
+///
+/// `NaN`, `nan`, `+Inf`, `-Inf`, or `-?` digits `(. digits*)? ([eE] [+-]? digits)?` within the range
+/// of f64. A leading `+` or point, a bare `Inf`, hexadecimal and underscores each fail somewhere.
+pub(crate) fn literal(text: &[u8]) -> Option<f64> {
+    match text {
+        b"NaN" | b"nan" => return Some(f64::NAN),
+        b"+Inf" => return Some(f64::INFINITY),
+        b"-Inf" => return Some(f64::NEG_INFINITY),
+        _ => {}
+    }
+    let digits = |bytes: &[u8]| bytes.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    let unsigned = text.strip_prefix(b"-").unwrap_or(text);
+    let whole = digits(unsigned);
+    if whole == 0 {
+        return None;
+    }
+    let mut rest = &unsigned[whole..];
+    if let Some(fraction) = rest.strip_prefix(b".") {
+        rest = &fraction[digits(fraction)..];
+    }
+    // `6`, and `6.0` as Python writes it: the bulk of all bodies.
+    let whole_number = matches!(&unsigned[whole..], b"" | b".0");
+    if whole_number && whole <= EXACT_DIGITS_MAX {
+        let sum = unsigned[..whole].iter().fold(0_u64, |sum, &b| sum * 10 + u64::from(b - b'0'));
+        return Some(if unsigned.len() == text.len() { sum as f64 } else { -(sum as f64) });
+    }
+    if let Some((b'e' | b'E', exponent)) = rest.split_first() {
+        let exponent =
+            exponent.strip_prefix(b"+").or_else(|| exponent.strip_prefix(b"-")).unwrap_or(exponent);
+        if exponent.is_empty() || digits(exponent) != exponent.len() {
+            return None;
+        }
+    } else if !rest.is_empty() {
+        return None;
+    }
+    let value: f64 = std::str::from_utf8(text).ok()?.parse().ok()?;
+    value.is_finite().then_some(value)
+}
+
+/// How many observations: a non-negative whole number, exact as far as its text allows.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Count {
+    /// Set when the text is plain digits within u64, or the value is whole and at most 2^53.
+    pub(crate) exact: Option<u64>,
+    value: f64,
+}
+
+impl Count {
+    /// A count from a number's text and its value; `None` when it is not whole or below zero.
+    pub(crate) fn new(text: &[u8], value: f64) -> Option<Count> {
+        if !(value >= 0.0 && value.is_finite() && value.trunc() == value) {
+            return None;
+        }
+        let exact = if value <= EXACT_MAX {
+            Some(value as u64)
+        } else if text.iter().all(u8::is_ascii_digit) {
+            std::str::from_utf8(text).ok().and_then(|digits| digits.parse().ok())
+        } else {
+            None
+        };
+        Some(Count { exact, value })
+    }
+
+    /// Orders two counts: exactly when both are exact, else as f64s.
+    pub(crate) fn order(&self, other: &Count) -> Ordering {
+        match (self.exact, other.exact) {
+            (Some(a), Some(b)) => a.cmp(&b),
+            // Never NaN by construction.
+            _ => self.value.partial_cmp(&other.value).unwrap_or(Ordering::Equal),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names() {
+        let is_metric_name = |name: &[u8]| !name.is_empty() && metric_name_len(name) == name.len();
+        for name in ["a", "_", ":", "vllm:e2e_seconds", "a9", "__name__"] {
+            assert!(is_metric_name(name.as_bytes()), "{name}");
+        }
+        for name in ["", "9a", "a.b", "a-b", "é", "a b"] {
+            assert!(!is_metric_name(name.as_bytes()), "{name}");
+        }
+        assert_eq!(label_name_len(b"a_1=\""), 3);
+        assert_eq!(label_name_len(b"a:b"), 1);
+        assert_eq!(label_name_len(b":a"), 0);
+        assert_eq!(label_name_len(b"0"), 0);
+    }
+
+    #[test]
+    fn literals_that_every_consumer_reads() {
+        let table: &[(&str, f64)] = &[
+            ("0", 0.0),
+            ("-0", -0.0),
+            ("-0.0", -0.0),
+            ("7", 7.0),
+            ("-7", -7.0),
+            ("007", 7.0),
+            ("5.", 5.0),
+            ("6.0", 6.0),
+            ("1.5", 1.5),
+            ("1E5", 1e5),
+            ("1e+06", 1e6),
+            ("1e-05", 1e-5),
+            ("1e-400", 0.0),
+            ("999999999999999", 999_999_999_999_999.0),
+            ("9007199254740993", 9_007_199_254_740_992.0),
+            ("18446744073709551615", 18_446_744_073_709_551_615.0),
+            ("1.7976931348623157e308", f64::MAX),
+            ("+Inf", f64::INFINITY),
+            ("-Inf", f64::NEG_INFINITY),
+        ];
+        for &(text, value) in table {
+            let read = literal(text.as_bytes()).unwrap_or_else(|| panic!("{text}"));
+            assert_eq!(read.to_bits(), value.to_bits(), "{text}");
+        }
+        assert!(literal(b"NaN").is_some_and(f64::is_nan));
+        assert!(literal(b"nan").is_some_and(f64::is_nan));
+    }
+
+    #[test]
+    fn literals_that_some_consumer_refuses() {
+        for text in [
+            "", "-", ".", ".5", "-.5", "+5", "inf", "Inf", "+inf", "-inf", "Infinity", "-NaN",
+            "+NaN", "NAN", "0x10", "0x1p3", "1_000", "1e", "1e+", "1e5.0", "1e400", "-1e400",
+            "1,5", "1 ", " 1", "1f", "--1", "1.2.3", "1.0x", "٣",
+        ] {
+            assert!(literal(text.as_bytes()).is_none(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn counts_are_compared_exactly_where_they_can_be() {
+        let count = |text: &str| Count::new(text.as_bytes(), literal(text.as_bytes()).unwrap());
+        assert_eq!(count("6.0").unwrap().exact, Some(6));
+        assert_eq!(count("18446744073709551615").unwrap().exact, Some(u64::MAX));
+        assert_eq!(count("18446744073709551616").unwrap().exact, None);
+        assert_eq!(count("1e+20").unwrap().exact, None);
+        for text in ["-1", "0.5", "NaN", "+Inf", "-Inf"] {
+            assert!(count(text).is_none(), "{text}");
+        }
+        let (a, b) =
+            (count("18446744073709551614").unwrap(), count("18446744073709551615").unwrap());
+        assert_eq!(a.order(&b), Ordering::Less);
+        assert_eq!(count("1e+20").unwrap().order(&b), Ordering::Greater);
+    }
+}

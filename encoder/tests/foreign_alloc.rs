@@ -1,0 +1,86 @@
+//! A merge no larger than the one before allocates nothing: counted, not read off the code.
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+use std::fmt::Write;
+
+use bytes::BytesMut;
+use dynamo_metrics_encoder::foreign::{Filter, Foreign};
+
+struct Counting;
+
+thread_local! {
+    /// Allocations of this thread. Const and without destructor, so that reading it allocates nothing.
+    static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
+}
+
+fn count_one() {
+    ALLOCATIONS.with(|count| count.set(count.get() + 1));
+}
+
+// SAFETY: every call goes to the system allocator with the arguments as they came.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        count_one();
+        // SAFETY: the caller keeps GlobalAlloc's contract, which is System's.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        // SAFETY: `pointer` came from System through the methods here.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+
+    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        count_one();
+        // SAFETY: `pointer` came from System through the methods here.
+        unsafe { System.realloc(pointer, layout, size) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// An engine's text with everything that takes memory: many families and label sets, histograms out
+/// of order, escapes and bounds to respell, duplicates, bad lines.
+fn engine_text(engine: usize, value: usize) -> String {
+    let mut text = String::new();
+    for family in 0..20 {
+        let _ =
+            writeln!(text, "# HELP e:h{family} Some \\\\ \\t text.\n# TYPE e:h{family} histogram");
+        for set in 0..10 {
+            let labels = format!("engine=\"{engine}\",set=\"{set}\\d\"");
+            let _ = writeln!(text, "e:h{family}_sum{{{labels}}} {value}.25");
+            let _ = writeln!(text, "e:h{family}_bucket{{{labels},le=\"Inf\"}} {value}.0");
+            let _ = writeln!(text, "e:h{family}_bucket{{{labels},le=\"1\"}} 1");
+            let _ = writeln!(text, "e:h{family}_count{{{labels}}} {value}");
+        }
+        let _ = writeln!(text, "# TYPE e:c{family} counter\ne:c{family}_total {value} 5 # {{}} 1");
+        let _ = writeln!(text, "e:c{family}_total {value}\ne:bad{family}{{x=\"1\" {value}");
+    }
+    text
+}
+
+#[test]
+fn a_second_merge_allocates_nothing() {
+    let filter = Filter::new(vec!["e:".into()], vec!["e:x".into()], Some("p_".into())).unwrap();
+    let texts: Vec<[String; 2]> =
+        (0..8).map(|round| [0, 1].map(|engine| engine_text(engine, 1000 + round))).collect();
+    let mut foreign = Foreign::new();
+    let mut out = BytesMut::with_capacity(1 << 20);
+    let mut rounds = texts.iter().map(|pair| {
+        out.clear();
+        let before = ALLOCATIONS.get();
+        let sources = pair.iter().map(|text| (&filter, text.as_bytes()));
+        let report = foreign.merge(sources, &|name| name == "p_e:h3_count", &mut out);
+        (report, ALLOCATIONS.get() - before)
+    });
+    let (first, allocations) = rounds.next().unwrap();
+    assert!(allocations > 0, "the counter counts");
+    assert!(first.series > 1500 && first.duplicates > 0 && first.clashes > 0, "{first:?}");
+    assert!(first.quarantined > 0 && first.dropped_lines > 0, "{first:?}");
+    for (report, allocations) in rounds {
+        assert_eq!(report, first);
+        assert_eq!(allocations, 0);
+    }
+}
