@@ -1,2 +1,80 @@
-//! placeholder
-fn main() {}
+//! `dynamo-metrics`: an OpenAI-compatible frontend over a simulated engine, with all of Dynamo's metrics; a
+//! replay of real LLM request traces through the same code; and a checker of expositions.
+//!
+//! ```text
+//! serve      frontend and one worker in this process; what runs without a command
+//! frontend   the frontend alone; workers register with it
+//! worker     a worker with a simulated engine, for a frontend elsewhere
+//! replay     a trace, in virtual or real time
+//! check      the strict parser over a file, an address or standard input
+//! ```
+
+#![forbid(unsafe_code)]
+
+mod check;
+mod engine;
+mod frontend;
+mod http;
+mod options;
+mod protocol;
+mod replay;
+mod serve;
+mod shutdown;
+mod summary;
+mod trace;
+mod worker;
+
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+use tracing_subscriber::EnvFilter;
+
+/// Dynamo's metrics under a simulated engine.
+#[derive(Debug, Parser)]
+#[command(name = "dynamo-metrics", version, about, args_override_self = true)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// A frontend and one worker in this process (the default).
+    Serve(serve::Options),
+    /// The frontend alone; workers register with it.
+    Frontend(frontend::Options),
+    /// A worker with a simulated engine, for a frontend elsewhere.
+    Worker(worker::Options),
+    /// Replays a trace of LLM requests through the metrics.
+    Replay(replay::Options),
+    /// Checks an exposition in Prometheus text format 0.0.4, forgiving nothing.
+    Check(check::Options),
+}
+
+/// What a command ends with when it cannot go on; printed with its causes.
+type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let filter = EnvFilter::try_from_env("DYN_LOG").unwrap_or_else(|_| EnvFilter::new("warn"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let result = match arguments.command {
+        None => serve::Options::from_arguments().and_then(serve::run),
+        Some(Command::Serve(options)) => serve::run(options),
+        Some(Command::Frontend(options)) => frontend::run(options),
+        Some(Command::Worker(options)) => worker::run(options),
+        Some(Command::Replay(options)) => replay::run(&options),
+        Some(Command::Check(options)) => return check::run(&options),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("dynamo-metrics: {failure}");
+            let mut cause = failure.source();
+            while let Some(reason) = cause {
+                eprintln!("  because: {reason}");
+                cause = reason.source();
+            }
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -60,19 +60,32 @@ pub fn write_f64(out: &mut BytesMut, v: f64) {
     out.extend_from_slice(Text::of(v).as_bytes());
 }
 
-/// Appends a sample's value. The same text as [`write_f64`]: one rule for bounds and values, so that
-/// nobody has to remember which is which.
+/// Whole numbers up to here are exact in an `f64` one by one: 2^53.
+const WHOLE_MAX: f64 = 9_007_199_254_740_992.0;
+
+/// Appends a sample's value: a whole number up to 2^53 as plain digits, anything else as [`write_f64`] does.
+///
+/// Bounds must be spelled as Go spells them, because series are told apart by that text; values need not, and
+/// people read `22361870` more easily than `2.236187e+07`.
 ///
 /// ```
 /// use dynamo_metrics_encoder::number::write_value;
 ///
 /// let mut out = bytes::BytesMut::new();
-/// write_value(&mut out, 42.0);
-/// assert_eq!(&out[..], b"42");
+/// write_value(&mut out, 22_361_870.0);
+/// assert_eq!(&out[..], b"22361870");
 /// ```
 #[inline]
 pub fn write_value(out: &mut BytesMut, v: f64) {
-    write_f64(out, v);
+    // -0.0 compares equal to 0, and keeps its sign in the general case.
+    if v.abs() <= WHOLE_MAX && v.trunc() == v && (v != 0.0 || v.is_sign_positive()) {
+        if v < 0.0 {
+            out.extend_from_slice(b"-");
+        }
+        write_u64(out, v.abs() as u64);
+    } else {
+        write_f64(out, v);
+    }
 }
 
 /// Appends `v` as OpenMetrics wants `le` and `quantile`: [`write_f64`]'s text, with `.0` added when

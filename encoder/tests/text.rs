@@ -72,7 +72,7 @@ f_seconds_bucket{component="w",le="0.5"} 0
 f_seconds_bucket{component="w",le="1"} 0
 f_seconds_bucket{component="w",le="1e+06"} 0
 f_seconds_bucket{component="w",le="+Inf"} 1
-f_seconds_sum{component="w"} 2e+06
+f_seconds_sum{component="w"} 2000000
 f_seconds_count{component="w"} 1
 "#
     );

@@ -1,1 +1,90 @@
-//! placeholder
+//! A minimal HTTP server for metrics: `GET` and `HEAD` of `/metrics`, `/health` and `/live`, and
+//! nothing else.
+//!
+//! It runs on a thread of its own, so it embeds in any program, async or not, and a busy program
+//! does not delay its scrapes any more than a scrape delays the program:
+//!
+//! ```
+//! use dynamo_metrics_server::bytes::BytesMut;
+//! use dynamo_metrics_server::{ContentType, ScrapeRequest, Server};
+//! use std::time::Duration;
+//!
+//! let server = Server::builder()
+//!     .address(([127, 0, 0, 1], 0).into())
+//!     .address_source("DYN_SYSTEM_PORT")
+//!     .not_found_body("Route not found")
+//!     .exposition(|_: &ScrapeRequest<'_>, body: &mut BytesMut| {
+//!         body.extend_from_slice(b"up 1\n");
+//!         Ok(ContentType::TEXT_0_0_4)
+//!     })
+//!     .spawn()?;
+//! assert_ne!(server.local_addr().port(), 0);
+//!
+//! let report = server.shutdown(Duration::from_secs(5));
+//! assert_eq!(report.connections_cut, 0);
+//! # Ok::<(), dynamo_metrics_server::StartError>(())
+//! ```
+//!
+//! A program that has an HTTP server already mounts [`metrics_response`] in it instead; see
+//! `examples/axum_mount.rs`. Its limits are then the host's.
+//!
+//! # What it promises
+//! * **A scrape never delays a probe.** The [`Exposition`] runs on the gather thread; the network
+//!   thread only moves bytes. At most [`Limits::scrapes`] scrapes wait at one time, so a gather that
+//!   hangs leaves connections for probes, and each scrape is answered 503 in the end.
+//! * **One gather for all who wait.** Scrapes that ask for the same thing share the next gather, and
+//!   none shares one that began before it arrived: a scrape shows all that was recorded before it.
+//! * **No copy, no steady allocation of bodies.** The exposition appends to a reused buffer, and
+//!   that memory itself goes to the socket.
+//! * **Nothing an exposition or a probe does ends the server.** Errors and panics cost one answer.
+//!   (A program built with `panic = "abort"` cannot keep this.)
+//! * **Every wait on a client has a deadline**, every resource a cap, and each of them a counter:
+//!   [`Limits`], [`Limit`], [`ServerTelemetry`].
+//!
+//! # What it answers
+//! | request | answer |
+//! |---|---|
+//! | `GET`, `HEAD` of a known path | the exposition's, or the probe's |
+//! | another method of a known path | 405, `Allow: GET, HEAD`, no body (RFC 9110 section 15.5.6) |
+//! | any other path | 404 with the configured text; `/metrics/` is another path |
+//! | an exposition that fails or panics | 500 (or 503) with a fixed text |
+//! | more scrapes than may wait; a gather that takes too long | 503 with `Retry-After: 1` |
+//! | a head too large; a malformed one | 431; 400; then close |
+//!
+//! HTTP/1.0 and 1.1 (RFC 9112), keep-alive, pipelining. Every response has a `Content-Length` and
+//! `X-Content-Type-Options: nosniff`; none is chunked. A request with a body is answered by its head
+//! and the connection is closed.
+//!
+//! # Trade-offs
+//! A half-closed client (one that sends its request and then shuts its sending side) is taken as
+//! gone, which is how a scrape whose client gave up is told from one that is awaited. There is no
+//! TLS, no compression and no authentication here yet, and no HTTP/2.
+
+#![forbid(unsafe_code)]
+#![warn(missing_docs)]
+
+mod connection;
+mod error;
+mod exposition;
+mod gather;
+mod health;
+mod limits;
+mod listen;
+mod respond;
+mod running;
+mod server;
+mod telemetry;
+
+// The public interface is:
+pub use crate::{
+    error::StartError,
+    exposition::{ContentType, ExposeError, Exposition, ScrapeRequest},
+    health::{Health, HealthAnswer},
+    limits::{Limit, Limits},
+    respond::metrics_response,
+    running::{RunningServer, ShutdownReport},
+    server::{Server, ServerBuilder},
+    telemetry::ServerTelemetry,
+};
+// Their types are in our signatures.
+pub use {bytes, http};

@@ -101,6 +101,16 @@ impl Filter {
         Filter { include: vec!["vllm:".into(), "lmcache:".into()], ..Filter::default() }
     }
 
+    /// LMCache on its own: `lmcache:`.
+    ///
+    /// ```
+    /// assert!(dynamo_metrics_encoder::foreign::Filter::lmcache().admits("lmcache:num_hit_tokens"));
+    /// ```
+    #[must_use]
+    pub fn lmcache() -> Filter {
+        Filter { include: vec!["lmcache:".into()], ..Filter::default() }
+    }
+
     /// What Dynamo passes on from SGLang: `sglang:`.
     ///
     /// ```

@@ -1,0 +1,16 @@
+#!/usr/bin/env bash
+# Each fuzz target for SECONDS_EACH (default 10), after a build of about 1 minute. Needs nightly and cargo-fuzz.
+# A crash leaves its input in fuzz/artifacts/TARGET; put it into fuzz/regressions/TARGET when it is fixed.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+seconds=${SECONDS_EACH:-10}
+toolchain=${FUZZ_TOOLCHAIN:-nightly}
+for target in $(sed -n 's|^path = "fuzz_targets/\(.*\)\.rs"|\1|p' fuzz/Cargo.toml); do
+  echo "fuzzing $target for $seconds s"
+  mkdir -p "fuzz/corpus/$target" "fuzz/regressions/$target"
+  # What is found goes to a directory of its own, so that a run leaves the repository as it was.
+  found=$(mktemp -d)
+  cargo "+$toolchain" fuzz run -s none "$target" "$found" "fuzz/corpus/$target" "fuzz/regressions/$target" -- \
+    -max_total_time="$seconds" -max_len=4096 -timeout=10 -rss_limit_mb=8192 -verbosity=0 -print_final_stats=1
+  rm -rf "$found"
+done

@@ -1,0 +1,37 @@
+#!/usr/bin/env bash
+# Installs what the tests need besides Rust, and says so: Debian's prometheus (with promtool), a Python virtual
+# environment with prometheus_client, cargo-fuzz. Does nothing that is done already. About 1 minute when fresh.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+if ! command -v promtool >/dev/null || ! command -v prometheus >/dev/null; then
+  if command -v apt-get >/dev/null && [ "$(id -u)" = 0 ]; then
+    echo "installing prometheus and promtool (Debian package prometheus)"
+    export DEBIAN_FRONTEND=noninteractive
+    apt-get update -qq
+    # The package would start its own server; the tests start theirs.
+    if [ ! -e /usr/sbin/policy-rc.d ]; then
+      printf '#!/bin/sh\nexit 101\n' >/usr/sbin/policy-rc.d
+      chmod +x /usr/sbin/policy-rc.d
+      trap 'rm -f /usr/sbin/policy-rc.d' EXIT
+    fi
+    apt-get install -y -qq --no-install-recommends prometheus curl >/dev/null
+  else
+    echo "promtool and prometheus are missing and cannot be installed here (needs apt-get and root);" \
+      "the tests that need them will fail. Install your system's prometheus package." >&2
+  fi
+fi
+
+if [ ! -x .venv/bin/python ]; then
+  echo "creating a Python virtual environment in .venv"
+  python3 -m venv .venv
+fi
+if ! .venv/bin/python -c 'import prometheus_client' 2>/dev/null; then
+  echo "installing prometheus_client into .venv"
+  .venv/bin/pip install --quiet 'prometheus_client==0.26.0'
+fi
+
+if [ "${1:-}" != --no-fuzz ] && ! cargo fuzz --version >/dev/null 2>&1; then
+  echo "installing cargo-fuzz"
+  cargo install --locked --quiet cargo-fuzz
+fi

@@ -1,0 +1,268 @@
+//! OpenAI's API as far as the frontend speaks it: what requests may say, and how answers look.
+
+use super::generation::Piece;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+/// Tokens that a request gets when it does not say how many.
+const MAX_TOKENS_DEFAULT: u64 = 128;
+/// Prompts of one request: each one is a whole generation.
+const PROMPTS_MAX: usize = 128;
+
+/// What a request asks for, checked.
+#[derive(Debug)]
+pub(crate) struct Asked {
+    pub(crate) model: String,
+    pub(crate) input: Input,
+    pub(crate) max_tokens: u64,
+    pub(crate) stream: bool,
+    pub(crate) include_usage: bool,
+}
+
+/// Prompts, one or more.
+#[derive(Debug)]
+pub(crate) enum Input {
+    Texts(Vec<String>),
+    Tokens(Vec<Vec<u32>>),
+}
+
+/// One turn of a conversation.
+#[derive(Debug)]
+pub(crate) struct Message {
+    pub(crate) role: String,
+    pub(crate) text: String,
+}
+
+#[derive(Debug, Deserialize)]
+struct Common {
+    model: String,
+    #[serde(default)]
+    stream: bool,
+    stream_options: Option<StreamOptions>,
+    max_tokens: Option<i64>,
+    max_completion_tokens: Option<i64>,
+    temperature: Option<f64>,
+    top_p: Option<f64>,
+}
+
+#[derive(Debug, Deserialize)]
+struct StreamOptions {
+    #[serde(default)]
+    include_usage: bool,
+}
+
+#[derive(Debug, Deserialize)]
+struct Chat {
+    #[serde(flatten)]
+    common: Common,
+    messages: Vec<RawMessage>,
+}
+
+#[derive(Debug, Deserialize)]
+struct RawMessage {
+    role: String,
+    #[serde(default)]
+    content: Value,
+}
+
+#[derive(Debug, Deserialize)]
+struct Completion {
+    #[serde(flatten)]
+    common: Common,
+    prompt: RawPrompt,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+enum RawPrompt {
+    Text(String),
+    Texts(Vec<String>),
+    Tokens(Vec<u32>),
+    ManyTokens(Vec<Vec<u32>>),
+}
+
+/// Reads a chat request. The error says what to change.
+pub(crate) fn chat(body: &[u8]) -> Result<Asked, String> {
+    let chat: Chat = serde_json::from_slice(body).map_err(|e| e.to_string())?;
+    if chat.messages.is_empty() {
+        return Err("messages must not be empty".into());
+    }
+    let messages: Vec<Message> = chat
+        .messages
+        .into_iter()
+        .map(|message| Message { role: message.role, text: content(&message.content) })
+        .collect();
+    chat.common.checked(Input::Texts(vec![super::tokenize::conversation(&messages)]))
+}
+
+/// Reads a completion request. The error says what to change.
+pub(crate) fn completion(body: &[u8]) -> Result<Asked, String> {
+    let completion: Completion = serde_json::from_slice(body).map_err(|e| e.to_string())?;
+    let input = match completion.prompt {
+        RawPrompt::Text(text) => Input::Texts(vec![text]),
+        RawPrompt::Texts(texts) => Input::Texts(texts),
+        RawPrompt::Tokens(tokens) => Input::Tokens(vec![tokens]),
+        RawPrompt::ManyTokens(prompts) => Input::Tokens(prompts),
+    };
+    completion.common.checked(input)
+}
+
+impl Common {
+    fn checked(self, input: Input) -> Result<Asked, String> {
+        let prompts = match &input {
+            Input::Texts(texts) => texts.len(),
+            Input::Tokens(prompts) => prompts.len(),
+        };
+        if prompts == 0 || prompts > PROMPTS_MAX {
+            return Err(format!("a request has 1 to {PROMPTS_MAX} prompts, not {prompts}"));
+        }
+        for (name, value, max) in
+            [("temperature", self.temperature, 2.0), ("top_p", self.top_p, 1.0)]
+        {
+            if value.is_some_and(|value| !(0.0..=max).contains(&value)) {
+                return Err(format!("{name} must be from 0 to {max}"));
+            }
+        }
+        let asked = self.max_completion_tokens.or(self.max_tokens);
+        let max_tokens = match asked.map(u64::try_from) {
+            None => MAX_TOKENS_DEFAULT,
+            Some(Ok(tokens)) if tokens > 0 => tokens,
+            Some(_) => return Err("max_tokens must be at least 1".into()),
+        };
+        Ok(Asked {
+            model: self.model,
+            input,
+            max_tokens,
+            stream: self.stream,
+            include_usage: self.stream_options.is_some_and(|options| options.include_usage),
+        })
+    }
+}
+
+/// A message's text: a string, or the text parts of a list.
+fn content(content: &Value) -> String {
+    match content {
+        Value::String(text) => text.clone(),
+        Value::Array(parts) => parts.iter().filter_map(|part| part["text"].as_str()).collect(),
+        _ => String::new(),
+    }
+}
+
+/// Which of the two APIs an answer is for, and what it is called.
+#[derive(Clone, Debug)]
+pub(crate) struct Answer {
+    pub(crate) chat: bool,
+    pub(crate) id: String,
+    pub(crate) model: String,
+    pub(crate) created: u64,
+}
+
+/// What a request consumed.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Usage {
+    pub(crate) input_tokens: u64,
+    pub(crate) output_tokens: u64,
+    pub(crate) cached_tokens: u64,
+}
+
+impl Answer {
+    /// One event of a stream.
+    pub(crate) fn chunk(&self, piece: &Piece) -> Value {
+        let finish = piece.last.then_some("length");
+        let choice = if self.chat {
+            json!({"index": piece.choice, "delta": {"role": "assistant", "content": piece.text},
+                   "finish_reason": finish})
+        } else {
+            json!({"index": piece.choice, "text": piece.text, "finish_reason": finish, "logprobs": null})
+        };
+        self.envelope(true, vec![choice], None)
+    }
+
+    /// The stream's last event, when the client asked for it.
+    pub(crate) fn usage_chunk(&self, usage: Usage) -> Value {
+        self.envelope(true, Vec::new(), Some(usage))
+    }
+
+    /// A whole answer.
+    pub(crate) fn whole(&self, texts: &[String], usage: Usage) -> Value {
+        let choices = texts
+            .iter()
+            .enumerate()
+            .map(|(index, text)| {
+                if self.chat {
+                    json!({"index": index, "message": {"role": "assistant", "content": text},
+                           "finish_reason": "length"})
+                } else {
+                    json!({"index": index, "text": text, "finish_reason": "length", "logprobs": null})
+                }
+            })
+            .collect();
+        self.envelope(false, choices, Some(usage))
+    }
+
+    fn envelope(&self, stream: bool, choices: Vec<Value>, usage: Option<Usage>) -> Value {
+        let object = match (self.chat, stream) {
+            (true, true) => "chat.completion.chunk",
+            (true, false) => "chat.completion",
+            (false, _) => "text_completion",
+        };
+        let mut value = json!({"id": self.id, "object": object, "created": self.created,
+                               "model": self.model, "choices": choices});
+        if let Some(usage) = usage {
+            value["usage"] = json!({
+                "prompt_tokens": usage.input_tokens,
+                "completion_tokens": usage.output_tokens,
+                "total_tokens": usage.input_tokens + usage.output_tokens,
+                "prompt_tokens_details": {"cached_tokens": usage.cached_tokens},
+            });
+        }
+        value
+    }
+}
+
+/// An error in OpenAI's form.
+pub(crate) fn error(kind: &str, code: u16, message: &str) -> Value {
+    json!({"error": {"message": message, "type": kind, "code": code}})
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_documents_request_is_understood() {
+        let body = br#"{ "model": "Qwen/Qwen3-0.6B", "max_completion_tokens": 100,
+            "messages": [{"role": "user", "content": "Hello"}] }"#;
+        let asked = chat(body).unwrap();
+        assert_eq!(
+            (asked.model.as_str(), asked.max_tokens, asked.stream),
+            ("Qwen/Qwen3-0.6B", 100, false)
+        );
+    }
+
+    #[test]
+    fn prompts_come_as_text_tokens_or_lists_of_either() {
+        let prompts = |prompt: &str| {
+            let body = format!(r#"{{"model":"m","prompt":{prompt}}}"#);
+            match completion(body.as_bytes()).unwrap().input {
+                Input::Texts(texts) => texts.len(),
+                Input::Tokens(prompts) => prompts.len() * 10,
+            }
+        };
+        assert_eq!(prompts(r#""a""#), 1);
+        assert_eq!(prompts(r#"["a","b"]"#), 2);
+        assert_eq!(prompts("[1,2,3]"), 10);
+        assert_eq!(prompts("[[1,2],[3]]"), 20);
+    }
+
+    #[test]
+    fn what_is_wrong_is_said() {
+        let wrong = |body: &str| completion(body.as_bytes()).unwrap_err();
+        assert!(wrong("{").contains("EOF"));
+        assert!(wrong(r#"{"prompt":"a"}"#).contains("model"));
+        assert!(wrong(r#"{"model":"m","prompt":"a","max_tokens":0}"#).contains("max_tokens"));
+        assert!(wrong(r#"{"model":"m","prompt":"a","temperature":3}"#).contains("temperature"));
+        assert!(wrong(r#"{"model":"m","prompt":[]}"#).contains("prompts"));
+        assert!(chat(br#"{"model":"m","messages":[]}"#).unwrap_err().contains("messages"));
+    }
+}

@@ -1,0 +1,95 @@
+//! Options that several commands share.
+
+use crate::engine::model::EngineConfig;
+use clap::Args;
+use dynamo_metrics::{ModelCard, RuntimeConfig};
+
+/// What a simulated worker serves and how fast.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct ModelOptions {
+    /// Names under which the worker serves its model; may be repeated.
+    #[arg(long = "model", default_value = "Qwen/Qwen3-0.6B")]
+    pub(crate) models: Vec<String>,
+    /// Sequences that run at once.
+    #[arg(long, default_value_t = EngineConfig::default().slots)]
+    pub(crate) max_num_seqs: u64,
+    /// Tokens that one step may work on, as the worker reports it.
+    #[arg(long, default_value_t = EngineConfig::default().batched_tokens)]
+    pub(crate) max_num_batched_tokens: u64,
+    /// Milliseconds from token to token.
+    #[arg(long, default_value_t = 20.0)]
+    pub(crate) token_time_ms: f64,
+    /// Milliseconds that each prefill takes before its first token of input.
+    #[arg(long, default_value_t = 30.0)]
+    pub(crate) prefill_base_ms: f64,
+    /// Milliseconds that each input token takes that is not cached.
+    #[arg(long, default_value_t = 0.02)]
+    pub(crate) prefill_token_ms: f64,
+    /// Blocks of the KV cache.
+    #[arg(long, default_value_t = EngineConfig::default().kv_blocks)]
+    pub(crate) kv_blocks: u64,
+    /// Tokens of a block.
+    #[arg(long, default_value_t = EngineConfig::default().block_size)]
+    pub(crate) block_size: u64,
+    /// Never reuse blocks of earlier prompts.
+    #[arg(long)]
+    pub(crate) no_enable_prefix_caching: bool,
+    /// Longest prompt and answer together, in tokens.
+    #[arg(long, default_value_t = 40_960)]
+    pub(crate) context_length: u64,
+    /// How often a request may move to another worker when its own dies.
+    #[arg(long, default_value_t = 3)]
+    pub(crate) migration_limit: u64,
+}
+
+impl ModelOptions {
+    pub(crate) fn engine(&self) -> EngineConfig {
+        EngineConfig {
+            slots: self.max_num_seqs,
+            batched_tokens: self.max_num_batched_tokens,
+            prefill_base_ns: nanoseconds(self.prefill_base_ms),
+            prefill_token_ns: nanoseconds(self.prefill_token_ms),
+            token_time_ns: nanoseconds(self.token_time_ms),
+            kv_blocks: self.kv_blocks,
+            block_size: self.block_size,
+            prefix_caching: !self.no_enable_prefix_caching,
+            ..EngineConfig::default()
+        }
+    }
+
+    pub(crate) fn card(&self) -> ModelCard {
+        ModelCard {
+            context_length: self.context_length,
+            kv_cache_block_size: self.block_size,
+            migration_limit: self.migration_limit,
+        }
+    }
+
+    pub(crate) fn runtime_config(&self) -> RuntimeConfig {
+        RuntimeConfig {
+            total_kv_blocks: Some(self.kv_blocks),
+            max_num_seqs: Some(self.max_num_seqs),
+            max_num_batched_tokens: Some(self.max_num_batched_tokens),
+        }
+    }
+}
+
+/// Saturates; the engine's own check refuses what is out of bounds.
+fn nanoseconds(milliseconds: f64) -> u64 {
+    (milliseconds * 1e6).round() as u64
+}
+
+/// Where a worker stands in the hierarchy.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct PlaceOptions {
+    /// The namespace.
+    #[arg(long, env = "DYN_NAMESPACE", default_value = "dynamo")]
+    pub(crate) namespace: String,
+    /// The component.
+    #[arg(long, default_value = "backend")]
+    pub(crate) component: String,
+    /// Passes an engine's own metrics through on the system port: `NAME=URL`, where NAME is `vllm`, `sglang`,
+    /// `trtllm`, `lmcache` (which choose what passes) or any other (everything passes); may be repeated.
+    #[arg(long = "engine-metrics", value_name = "NAME=URL")]
+    pub(crate) engine_metrics: Vec<String>,
+}

@@ -1,0 +1,221 @@
+//! `worker`: a component with a simulated engine, its system port, and its place in a frontend's fleet.
+
+pub(crate) mod service;
+
+use crate::Failure;
+use crate::engine::real_time::Engine;
+use crate::http::client::Client;
+use crate::http::listener;
+use crate::options::{ModelOptions, PlaceOptions};
+use crate::protocol::{Register, STATS_PERIOD, WORKERS_PATH};
+use crate::shutdown;
+use clap::Args;
+use dynamo_metrics::engine::ENGINE_TIMEOUT_DEFAULT;
+use dynamo_metrics::{
+    Component, DistributedRuntime, EngineSource, Environment, Filter, HealthStatus, RuntimeOptions,
+};
+use hyper::Method;
+use service::WorkService;
+use std::net::{IpAddr, Ipv4Addr};
+use std::time::Duration;
+
+/// Options of `worker`.
+#[derive(Args, Debug)]
+#[command(args_override_self = true)]
+pub(crate) struct Options {
+    /// The frontend to register with.
+    #[arg(long, default_value = "http://127.0.0.1:8000")]
+    frontend: String,
+    /// Address to take requests on, which the frontend must be able to reach.
+    #[arg(long, default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST))]
+    host: IpAddr,
+    /// Port to take requests on; 0 takes any free one.
+    #[arg(long, default_value_t = 0)]
+    port: u16,
+    /// The worker's number in the fleet; from its process number unless given.
+    #[arg(long)]
+    instance_id: Option<u64>,
+    /// Lets the engine die after so many seconds, in the middle of whatever it does, to see what that does to
+    /// requests and metrics. The process ends with it.
+    #[arg(long, value_name = "SECONDS")]
+    die_after: Option<f64>,
+    #[command(flatten)]
+    place: PlaceOptions,
+    #[command(flatten)]
+    model: ModelOptions,
+}
+
+/// Runs until it is asked to stop.
+pub(crate) fn run(options: Options) -> Result<(), Failure> {
+    let environment = environment()?;
+    let runtime = DistributedRuntime::with(RuntimeOptions::from(&environment.system))?;
+    let system = runtime.start_system_server(&environment.system)?;
+    if let Some(system) = &system {
+        println!("system   http://{}/metrics", system.local_addr());
+    } else {
+        println!("system   off; set DYN_SYSTEM_PORT=8081 to see this worker's metrics");
+    }
+    let tokio = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let result = tokio.block_on(async {
+        let component =
+            runtime.namespace(&options.place.namespace)?.component(&options.place.component)?;
+        let worker =
+            Worker::start(&component, &options.model, &options.place, options.host, options.port)
+                .await?;
+        println!("requests {}", worker.url);
+        runtime.health().set_system(HealthStatus::Ready);
+        let id = options.instance_id.unwrap_or_else(|| u64::from(std::process::id()));
+        let registration = worker.registration(id, &options.model, &options.place);
+        tokio::select! {
+            result = stay_registered(&options.frontend, registration, &worker.engine) => result,
+            () = shutdown::requested() => leave(&options.frontend, id).await,
+            () = death(options.die_after) => {
+                worker.engine.kill();
+                // Time for the streams to break and for a last scrape to show it.
+                tokio::time::sleep(STATS_PERIOD).await;
+                Err("the engine died, as --die-after asked".into())
+            }
+        }
+    });
+    tokio.shutdown_background();
+    drop(system);
+    result
+}
+
+/// Reads the environment, printing its warnings.
+pub(crate) fn environment() -> Result<Environment, Failure> {
+    let (environment, warnings) = Environment::from_process()?;
+    for warning in warnings {
+        eprintln!("dynamo-metrics: warning: {warning}");
+    }
+    Ok(environment)
+}
+
+/// A worker that takes requests.
+#[derive(Debug)]
+pub(crate) struct Worker {
+    pub(crate) url: String,
+    pub(crate) engine: Engine,
+}
+
+impl Worker {
+    /// Starts an engine on `component` and serves its endpoint `generate`. Must be called within tokio.
+    pub(crate) async fn start(
+        component: &Component,
+        model: &ModelOptions,
+        place: &PlaceOptions,
+        host: IpAddr,
+        port: u16,
+    ) -> Result<Self, Failure> {
+        add_engine_sources(component, &place.engine_metrics)?;
+        let engine = Engine::start(model.engine())?;
+        let service = WorkService::new(component, engine.clone(), &model.models)?;
+        let listener = listener::bind(host, port, "--port").await?;
+        let url = format!("http://{}", listener.local_addr()?);
+        tokio::spawn(async move {
+            if let Err(error) = axum::serve(listener, service.router()).await {
+                tracing::error!(%error, "the worker's server ended");
+            }
+        });
+        Ok(Self { url, engine })
+    }
+
+    /// What the worker tells a frontend about itself.
+    pub(crate) fn registration(
+        &self,
+        instance_id: u64,
+        model: &ModelOptions,
+        place: &PlaceOptions,
+    ) -> Register {
+        let config = model.runtime_config();
+        let card = model.card();
+        Register {
+            instance_id,
+            url: self.url.clone(),
+            namespace: place.namespace.clone(),
+            component: place.component.clone(),
+            endpoint: service::ENDPOINT.into(),
+            models: model.models.clone(),
+            context_length: card.context_length,
+            kv_cache_block_size: card.kv_cache_block_size,
+            migration_limit: card.migration_limit,
+            total_kv_blocks: config.total_kv_blocks,
+            max_num_seqs: config.max_num_seqs,
+            max_num_batched_tokens: config.max_num_batched_tokens,
+            stats: self.engine.stats().into(),
+        }
+    }
+}
+
+/// Registers, then tells the figures for ever; registers again whenever the frontend does not know the worker.
+async fn stay_registered(
+    frontend: &str,
+    mut registration: Register,
+    engine: &Engine,
+) -> Result<(), Failure> {
+    let client = Client::new();
+    let workers = format!("{frontend}{WORKERS_PATH}");
+    let stats = format!("{workers}/{}/stats", registration.instance_id);
+    let mut registered = false;
+    let mut told = false;
+    loop {
+        registration.stats = engine.stats().into();
+        let result = if registered {
+            client.send(Method::POST, &stats, Some(&registration.stats)).await
+        } else {
+            client.send(Method::POST, &workers, Some(&registration)).await
+        };
+        match result {
+            Ok(_) if !registered => {
+                println!("joined   {frontend} as {}", registration.instance_id);
+                registered = true;
+                told = false;
+            }
+            Ok(_) => {}
+            Err(error) => {
+                registered = false;
+                if !std::mem::replace(&mut told, true) {
+                    eprintln!("dynamo-metrics: {error}; trying again every {STATS_PERIOD:?}");
+                }
+            }
+        }
+        tokio::time::sleep(STATS_PERIOD).await;
+    }
+}
+
+/// Never, unless it was asked for.
+async fn death(after_seconds: Option<f64>) {
+    match after_seconds.map(Duration::try_from_secs_f64) {
+        Some(Ok(after)) => tokio::time::sleep(after).await,
+        _ => std::future::pending().await,
+    }
+}
+
+async fn leave(frontend: &str, instance_id: u64) -> Result<(), Failure> {
+    let url = format!("{frontend}{WORKERS_PATH}/{instance_id}");
+    // A frontend that is gone needs no farewell.
+    let _ = Client::new().send::<()>(Method::DELETE, &url, None).await;
+    Ok(())
+}
+
+fn add_engine_sources(component: &Component, sources: &[String]) -> Result<(), Failure> {
+    for source in sources {
+        let Some((name, url)) = source.split_once('=') else {
+            return Err(format!("--engine-metrics {source:?} is not NAME=URL").into());
+        };
+        let filter = match name {
+            "vllm" => Filter::vllm(),
+            "sglang" => Filter::sglang(),
+            "trtllm" => Filter::trtllm(),
+            "lmcache" => Filter::lmcache(),
+            _ => Filter::all(),
+        };
+        component.add_engine_source(EngineSource::url(
+            name,
+            filter,
+            url,
+            ENGINE_TIMEOUT_DEFAULT,
+        )?)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,268 @@
+//! `serve` as a user sees it: the document's requests, and what they move on both ports.
+
+mod common;
+
+use common::{Program, eventually, get, open, post, read, scrape};
+use std::io::Read;
+use std::time::Duration;
+
+const MODEL: &str = "Qwen/Qwen3-0.6B";
+const LABEL: [(&str, &str); 1] = [("model", MODEL)];
+
+fn serve(arguments: &[&str]) -> Program {
+    let mut all =
+        vec!["serve", "--http-port", "0", "--token-time-ms", "2", "--prefill-base-ms", "2"];
+    all.extend(arguments);
+    Program::start(&all, &[], &["frontend", "worker"])
+}
+
+fn chat(stream: bool, tokens: u64) -> String {
+    format!(
+        r#"{{"model": "{MODEL}", "max_completion_tokens": {tokens}, "stream": {stream},
+            "messages": [{{"role": "user", "content": "Hello"}}]}}"#
+    )
+}
+
+#[test]
+fn the_documents_quick_start() {
+    let program = serve(&[]);
+    let (frontend, worker) = (program.address("frontend"), program.address("worker"));
+    let before = scrape(frontend);
+    assert_eq!(before.value("dynamo_frontend_disconnected_clients", &[]), Some(0.0));
+    assert_eq!(before.value("dynamo_frontend_model_max_num_seqs", &LABEL), Some(3.0));
+
+    let answer = post(frontend, "/v1/chat/completions", &chat(false, 100));
+    assert_eq!(answer.status, 200, "{}", answer.body);
+    assert_eq!(answer.json()["usage"]["completion_tokens"], 100);
+    assert_eq!(answer.json()["choices"][0]["message"]["role"], "assistant");
+
+    let answer = post(frontend, "/v1/chat/completions", &chat(true, 10));
+    assert_eq!(answer.header("content-type"), Some("text/event-stream"));
+    let events = answer.body.lines().filter(|line| line.starts_with("data: ")).count();
+    assert_eq!(events, 11, "ten tokens and [DONE]: {}", answer.body);
+
+    let body = format!(r#"{{"model": "{MODEL}", "prompt": ["one", "two"], "max_tokens": 5}}"#);
+    let answer = post(frontend, "/v1/completions", &body);
+    assert_eq!(answer.json()["choices"].as_array().unwrap().len(), 2);
+
+    let page = scrape(frontend);
+    let value = |name: &str, labels: &[(&str, &str)]| page.value(name, labels);
+    let requests = |endpoint: &str, request_type: &str| {
+        let labels = [
+            ("model", MODEL),
+            ("endpoint", endpoint),
+            ("request_type", request_type),
+            ("status", "success"),
+        ];
+        value("dynamo_frontend_requests_total", &labels)
+    };
+    assert_eq!(requests("chat_completions", "unary"), Some(1.0));
+    assert_eq!(requests("chat_completions", "stream"), Some(1.0));
+    assert_eq!(requests("completions", "unary"), Some(1.0));
+    assert_eq!(value("dynamo_frontend_output_tokens_total", &LABEL), Some(120.0));
+    assert_eq!(value("dynamo_frontend_output_sequence_tokens_sum", &LABEL), Some(120.0));
+    assert_eq!(value("dynamo_frontend_output_sequence_tokens_count", &LABEL), Some(3.0));
+    assert_eq!(value("dynamo_frontend_request_duration_seconds_count", &LABEL), Some(3.0));
+    assert_eq!(value("dynamo_frontend_time_to_first_token_seconds_count", &LABEL), Some(3.0));
+    assert_eq!(value("dynamo_frontend_inter_token_latency_seconds_count", &LABEL), Some(117.0));
+    assert_eq!(value("dynamo_frontend_inflight_requests", &LABEL), Some(0.0));
+    assert_eq!(value("dynamo_frontend_queued_requests", &LABEL), Some(0.0));
+    assert!(value("dynamo_preprocessor_prompt_bytes_total", &[]).unwrap() > 0.0);
+    assert!(value("dynamo_frontend_cached_tokens_count", &LABEL).unwrap() >= 3.0);
+
+    let place = [
+        ("dynamo_namespace", "dynamo"),
+        ("dynamo_component", "backend"),
+        ("dynamo_endpoint", "generate"),
+        ("model", MODEL),
+    ];
+    // The worker ends its request when the last frame is out, which the frontend may read earlier.
+    let page = eventually(worker, "4 requests", |page| {
+        page.value("dynamo_component_request_duration_seconds_count", &place) == Some(4.0)
+    });
+    assert_eq!(
+        page.value("dynamo_component_requests_total", &place),
+        Some(4.0),
+        "a batch of 2 is 2"
+    );
+    assert_eq!(page.value("dynamo_component_inflight_requests", &place), Some(0.0));
+    assert!(page.value("dynamo_component_request_bytes_total", &place).unwrap() > 500.0);
+    assert!(page.value("dynamo_component_response_bytes_total", &place).unwrap() > 1000.0);
+    assert!(page.value("dynamo_component_uptime_seconds", &[]).unwrap() > 0.0);
+    let component = [("dynamo_namespace", "dynamo"), ("dynamo_component", "backend")];
+    let blocks = page.value("dynamo_component_kvstats_total_blocks", &component);
+    assert_eq!(blocks, Some(16_384.0));
+    let router = [("dynamo_namespace", "dynamo"), ("dynamo_component", "router")];
+    assert_eq!(page.value("dynamo_component_kvstats_total_blocks", &router), Some(16_384.0));
+}
+
+#[test]
+fn ten_clients_against_three_slots() {
+    let program = serve(&["--token-time-ms", "15"]);
+    let frontend = program.address("frontend");
+    std::thread::scope(|scope| {
+        for _ in 0..10 {
+            scope.spawn(|| {
+                for _ in 0..3 {
+                    assert_eq!(
+                        post(frontend, "/v1/chat/completions", &chat(false, 20)).status,
+                        200
+                    );
+                }
+            });
+        }
+        let value = |page: &dynamo_metrics_encoder::strict::Exposition, name: &str| {
+            page.value(&format!("dynamo_frontend_{name}_requests"), &LABEL).unwrap()
+        };
+        eventually(frontend, "10 in flight and 7 queued", |page| {
+            (value(page, "inflight"), value(page, "queued")) == (10.0, 7.0)
+        });
+        // From here on most samples say so; queued never exceeds inflight.
+        let mut exact = 0;
+        for _ in 0..50 {
+            let page = scrape(frontend);
+            let (inflight, queued) = (value(&page, "inflight"), value(&page, "queued"));
+            assert!(queued <= inflight, "{queued} queued of {inflight}");
+            exact += u32::from((inflight, queued) == (10.0, 7.0));
+            std::thread::sleep(Duration::from_millis(8));
+        }
+        assert!(exact >= 25, "10 and 7 in only {exact} of 50 samples");
+    });
+    let page = scrape(frontend);
+    assert_eq!(page.value("dynamo_frontend_inflight_requests", &LABEL), Some(0.0));
+    assert_eq!(page.sum("dynamo_frontend_requests_total"), Some(30.0));
+}
+
+#[test]
+fn refusals_are_counted_by_reason_and_leave_no_other_trace() {
+    let program = serve(&[]);
+    let frontend = program.address("frontend");
+    let path = "/v1/chat/completions";
+    assert_eq!(post(frontend, path, "{").status, 400);
+    assert_eq!(post(frontend, path, r#"{"model": "m", "messages": []}"#).status, 400);
+    let plain = read(open(frontend, "POST", path, "text/plain", &chat(false, 1)));
+    assert_eq!(plain.status, 415);
+    let unknown = chat(false, 1).replace(MODEL, "evil \\\"model\\n");
+    let answer = post(frontend, path, &unknown);
+    assert_eq!((answer.status, answer.json()["error"]["code"].as_u64()), (404, Some(404)));
+
+    let page = scrape(frontend);
+    let rejected = |reason: &str| {
+        let labels = [("endpoint", "chat_completions"), ("reason", reason)];
+        page.value("dynamo_frontend_rejected_requests_total", &labels)
+    };
+    assert_eq!(rejected("validation"), Some(2.0));
+    assert_eq!(rejected("unsupported_media_type"), Some(1.0));
+    assert_eq!(rejected("not_found"), Some(1.0));
+    assert_eq!(page.sum("dynamo_frontend_requests_total").unwrap_or(0.0), 0.0);
+    assert!(page.samples().all(|sample| sample.label("model").is_none_or(|m| !m.contains("evil"))));
+    let unknown = [("model", "unknown_model")];
+    assert_eq!(page.value("dynamo_frontend_inflight_requests", &unknown), Some(0.0));
+}
+
+#[test]
+fn a_client_that_goes_away_is_an_error_streamed_or_not() {
+    let program = serve(&["--token-time-ms", "20"]);
+    let (frontend, worker) = (program.address("frontend"), program.address("worker"));
+    for (stream, seen) in [(true, 1.0), (false, 2.0)] {
+        let mut connection =
+            open(frontend, "POST", "/v1/chat/completions", "application/json", &chat(stream, 1000));
+        if stream {
+            let mut first = [0; 200];
+            assert!(connection.read(&mut first).unwrap() > 0);
+        } else {
+            eventually(frontend, "in flight", |page| {
+                page.value("dynamo_frontend_inflight_requests", &LABEL) == Some(1.0)
+            });
+        }
+        drop(connection);
+        eventually(frontend, "disconnected", |page| {
+            page.value("dynamo_frontend_disconnected_clients", &[]) == Some(seen)
+                && page.value("dynamo_frontend_inflight_requests", &LABEL) == Some(0.0)
+        });
+    }
+    let page = scrape(frontend);
+    let errors: f64 = page
+        .samples()
+        .filter(|s| {
+            s.name == "dynamo_frontend_requests_total" && s.label("status") == Some("error")
+        })
+        .map(|sample| sample.value)
+        .sum();
+    assert_eq!(errors, 2.0);
+    eventually(worker, "the worker was told", |page| {
+        page.samples()
+            .filter(|s| s.name == "dynamo_component_errors_total")
+            .filter(|s| s.label("error_type") == Some("publish_response"))
+            .map(|sample| sample.value)
+            .sum::<f64>()
+            == 2.0
+    });
+}
+
+#[test]
+fn probes_and_other_paths() {
+    let program = serve(&["--model", "a/b", "--model", "c"]);
+    let (frontend, worker) = (program.address("frontend"), program.address("worker"));
+    let models = get(frontend, "/v1/models").json();
+    let names: Vec<_> =
+        models["data"].as_array().unwrap().iter().map(|m| m["id"].clone()).collect();
+    assert_eq!(names, ["a/b", "c"]);
+    let health = get(frontend, "/health");
+    assert_eq!((health.status, health.json()["status"].as_str()), (200, Some("healthy")));
+    assert_eq!(health.json()["endpoints"][0], "dyn://dynamo.backend.generate");
+    assert_eq!(get(frontend, "/live").json()["status"], "live");
+    assert_eq!(get(frontend, "/metrics/").status, 404);
+    let refused = read(open(frontend, "POST", "/metrics", "text/plain", ""));
+    assert_eq!((refused.status, refused.header("allow")), (405, Some("GET, HEAD")));
+    let metrics = get(frontend, "/metrics");
+    assert_eq!(metrics.header("content-type"), Some("text/plain; version=0.0.4; charset=utf-8"));
+
+    let health = get(worker, "/health");
+    assert_eq!((health.status, health.json()["status"].as_str()), (200, Some("ready")));
+    assert_eq!(health.json()["endpoints"]["generate"], "ready");
+    assert_eq!(get(worker, "/live").status, 200);
+    let nowhere = get(worker, "/nowhere");
+    assert_eq!((nowhere.status, nowhere.body.as_str()), (404, "Route not found"));
+    let head = read(common::open_bare(worker, "HEAD", "/metrics"));
+    assert_eq!((head.status, head.body.as_str()), (200, ""));
+    assert!(head.header("content-length").unwrap().parse::<usize>().unwrap() > 1000);
+}
+
+#[test]
+fn a_port_in_use_is_an_error_that_names_the_setting() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port().to_string();
+    let start = |arguments: &[&str], environment: &[(&str, &str)]| {
+        let output = std::process::Command::new(env!("CARGO_BIN_EXE_dynamo-metrics"))
+            .args(arguments)
+            .env("DYN_SYSTEM_PORT", "0")
+            .envs(environment.iter().copied())
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(1));
+        String::from_utf8(output.stderr).unwrap()
+    };
+    let error = start(&["serve", "--http-port", &port], &[]);
+    assert!(error.contains("--http-port") && error.contains(&port), "{error}");
+    let error = start(&["serve"], &[("DYN_HTTP_PORT", &port)]);
+    assert!(error.contains("DYN_HTTP_PORT"), "{error}");
+    let error = start(&["serve", "--http-port", "0"], &[("DYN_SYSTEM_PORT", &port)]);
+    assert!(error.contains("DYN_SYSTEM_PORT") && error.contains(&port), "{error}");
+    let error = start(&["serve"], &[("DYN_SYSTEM_PORT", "lots")]);
+    assert!(error.contains("DYN_SYSTEM_PORT") && error.contains("lots"), "{error}");
+}
+
+#[test]
+fn stopping_lets_a_stream_finish() {
+    let mut program = serve(&["--token-time-ms", "20"]);
+    let frontend = program.address("frontend").to_owned();
+    let mut connection =
+        open(&frontend, "POST", "/v1/chat/completions", "application/json", &chat(true, 40));
+    let mut first = [0; 100];
+    assert!(connection.read(&mut first).unwrap() > 0);
+    assert!(program.terminate().success());
+    let mut rest = String::new();
+    connection.read_to_string(&mut rest).unwrap();
+    assert!(rest.contains("data: [DONE]"), "{rest}");
+}

@@ -1,0 +1,85 @@
+//! Arbitrary registries are encoded, parsed strictly, and give their values back.
+#![no_main]
+
+use arbitrary::Arbitrary;
+use bytes::BytesMut;
+use dynamo_metrics_core::{Buckets, Registry};
+use dynamo_metrics_encoder::{TextEncoder, strict};
+use libfuzzer_sys::fuzz_target;
+
+#[derive(Arbitrary, Debug)]
+struct Metric<'a> {
+    name: &'a str,
+    help: &'a str,
+    labels: [&'a str; 2],
+    kind: Kind,
+    rows: Vec<([&'a str; 2], Vec<f64>)>,
+    remove: bool,
+}
+
+#[derive(Arbitrary, Debug)]
+enum Kind {
+    Counter,
+    FloatCounter,
+    Gauge,
+    UpDown,
+    Histogram(Vec<f64>),
+}
+
+fuzz_target!(|metrics: Vec<Metric<'_>>| {
+    let registry = Registry::new();
+    let mut encoder = TextEncoder::new();
+    for metric in &metrics {
+        let opts = (metric.name, metric.help);
+        // Most names and labels are refused, which is one half of what is tested here.
+        macro_rules! rows {
+            ($family:expr, $record:expr) => {
+                if let Ok(family) = $family {
+                    for (values, numbers) in &metric.rows {
+                        let handle = family.with(*values);
+                        numbers.iter().for_each(|&number| $record(&handle, number));
+                    }
+                    if metric.remove
+                        && let Some((values, _)) = metric.rows.first()
+                    {
+                        family.remove(*values);
+                    }
+                }
+            };
+        }
+        match &metric.kind {
+            Kind::Counter => rows!(
+                registry.counter_family(opts, metric.labels),
+                |handle: &dynamo_metrics_core::Counter, number: f64| {
+                    handle.add(number.to_bits());
+                }
+            ),
+            Kind::FloatCounter => rows!(
+                registry.float_counter_family(opts, metric.labels),
+                |handle: &dynamo_metrics_core::FloatCounter, number| handle.add(number)
+            ),
+            Kind::Gauge => rows!(
+                registry.gauge_family(opts, metric.labels),
+                |handle: &dynamo_metrics_core::Gauge, number| handle.set(number)
+            ),
+            Kind::UpDown => rows!(
+                registry.up_down_counter_family(opts, metric.labels),
+                |handle: &dynamo_metrics_core::UpDownCounter, number: f64| handle
+                    .add(number.to_bits())
+            ),
+            Kind::Histogram(bounds) => {
+                if let Ok(buckets) = Buckets::new(bounds.iter().copied()) {
+                    rows!(
+                        registry.histogram_family(opts, metric.labels, &buckets),
+                        |handle: &dynamo_metrics_core::Histogram, number| handle.observe(number)
+                    );
+                }
+            }
+        }
+        let mut body = BytesMut::new();
+        encoder.encode(&registry, &mut body);
+        if let Err(problems) = strict::parse(&body) {
+            panic!("{}\n{}", problems[0], String::from_utf8_lossy(&body));
+        }
+    }
+});

@@ -1,0 +1,401 @@
+//! From values to settings: what each variable may say, and what happens when it says something else.
+
+use super::{Environment, EnvironmentError, FrontendEnvironment, SystemEnvironment, Warning};
+use crate::frontend::BucketBounds;
+use crate::health::HealthStatus;
+use crate::names::sanitize_metric_name;
+use std::fmt::Display;
+use std::str::FromStr;
+
+const PATH: &str = "an absolute path as \"/health\", that no other page of the same server has";
+/// Rounding bounds to two figures makes some equal; a tenth lost is worth a word.
+const BOUNDS_KEPT_MIN: f64 = 0.9;
+
+pub(super) fn read(
+    lookup: impl Fn(&str) -> Option<String>,
+) -> Result<(Environment, Vec<Warning>), EnvironmentError> {
+    let mut reader = Reader { lookup, warnings: Vec::new() };
+    let environment = Environment { system: reader.system()?, frontend: reader.frontend()? };
+    Ok((environment, reader.warnings))
+}
+
+struct Reader<L> {
+    lookup: L,
+    warnings: Vec<Warning>,
+}
+
+impl<L: Fn(&str) -> Option<String>> Reader<L> {
+    fn system(&mut self) -> Result<SystemEnvironment, EnvironmentError> {
+        if let Some(value) = self.get("DYN_SYSTEM_ENABLED") {
+            let reason = "it is deprecated and has no effect";
+            self.warn("DYN_SYSTEM_ENABLED", value, reason, "DYN_SYSTEM_PORT alone");
+        }
+        let mut system = SystemEnvironment::default();
+        self.set(&mut system.port, "DYN_SYSTEM_PORT", "-1 for none, or 0 to 65535", |value| {
+            if value == "-1" { Ok(None) } else { port(value).map(Some) }
+        })?;
+        self.set(&mut system.host, "DYN_SYSTEM_HOST", "an address or a host name", host)?;
+        let metrics_path = "/metrics".to_string();
+        self.path(&mut system.health_path, "DYN_SYSTEM_HEALTH_PATH", &[&metrics_path])?;
+        // Health and live may share a path, since they share the answer.
+        self.path(&mut system.live_path, "DYN_SYSTEM_LIVE_PATH", &[&metrics_path])?;
+        self.set(
+            &mut system.starting_health_status,
+            "DYN_SYSTEM_STARTING_HEALTH_STATUS",
+            "ready or notready",
+            |value| match value {
+                "ready" => Ok(HealthStatus::Ready),
+                "notready" => Ok(HealthStatus::NotReady),
+                _ => Err("not a health status".into()),
+            },
+        )?;
+        self.set(
+            &mut system.use_endpoint_health_status,
+            "DYN_SYSTEM_USE_ENDPOINT_HEALTH_STATUS",
+            "a JSON list of endpoint names as [\"generate\"]",
+            |value| serde_json::from_str(value).map_err(|error| error.to_string()),
+        )?;
+        Ok(system)
+    }
+
+    fn frontend(&mut self) -> Result<FrontendEnvironment, EnvironmentError> {
+        let mut frontend = FrontendEnvironment::default();
+        self.set(&mut frontend.http_port, "DYN_HTTP_PORT", "0 to 65535", port)?;
+        let FrontendEnvironment { metrics_path, health_path, live_path, .. } = &mut frontend;
+        // Each against those before it; defaults that were moved away from are free.
+        self.path(metrics_path, "DYN_HTTP_SVC_METRICS_PATH", &[])?;
+        self.path(health_path, "DYN_HTTP_SVC_HEALTH_PATH", &[metrics_path])?;
+        self.path(live_path, "DYN_HTTP_SVC_LIVE_PATH", &[metrics_path, health_path])?;
+        self.prefix(&mut frontend.metrics_prefix);
+        let buckets = &mut frontend.buckets;
+        self.bounds(&mut buckets.request_duration, "REQUEST_DURATION");
+        self.bounds(&mut buckets.input_sequence, "INPUT_SEQUENCE");
+        self.bounds(&mut buckets.output_sequence, "OUTPUT_SEQUENCE");
+        self.bounds(&mut buckets.time_to_first_token, "TTFT");
+        self.bounds(&mut buckets.inter_token_latency, "ITL");
+        Ok(frontend)
+    }
+
+    /// The value, without the space around it; `None` if nothing is left.
+    fn get(&self, name: &str) -> Option<String> {
+        let value = (self.lookup)(name)?;
+        let value = value.trim();
+        (!value.is_empty()).then(|| value.into())
+    }
+
+    /// Puts the variable's value into `place`, if it is set.
+    fn set<T>(
+        &self,
+        place: &mut T,
+        name: &str,
+        expected: &'static str,
+        parse: impl Fn(&str) -> Result<T, String>,
+    ) -> Result<(), EnvironmentError> {
+        if let Some(value) = self.get(name) {
+            *place = parse(&value).map_err(|reason| EnvironmentError {
+                variable: name.into(),
+                value,
+                reason,
+                expected,
+            })?;
+        }
+        Ok(())
+    }
+
+    fn path(
+        &self,
+        place: &mut String,
+        name: &str,
+        taken: &[&String],
+    ) -> Result<(), EnvironmentError> {
+        self.set(place, name, PATH, |value| {
+            let plain = |byte: u8| byte.is_ascii_graphic() && !b"?#{}*".contains(&byte);
+            if !value.starts_with('/') {
+                return Err("it does not begin with `/`".into());
+            }
+            if !value.bytes().all(plain) {
+                return Err("it has a space, one of `?#{}*`, or what a URL must encode".into());
+            }
+            Ok(value.into())
+        })?;
+        // Also when it is the default that somebody else moved to.
+        if taken.contains(&&*place) {
+            let reason = "another page of the server has this path".into();
+            let value = place.clone();
+            return Err(EnvironmentError { variable: name.into(), value, reason, expected: PATH });
+        }
+        Ok(())
+    }
+
+    fn prefix(&mut self, place: &mut String) {
+        let name = "DYN_METRICS_PREFIX";
+        let Some(value) = self.get(name) else { return };
+        match sanitize_metric_name(&value) {
+            Ok(prefix) if prefix == value => *place = prefix,
+            Ok(prefix) => {
+                self.warn(name, value, "not the beginning of a metric name", &prefix);
+                *place = prefix;
+            }
+            Err(error) => self.warn(name, value, error, &*place),
+        }
+    }
+
+    /// Puts bounds that can be generated into `place`.
+    fn bounds(&mut self, place: &mut BucketBounds, set: &str) {
+        let BucketBounds::Generated { min, max, count } = *place else { return };
+        let default = place.clone();
+        let asked = BucketBounds::Generated {
+            min: self.part(set, "MIN", min),
+            max: self.part(set, "MAX", max),
+            count: self.part(set, "COUNT", count),
+        };
+        let BucketBounds::Generated { min, max, count } = asked else { return };
+        if asked == default {
+            return;
+        }
+        let name = format!("DYN_METRICS_{set}_{{MIN,MAX,COUNT}}");
+        let value = format!("{min},{max},{count}");
+        match asked.buckets() {
+            Ok(buckets) => {
+                let kept = buckets.bounds().len();
+                if (kept as f64) < count as f64 * BOUNDS_KEPT_MIN {
+                    let reason = "many bounds are equal when rounded to two figures";
+                    self.warn(&name, value, reason, format!("the {kept} that differ"));
+                }
+                *place = asked;
+            }
+            Err(error) => self.warn(&name, value, error, default),
+        }
+    }
+
+    /// One number of a set of bounds, under its documented name or the one that 0.9.0 reads.
+    fn part<T: FromStr + Display + Copy>(&mut self, set: &str, part: &str, default: T) -> T {
+        let plain = format!("DYN_METRICS_{set}_{part}");
+        let doubled = format!("DYN_HISTOGRAM_{plain}");
+        let (name, value) = match (self.get(&plain), self.get(&doubled)) {
+            (Some(value), Some(other)) if value != other => {
+                self.warn(&doubled, other, format!("{plain} says something else"), &value);
+                (plain, value)
+            }
+            (Some(value), _) => (plain, value),
+            (None, Some(value)) => (doubled, value),
+            (None, None) => return default,
+        };
+        value.parse().unwrap_or_else(|_| {
+            self.warn(&name, value, "not a number of the right kind", default);
+            default
+        })
+    }
+
+    fn warn(&mut self, variable: &str, value: String, reason: impl Display, used: impl Display) {
+        self.warnings.push(Warning {
+            variable: variable.into(),
+            value,
+            reason: reason.to_string(),
+            used: used.to_string(),
+        });
+    }
+}
+
+fn port(value: &str) -> Result<u16, String> {
+    value.parse().map_err(|_| "not a port".into())
+}
+
+fn host(value: &str) -> Result<String, String> {
+    // Whether it exists is found out when it is listened on; this only catches what never can.
+    let plain = |c: char| c.is_ascii_alphanumeric() || ".-_:[]%".contains(c);
+    if value.chars().all(plain) { Ok(value.into()) } else { Err("not a host".into()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::VARIABLES;
+    use super::*;
+    use std::cell::RefCell;
+    use std::collections::BTreeSet;
+
+    type Result = std::result::Result<(Environment, Vec<Warning>), EnvironmentError>;
+
+    fn with(variables: &[(&str, &str)]) -> Result {
+        read(|name| Some(variables.iter().find(|(known, _)| *known == name)?.1.into()))
+    }
+
+    fn generated(min: f64, max: f64, count: usize) -> BucketBounds {
+        BucketBounds::Generated { min, max, count }
+    }
+
+    #[test]
+    fn every_variable_that_is_read_is_listed_and_the_other_way_round() {
+        let asked = RefCell::new(BTreeSet::new());
+        let (environment, warnings) = read(|name| {
+            asked.borrow_mut().insert(name.to_string());
+            None
+        })
+        .unwrap();
+        assert_eq!(warnings, []);
+        assert_eq!(environment.system, SystemEnvironment::default());
+        assert_eq!(environment.frontend, FrontendEnvironment::default());
+        let listed: BTreeSet<String> = VARIABLES.iter().map(|v| v.name.to_string()).collect();
+        assert_eq!(asked.into_inner(), listed);
+        assert_eq!(VARIABLES.len(), listed.len());
+    }
+
+    #[test]
+    fn the_listed_defaults_are_the_defaults() {
+        let default = |name: &str| {
+            let variable = VARIABLES.iter().find(|variable| variable.name == name)?;
+            Some(variable.default.to_string())
+        };
+        let (environment, warnings) = read(default).unwrap();
+        assert_eq!(warnings, []);
+        assert_eq!(environment.system, SystemEnvironment::default());
+        assert_eq!(environment.frontend, FrontendEnvironment::default());
+    }
+
+    #[test]
+    fn ports_up_to_65535_work_and_anything_else_is_an_error() {
+        for (value, port) in
+            [("-1", None), ("0", Some(0)), ("8081", Some(8081)), (" 65535 ", Some(65535))]
+        {
+            assert_eq!(with(&[("DYN_SYSTEM_PORT", value)]).unwrap().0.system.port, port);
+        }
+        for name in ["DYN_SYSTEM_PORT", "DYN_HTTP_PORT"] {
+            for value in ["65536", "-2", "80a", "8081.0", "\u{fffd}"] {
+                let error = with(&[(name, value)]).unwrap_err();
+                assert_eq!((error.variable.as_str(), error.value.as_str()), (name, value));
+                assert!(error.to_string().contains("65535"), "{error}");
+            }
+        }
+        assert!(with(&[("DYN_HTTP_PORT", "-1")]).is_err());
+    }
+
+    #[test]
+    fn empty_is_unset() {
+        for variable in VARIABLES {
+            for value in ["", " "] {
+                let (environment, warnings) = with(&[(variable.name, value)]).unwrap();
+                assert_eq!(environment.frontend, FrontendEnvironment::default());
+                assert_eq!((environment.system.port, warnings.len()), (None, 0));
+            }
+        }
+    }
+
+    #[test]
+    fn paths_are_absolute_and_do_not_meet() {
+        let moved = [
+            ("DYN_HTTP_SVC_METRICS_PATH", "/health"),
+            ("DYN_HTTP_SVC_HEALTH_PATH", "/healthz"),
+            ("DYN_SYSTEM_HEALTH_PATH", "/probe"),
+            ("DYN_SYSTEM_LIVE_PATH", "/probe"),
+        ];
+        let environment = with(&moved).unwrap().0;
+        assert_eq!(environment.frontend.metrics_path, "/health");
+        assert_eq!(environment.system.live_path, "/probe");
+        for (name, value) in [
+            ("DYN_SYSTEM_HEALTH_PATH", "health"),
+            ("DYN_SYSTEM_HEALTH_PATH", "/he alth"),
+            ("DYN_SYSTEM_LIVE_PATH", "/live?x"),
+            ("DYN_SYSTEM_LIVE_PATH", "/metrics"),
+            ("DYN_HTTP_SVC_LIVE_PATH", "/health"),
+            ("DYN_HTTP_SVC_LIVE_PATH", "/liveé"),
+        ] {
+            let error = with(&[(name, value)]).unwrap_err();
+            assert_eq!((error.variable.as_str(), error.value.as_str()), (name, value));
+        }
+        let error = with(&[("DYN_HTTP_SVC_METRICS_PATH", "/live")]).unwrap_err();
+        assert_eq!(error.variable, "DYN_HTTP_SVC_LIVE_PATH", "the default is taken");
+    }
+
+    #[test]
+    fn health_and_host() {
+        let (environment, warnings) = with(&[
+            ("DYN_SYSTEM_STARTING_HEALTH_STATUS", "ready"),
+            ("DYN_SYSTEM_USE_ENDPOINT_HEALTH_STATUS", r#"["generate", "gen.erate"]"#),
+            ("DYN_SYSTEM_HOST", "::1"),
+            ("DYN_SYSTEM_ENABLED", "true"),
+        ])
+        .unwrap();
+        assert_eq!(environment.system.starting_health_status, HealthStatus::Ready);
+        assert_eq!(environment.system.use_endpoint_health_status, ["generate", "gen.erate"]);
+        assert_eq!(environment.system.host, "::1");
+        assert_eq!(warnings[0].variable, "DYN_SYSTEM_ENABLED");
+        for (name, value) in [
+            ("DYN_SYSTEM_STARTING_HEALTH_STATUS", "healthy"),
+            ("DYN_SYSTEM_USE_ENDPOINT_HEALTH_STATUS", "generate"),
+            ("DYN_SYSTEM_USE_ENDPOINT_HEALTH_STATUS", "[1]"),
+            ("DYN_SYSTEM_HOST", "a b"),
+        ] {
+            assert_eq!(with(&[(name, value)]).unwrap_err().variable, name);
+        }
+    }
+
+    #[test]
+    fn a_prefix_is_made_valid_or_ignored() {
+        for (value, prefix, warned) in [
+            ("my_llm", "my_llm", false),
+            ("my-llm.v2", "my_llm_v2", true),
+            ("9x", "_9x", true),
+            ("--", "dynamo_frontend", true),
+        ] {
+            let (environment, warnings) = with(&[("DYN_METRICS_PREFIX", value)]).unwrap();
+            assert_eq!(environment.frontend.metrics_prefix, prefix);
+            assert_eq!(warnings.len(), usize::from(warned));
+            assert!(warnings.iter().all(|w| w.used == prefix && w.value == value), "{warnings:?}");
+        }
+    }
+
+    #[test]
+    fn bounds_have_two_names_and_the_documented_one_wins() {
+        let (environment, warnings) = with(&[
+            ("DYN_METRICS_TTFT_MAX", "100"),
+            ("DYN_HISTOGRAM_DYN_METRICS_TTFT_COUNT", "6"),
+            ("DYN_HISTOGRAM_DYN_METRICS_ITL_MAX", "4"),
+            ("DYN_METRICS_ITL_MAX", "8"),
+            ("DYN_METRICS_OUTPUT_SEQUENCE_COUNT", "1"),
+        ])
+        .unwrap();
+        let buckets = environment.frontend.buckets;
+        assert_eq!(buckets.time_to_first_token, generated(0.001, 100.0, 6));
+        assert_eq!(buckets.inter_token_latency, generated(0.001, 8.0, 13));
+        assert_eq!(buckets.output_sequence.buckets().unwrap().bounds(), [0.0]);
+        assert_eq!(warnings.len(), 1, "{warnings:?}");
+        assert_eq!(warnings[0].variable, "DYN_HISTOGRAM_DYN_METRICS_ITL_MAX");
+        assert_eq!(warnings[0].used, "8");
+    }
+
+    #[test]
+    fn bounds_that_make_no_sense_are_the_default_and_said_so() {
+        let default = generated(0.001, 2.0, 13);
+        for variables in [
+            &[("DYN_METRICS_ITL_MIN", "fast")][..],
+            &[("DYN_METRICS_ITL_COUNT", "-1")],
+            &[("DYN_METRICS_ITL_MIN", "0")],
+            &[("DYN_METRICS_ITL_MIN", "3")],
+            &[("DYN_METRICS_ITL_MIN", "nan")],
+            &[("DYN_METRICS_ITL_MAX", "inf")],
+            &[("DYN_METRICS_ITL_COUNT", "0")],
+            &[("DYN_METRICS_ITL_COUNT", "513")],
+        ] {
+            let (environment, warnings) = with(variables).unwrap();
+            assert_eq!(environment.frontend.buckets.inter_token_latency, default, "{variables:?}");
+            assert_eq!(warnings.len(), 1, "{warnings:?}");
+            assert!(warnings[0].variable.starts_with("DYN_METRICS_ITL_"));
+            let said = warnings[0].to_string();
+            assert!(said.contains(variables[0].1) || said.contains("NaN"), "{said}");
+        }
+        // One that cannot be read costs only itself.
+        let variables = [("DYN_METRICS_ITL_MIN", "fast"), ("DYN_METRICS_ITL_MAX", "8")];
+        let (environment, warnings) = with(&variables).unwrap();
+        assert_eq!(environment.frontend.buckets.inter_token_latency, generated(0.001, 8.0, 13));
+        assert_eq!(warnings.len(), 1);
+        // Two figures between 1 and 1.5 are at most six.
+        let variables = [
+            ("DYN_METRICS_ITL_MIN", "1"),
+            ("DYN_METRICS_ITL_MAX", "1.5"),
+            ("DYN_METRICS_ITL_COUNT", "50"),
+        ];
+        let (environment, warnings) = with(&variables).unwrap();
+        assert_eq!(environment.frontend.buckets.inter_token_latency, generated(1.0, 1.5, 50));
+        assert_eq!(warnings[0].used, "the 7 that differ");
+    }
+}

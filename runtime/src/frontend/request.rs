@@ -1,0 +1,185 @@
+//! The life of one request, from the start of its handler to the end of its response.
+//!
+//! Everything that a token needs was resolved when the request began: recording one is a few additions, without
+//! a lookup, a lock, an allocation or a clock reading. What is over is over by type: ending a request consumes
+//! it, and dropping it without an end is an error at the instant of the drop.
+
+use super::catalogue::ModelMetrics;
+use super::vocabulary::{HttpEndpoint, MigrationType, RejectionReason, RequestType, Status};
+use crate::clock::Timestamp;
+use std::sync::Arc;
+
+/// A request in progress. Made by [`FrontendMetrics::begin`](crate::FrontendMetrics::begin).
+///
+/// Instants may come from any clock with one fixed origin; where they go backwards, the time between counts
+/// as 0.
+///
+/// ```
+/// # use dynamo_metrics::{
+/// #     FrontendConfig, FrontendMetrics, HttpEndpoint, Registry, RejectionReason, RequestType, Snapshot,
+/// #     Timestamp,
+/// # };
+/// # let registry = Registry::new();
+/// # let frontend = FrontendMetrics::new(&registry, FrontendConfig::default())?;
+/// let request = frontend.begin(
+///     HttpEndpoint::Completions, RequestType::Unary, "made-up-by-a-client", Timestamp::from_nanos(0),
+/// );
+/// request.reject(RejectionReason::NotFound);
+///
+/// let mut snapshot = Snapshot::new();
+/// snapshot.take(&registry);
+/// let requests = snapshot.families().find(|f| f.name() == "dynamo_frontend_requests_total").unwrap();
+/// assert!(requests.parts().all(|part| part.is_empty()));
+/// # Ok::<(), dynamo_metrics::MetricsError>(())
+/// ```
+#[derive(Debug)]
+#[must_use = "the request fails when this is dropped"]
+pub struct Request {
+    model: Arc<ModelMetrics>,
+    endpoint: HttpEndpoint,
+    request_type: RequestType,
+    /// No token yet.
+    queued: bool,
+    /// Whether the engine said how much of the prompt was cached.
+    cached: bool,
+    open: bool,
+    started: Timestamp,
+    last_tokens: Timestamp,
+    input_tokens: Option<u64>,
+    output_tokens: u64,
+}
+
+impl Request {
+    pub(super) fn begin(
+        model: Arc<ModelMetrics>,
+        endpoint: HttpEndpoint,
+        request_type: RequestType,
+        now: Timestamp,
+    ) -> Self {
+        // Inflight rises first and falls last, so that queued exceeds it in no scrape.
+        model.inflight.inc();
+        model.queued.inc();
+        Self {
+            model,
+            endpoint,
+            request_type,
+            queued: true,
+            cached: false,
+            open: true,
+            started: now,
+            last_tokens: now,
+            input_tokens: None,
+            output_tokens: 0,
+        }
+    }
+
+    /// The prompt has `n` tokens. Observed at the first token of the response, or now if that was before; of
+    /// several calls the last one before the first token counts.
+    pub fn input_tokens(&mut self, n: u64) {
+        if self.queued {
+            self.input_tokens = Some(n);
+        } else if self.input_tokens.is_none() {
+            self.input_tokens = Some(n);
+            self.model.flow().input_tokens.observe(n as f64);
+        }
+    }
+
+    /// `n` tokens of the prompt came from a prefix cache. The first call counts, later ones are ignored.
+    pub fn cached_tokens(&mut self, n: u64) {
+        if !self.cached {
+            self.cached = true;
+            self.model.cached_tokens().observe(n as f64);
+        }
+    }
+
+    /// A chunk of `n` tokens of the response came at `now`; a chunk of none is ignored.
+    ///
+    /// The first chunk ends the queue and gives the time to first token. For a later one the time since the
+    /// chunk before is shared by its tokens: `n` observations of the `n`th part.
+    ///
+    /// Cost: a few additions in memory that only this thread writes; never an allocation but for a thread's
+    /// first recording.
+    #[inline]
+    pub fn tokens(&mut self, n: u64, now: Timestamp) {
+        if n == 0 {
+            return;
+        }
+        let flow = self.model.flow();
+        flow.output_tokens_total.add(n);
+        self.output_tokens = self.output_tokens.saturating_add(n);
+        if self.queued {
+            self.first_tokens(now);
+        } else {
+            let latency = now.seconds_since_over(self.last_tokens, n);
+            flow.inter_token_latency.observe_n(latency, n);
+        }
+        self.last_tokens = self.last_tokens.max(now);
+    }
+
+    /// The request is being moved to another worker. Call it when that happens, not for a move that is given up.
+    pub fn migration(&self, migration_type: MigrationType) {
+        self.model.migrations(migration_type).inc();
+    }
+
+    /// Tokens of the response so far.
+    pub fn output_tokens(&self) -> u64 {
+        self.output_tokens
+    }
+
+    /// The request is turned away before it was worked on: it leaves no trace but in
+    /// `rejected_requests_total`. One that already got tokens cannot be turned away any more and fails now.
+    pub fn reject(mut self, reason: RejectionReason) {
+        if self.output_tokens > 0 {
+            return;
+        }
+        self.open = false;
+        self.leave_queue();
+        self.model.catalogue.reject(self.endpoint, reason);
+        self.model.inflight.dec();
+    }
+
+    /// The response was complete at `now`.
+    pub fn succeed(mut self, now: Timestamp) {
+        self.end(Status::Success, now);
+    }
+
+    /// The request ended at `now` and its response is not complete.
+    pub fn fail(mut self, now: Timestamp) {
+        self.end(Status::Error, now);
+    }
+
+    #[cold]
+    fn first_tokens(&mut self, now: Timestamp) {
+        self.leave_queue();
+        let flow = self.model.flow();
+        flow.time_to_first_token.observe(now.seconds_since(self.started));
+        if let Some(n) = self.input_tokens {
+            flow.input_tokens.observe(n as f64);
+        }
+    }
+
+    fn leave_queue(&mut self) {
+        if self.queued {
+            self.queued = false;
+            self.model.queued.dec();
+        }
+    }
+
+    fn end(&mut self, status: Status, now: Timestamp) {
+        self.open = false;
+        self.leave_queue();
+        let flow = self.model.flow();
+        flow.output_tokens.observe(self.output_tokens as f64);
+        flow.request_duration.observe(now.seconds_since(self.started));
+        self.model.requests(self.endpoint, self.request_type, status).inc();
+        self.model.inflight.dec();
+    }
+}
+
+impl Drop for Request {
+    fn drop(&mut self) {
+        if self.open {
+            self.end(Status::Error, self.model.catalogue.clock.now());
+        }
+    }
+}

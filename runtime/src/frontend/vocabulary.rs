@@ -1,0 +1,175 @@
+//! Values that the frontend's labels may have, as types: what is not listed here cannot be recorded.
+
+use crate::names::frontend_service::{
+    endpoint, migration_type, rejection_reason, request_type, status,
+};
+
+/// The API that a request called: label `endpoint`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum HttpEndpoint {
+    /// `completions`
+    Completions,
+    /// `chat_completions`
+    ChatCompletions,
+    /// `embeddings`
+    Embeddings,
+    /// `images`
+    Images,
+    /// `responses`
+    Responses,
+    /// `tensor`
+    Tensor,
+}
+
+impl HttpEndpoint {
+    /// Every endpoint.
+    pub const ALL: [Self; 6] = [
+        Self::Completions,
+        Self::ChatCompletions,
+        Self::Embeddings,
+        Self::Images,
+        Self::Responses,
+        Self::Tensor,
+    ];
+
+    /// The label value.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Completions => endpoint::COMPLETIONS,
+            Self::ChatCompletions => endpoint::CHAT_COMPLETIONS,
+            Self::Embeddings => endpoint::EMBEDDINGS,
+            Self::Images => endpoint::IMAGES,
+            Self::Responses => endpoint::RESPONSES,
+            Self::Tensor => endpoint::TENSOR,
+        }
+    }
+}
+
+/// Whether a response comes in one piece: label `request_type`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum RequestType {
+    /// `unary`: in one piece.
+    Unary,
+    /// `stream`: in pieces.
+    Stream,
+}
+
+impl RequestType {
+    /// Both types.
+    pub const ALL: [Self; 2] = [Self::Unary, Self::Stream];
+
+    /// The label value.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Unary => request_type::UNARY,
+            Self::Stream => request_type::STREAM,
+        }
+    }
+}
+
+/// How a request ended: label `status`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Status {
+    /// `success`
+    Success,
+    /// `error`
+    Error,
+}
+
+impl Status {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Success, Self::Error];
+
+    /// The label value.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Success => status::SUCCESS,
+            Self::Error => status::ERROR,
+        }
+    }
+}
+
+/// What was moved to another worker: label `migration_type`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum MigrationType {
+    /// `new_request`: its stream could not be opened.
+    NewRequest,
+    /// `ongoing_request`: its open stream broke.
+    OngoingRequest,
+}
+
+impl MigrationType {
+    /// Both types.
+    pub const ALL: [Self; 2] = [Self::NewRequest, Self::OngoingRequest];
+
+    /// The label value.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::NewRequest => migration_type::NEW_REQUEST,
+            Self::OngoingRequest => migration_type::ONGOING_REQUEST,
+        }
+    }
+}
+
+/// Why a request was turned away before it was worked on: label `reason`.
+///
+/// ```
+/// use dynamo_metrics::RejectionReason;
+///
+/// assert_eq!(RejectionReason::from_status(404), Some(RejectionReason::NotFound));
+/// assert_eq!(RejectionReason::NotFound.as_str(), "not_found");
+/// assert_eq!(RejectionReason::from_status(500), None, "a failure, not a rejection");
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum RejectionReason {
+    /// `validation`: the request makes no sense; HTTP 400.
+    Validation,
+    /// `not_found`: no worker serves the model; HTTP 404.
+    NotFound,
+    /// `unsupported_media_type`: the body is not JSON; HTTP 415.
+    UnsupportedMediaType,
+    /// `overload`: too many requests; HTTP 429.
+    Overload,
+    /// `unavailable`: the service or all workers are going; HTTP 503.
+    Unavailable,
+}
+
+impl RejectionReason {
+    /// Every reason.
+    pub const ALL: [Self; 5] = [
+        Self::Validation,
+        Self::NotFound,
+        Self::UnsupportedMediaType,
+        Self::Overload,
+        Self::Unavailable,
+    ];
+
+    /// The label value.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Validation => rejection_reason::VALIDATION,
+            Self::NotFound => rejection_reason::NOT_FOUND,
+            Self::UnsupportedMediaType => rejection_reason::UNSUPPORTED_MEDIA_TYPE,
+            Self::Overload => rejection_reason::OVERLOAD,
+            Self::Unavailable => rejection_reason::UNAVAILABLE,
+        }
+    }
+
+    /// The HTTP status that goes with it.
+    pub const fn status(self) -> u16 {
+        match self {
+            Self::Validation => 400,
+            Self::NotFound => 404,
+            Self::UnsupportedMediaType => 415,
+            Self::Overload => 429,
+            Self::Unavailable => 503,
+        }
+    }
+
+    /// The reason that an HTTP status stands for, if it is that of a rejection.
+    pub fn from_status(status: u16) -> Option<Self> {
+        Self::ALL.into_iter().find(|reason| reason.status() == status)
+    }
+}

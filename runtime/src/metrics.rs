@@ -1,0 +1,401 @@
+//! Making metrics at one level: a prefix, the level's automatic labels, and the checks.
+//!
+//! Every level of the hierarchy and every specialized scope has one [`Metrics`]. Making a metric that is there
+//! already gives the same metric, so two parts of a worker need not agree on who comes first; the same name at
+//! two levels may have other labels and another help text.
+
+use crate::error::MetricsError;
+use crate::names::{labels, sanitize_metric_name};
+use dynamo_metrics_core::{
+    Buckets, Counter, Family, FloatCounter, Gauge, Histogram, LABEL_VALUE_BYTES_MAX, Opts,
+    RegisterError, Registry, SERIES_MAX_DEFAULT, UpDownCounter,
+};
+use std::sync::Arc;
+
+/// Bounds of a histogram that is made without any, in seconds: those of Dynamo's work handler.
+pub const BOUNDS_DEFAULT: [f64; 11] =
+    [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
+
+/// What a metric is: name and help, and the rarely needed rest. A pair of name and help converts into it.
+///
+/// ```
+/// use dynamo_metrics::{DistributedRuntime, MetricOpts};
+///
+/// let worker = DistributedRuntime::new()?.namespace("prod")?.component("worker")?;
+/// worker.metrics().counter(("evictions_total", "Blocks evicted."))?;
+/// let loads = worker.metrics().counter(
+///     MetricOpts::new("loads_total", "Models loaded.").const_label("model", "qwen3-0.6b"),
+/// )?;
+/// assert_eq!(loads.get(), 0);
+/// # Ok::<(), dynamo_metrics::MetricsError>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct MetricOpts {
+    name: String,
+    help: String,
+    unit: Option<String>,
+    const_labels: Vec<(String, String)>,
+    series_max: usize,
+    nested: bool,
+}
+
+impl MetricOpts {
+    /// A metric of this name, without the level's prefix, and this help text.
+    pub fn new(name: impl Into<String>, help: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            help: help.into(),
+            unit: None,
+            const_labels: Vec::new(),
+            series_max: SERIES_MAX_DEFAULT,
+            nested: false,
+        }
+    }
+
+    /// A label with one value for the whole metric. The value is cut at
+    /// [`LABEL_VALUE_BYTES_MAX`] bytes, as values of families are.
+    #[must_use]
+    pub fn const_label(mut self, name: impl Into<String>, value: impl AsRef<str>) -> Self {
+        self.const_labels.push((name.into(), cut(value.as_ref()).into()));
+        self
+    }
+
+    /// The unit in OpenMetrics' sense: the end of the name, before `_total`.
+    #[must_use]
+    pub fn unit(mut self, unit: impl Into<String>) -> Self {
+        self.unit = Some(unit.into());
+        self
+    }
+
+    /// How many series a family may have; [`SERIES_MAX_DEFAULT`] unless set. Beyond it observations fold into
+    /// one series whose label values are all `other`.
+    #[must_use]
+    pub fn series_max(mut self, series_max: usize) -> Self {
+        self.series_max = series_max;
+        self
+    }
+
+    /// For an up/down counter of a part of what another one counts: it rises after and falls before the one
+    /// around it, and then exceeds it in no scrape.
+    #[must_use]
+    pub fn nested(mut self) -> Self {
+        self.nested = true;
+        self
+    }
+}
+
+impl<N: Into<String>, H: Into<String>> From<(N, H)> for MetricOpts {
+    fn from((name, help): (N, H)) -> Self {
+        Self::new(name, help)
+    }
+}
+
+/// Makes metrics at one level. Cheap to clone.
+///
+/// Names are put through [`sanitize_metric_name`] and get the level's prefix. Errors, for every method:
+/// a name out of which nothing can be made, an empty help text, an invalid or repeated label name, one of the
+/// hierarchy's own labels, or a collision with another metric.
+///
+/// ```
+/// use dynamo_metrics::{DistributedRuntime, Snapshot};
+///
+/// let endpoint = DistributedRuntime::new()?.namespace("my-ns.v1")?.component("worker")?
+///     .endpoint("generate")?;
+/// let batch = endpoint.metrics().histogram(("batch_seconds", "Time to run a batch."), None)?;
+/// batch.observe(0.02);
+/// let errors = endpoint.metrics().counter_family(("oom_total", "Out of memory."), ["device"])?;
+/// errors.with(["0"]).inc();
+///
+/// let mut snapshot = Snapshot::new();
+/// snapshot.take(endpoint.metrics().registry());
+/// let names: Vec<&str> = snapshot.families().map(|family| family.name()).collect();
+/// assert_eq!(names, ["dynamo_component_batch_seconds", "dynamo_component_oom_total"]);
+/// # Ok::<(), dynamo_metrics::MetricsError>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Metrics {
+    registry: Registry,
+    /// Without the `_` that follows it.
+    prefix: Arc<str>,
+}
+
+impl Metrics {
+    pub(crate) fn new(registry: Registry, prefix: Arc<str>) -> Self {
+        Self { registry, prefix }
+    }
+
+    /// A level below with one more label. Without a value there is no label, and it is this level.
+    pub(crate) fn below(&self, label: &str, value: Option<&str>) -> Result<Self, MetricsError> {
+        let Some(value) = value else { return Ok(self.clone()) };
+        let registry = self.registry.scope(&[(label, cut(value))])?;
+        Ok(Self { registry, prefix: Arc::clone(&self.prefix) })
+    }
+
+    /// The part of the registry that this level and everything below is in: what to snapshot or expose.
+    pub fn registry(&self) -> &Registry {
+        &self.registry
+    }
+
+    /// What names begin with, without the `_` that follows.
+    pub fn prefix(&self) -> &str {
+        &self.prefix
+    }
+
+    /// A counter without labels of its own.
+    ///
+    /// # Errors
+    /// See [`Metrics`].
+    pub fn counter(&self, opts: impl Into<MetricOpts>) -> Result<Counter, MetricsError> {
+        Ok(self.counter_family(opts, [])?.with([]))
+    }
+
+    /// Counters told apart by label values.
+    ///
+    /// # Errors
+    /// See [`Metrics`].
+    pub fn counter_family<const N: usize>(
+        &self,
+        opts: impl Into<MetricOpts>,
+        label_names: [&str; N],
+    ) -> Result<Family<Counter, N>, MetricsError> {
+        Ok(self.registry.counter_family(self.opts(opts.into(), &label_names)?, label_names)?)
+    }
+
+    /// A counter of something that comes in fractions, without labels of its own.
+    ///
+    /// # Errors
+    /// See [`Metrics`].
+    pub fn float_counter(&self, opts: impl Into<MetricOpts>) -> Result<FloatCounter, MetricsError> {
+        Ok(self.float_counter_family(opts, [])?.with([]))
+    }
+
+    /// Float counters told apart by label values.
+    ///
+    /// # Errors
+    /// See [`Metrics`].
+    pub fn float_counter_family<const N: usize>(
+        &self,
+        opts: impl Into<MetricOpts>,
+        label_names: [&str; N],
+    ) -> Result<Family<FloatCounter, N>, MetricsError> {
+        Ok(self
+            .registry
+            .float_counter_family(self.opts(opts.into(), &label_names)?, label_names)?)
+    }
+
+    /// A value that is set, without labels of its own.
+    ///
+    /// # Errors
+    /// See [`Metrics`].
+    pub fn gauge(&self, opts: impl Into<MetricOpts>) -> Result<Gauge, MetricsError> {
+        Ok(self.gauge_family(opts, [])?.with([]))
+    }
+
+    /// Gauges told apart by label values.
+    ///
+    /// # Errors
+    /// See [`Metrics`].
+    pub fn gauge_family<const N: usize>(
+        &self,
+        opts: impl Into<MetricOpts>,
+        label_names: [&str; N],
+    ) -> Result<Family<Gauge, N>, MetricsError> {
+        Ok(self.registry.gauge_family(self.opts(opts.into(), &label_names)?, label_names)?)
+    }
+
+    /// A count of things in progress, without labels of its own; scrapers see a gauge.
+    ///
+    /// # Errors
+    /// See [`Metrics`].
+    pub fn up_down_counter(
+        &self,
+        opts: impl Into<MetricOpts>,
+    ) -> Result<UpDownCounter, MetricsError> {
+        Ok(self.up_down_counter_family(opts, [])?.with([]))
+    }
+
+    /// Counts of things in progress, told apart by label values.
+    ///
+    /// # Errors
+    /// See [`Metrics`].
+    pub fn up_down_counter_family<const N: usize>(
+        &self,
+        opts: impl Into<MetricOpts>,
+        label_names: [&str; N],
+    ) -> Result<Family<UpDownCounter, N>, MetricsError> {
+        let opts = self.opts(opts.into(), &label_names)?;
+        Ok(self.registry.up_down_counter_family(opts, label_names)?)
+    }
+
+    /// A distribution without labels of its own, over the given bounds or [`BOUNDS_DEFAULT`].
+    ///
+    /// # Errors
+    /// See [`Metrics`].
+    pub fn histogram(
+        &self,
+        opts: impl Into<MetricOpts>,
+        buckets: Option<&Buckets>,
+    ) -> Result<Histogram, MetricsError> {
+        Ok(self.histogram_family(opts, [], buckets)?.with([]))
+    }
+
+    /// Distributions told apart by label values, over the given bounds or [`BOUNDS_DEFAULT`].
+    ///
+    /// # Errors
+    /// See [`Metrics`].
+    pub fn histogram_family<const N: usize>(
+        &self,
+        opts: impl Into<MetricOpts>,
+        label_names: [&str; N],
+        buckets: Option<&Buckets>,
+    ) -> Result<Family<Histogram, N>, MetricsError> {
+        let opts = opts.into();
+        let name = opts.name.clone();
+        let opts = self.opts(opts, &label_names)?;
+        let family = match buckets {
+            Some(buckets) => self.registry.histogram_family(opts, label_names, buckets)?,
+            None => {
+                let buckets = Buckets::new(BOUNDS_DEFAULT)
+                    .map_err(|source| RegisterError::Buckets { name, source })?;
+                self.registry.histogram_family(opts, label_names, &buckets)?
+            }
+        };
+        Ok(family)
+    }
+
+    /// A counter that `value` computes at every scrape; it must not fall. A panic in it costs its sample in
+    /// that scrape.
+    ///
+    /// # Errors
+    /// See [`Metrics`]; and there is one callback for a name and set of constant labels.
+    pub fn counter_callback(
+        &self,
+        opts: impl Into<MetricOpts>,
+        value: impl Fn() -> u64 + Send + Sync + 'static,
+    ) -> Result<(), MetricsError> {
+        Ok(self.registry.counter_callback(self.opts(opts.into(), &[])?, value)?)
+    }
+
+    /// A gauge that `value` computes at every scrape. A panic in it costs its sample in that scrape.
+    ///
+    /// # Errors
+    /// See [`Metrics`]; and there is one callback for a name and set of constant labels.
+    pub fn gauge_callback(
+        &self,
+        opts: impl Into<MetricOpts>,
+        value: impl Fn() -> f64 + Send + Sync + 'static,
+    ) -> Result<(), MetricsError> {
+        Ok(self.registry.gauge_callback(self.opts(opts.into(), &[])?, value)?)
+    }
+
+    fn opts(&self, opts: MetricOpts, label_names: &[&str]) -> Result<Opts, MetricsError> {
+        let MetricOpts { name, help, unit, const_labels, series_max, nested } = opts;
+        let name = format!("{}_{}", self.prefix, sanitize_metric_name(&name)?);
+        if help.trim().is_empty() {
+            return Err(MetricsError::EmptyHelp { name });
+        }
+        let own = const_labels.iter().map(|(label, _)| label.as_str());
+        if let Some(label) =
+            own.chain(label_names.iter().copied()).find(|label| labels::AUTOMATIC.contains(label))
+        {
+            return Err(MetricsError::ReservedLabel { label: label.into(), name });
+        }
+        let mut made = Opts::new(name, help).series_max(series_max);
+        if let Some(unit) = unit {
+            made = made.unit(unit);
+        }
+        if nested {
+            made = made.nested();
+        }
+        Ok(const_labels
+            .into_iter()
+            .fold(made, |made, (label, value)| made.const_label(label, value)))
+    }
+}
+
+/// Cuts a value to what a label may hold, on a character boundary.
+pub(crate) fn cut(value: &str) -> &str {
+    if value.len() <= LABEL_VALUE_BYTES_MAX {
+        return value;
+    }
+    &value[..value.floor_char_boundary(LABEL_VALUE_BYTES_MAX)]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use dynamo_metrics_core::Snapshot;
+
+    fn metrics() -> Metrics {
+        Metrics::new(Registry::new(), "dynamo_component".into())
+    }
+
+    #[test]
+    fn what_upstream_refuses_is_refused_and_nothing_panics() {
+        let metrics = metrics();
+        let labelled = |label: &str| MetricOpts::new("x_total", "X.").const_label(label, "v");
+        for label in labels::AUTOMATIC {
+            let error = metrics.counter(labelled(label)).unwrap_err();
+            assert!(matches!(error, MetricsError::ReservedLabel { .. }), "{error}");
+            let error = metrics.gauge_family(("x", "X."), [label]).unwrap_err();
+            assert!(matches!(error, MetricsError::ReservedLabel { .. }), "{error}");
+        }
+        for error in [
+            metrics.counter(labelled("a").const_label("a", "w")).unwrap_err(),
+            metrics.counter_family(labelled("a"), ["a"]).unwrap_err(),
+            metrics.counter(labelled("a-b")).unwrap_err(),
+            metrics.histogram_family(("x", "X."), ["le"], None).unwrap_err(),
+            metrics.gauge_family(("x", "X."), ["a", "a"]).unwrap_err(),
+        ] {
+            assert!(matches!(error, MetricsError::Register(_)), "{error}");
+        }
+        assert!(matches!(metrics.gauge(("x", " ")), Err(MetricsError::EmptyHelp { .. })));
+        assert!(matches!(metrics.gauge(("___", "X.")), Err(MetricsError::Name(_))));
+    }
+
+    #[test]
+    fn making_a_metric_twice_gives_the_same_one() {
+        let metrics = metrics();
+        let family = || metrics.counter_family(("x_total", "X."), ["a"]);
+        family().unwrap().with(["1"]).inc();
+        family().unwrap().with(["1"]).inc();
+        assert_eq!(family().unwrap().with(["1"]).get(), 2);
+        let error = metrics.counter(("x_total", "Other help.")).unwrap_err();
+        assert!(matches!(error, MetricsError::Register(RegisterError::Conflict { .. })), "{error}");
+    }
+
+    #[test]
+    fn all_kinds_reach_the_registry_under_their_prefix() {
+        let metrics = metrics();
+        metrics.counter(("a_total", "A.")).unwrap();
+        metrics.float_counter(("b_total", "B.")).unwrap();
+        metrics.gauge(MetricOpts::new("c_bytes", "C.").unit("bytes")).unwrap();
+        metrics.up_down_counter(MetricOpts::new("d", "D.").nested()).unwrap();
+        metrics.histogram(("e", "E."), Some(&Buckets::linear(1.0, 1.0, 3).unwrap())).unwrap();
+        metrics.gauge_callback(("f", "F."), || 1.0).unwrap();
+        metrics.counter_callback(("g_total", "G."), || 1).unwrap();
+        let mut snapshot = Snapshot::new();
+        snapshot.take(metrics.registry());
+        let seen: Vec<(&str, &str)> = snapshot
+            .families()
+            .filter_map(|f| Some((f.name().strip_prefix("dynamo_component_")?, f.exposed_type())))
+            .collect();
+        let expected = [
+            ("a_total", "counter"),
+            ("b_total", "counter"),
+            ("c_bytes", "gauge"),
+            ("d", "gauge"),
+            ("e", "histogram"),
+            ("f", "gauge"),
+            ("g_total", "counter"),
+        ];
+        assert_eq!(seen, expected);
+    }
+
+    #[test]
+    fn constant_label_values_are_cut_as_series_values_are() {
+        let long = "é".repeat(100);
+        let opts = MetricOpts::new("x", "X.").const_label("model", &long);
+        assert_eq!(opts.const_labels[0].1.len(), LABEL_VALUE_BYTES_MAX);
+    }
+}

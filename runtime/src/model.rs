@@ -1,0 +1,338 @@
+//! Which models workers serve, and what they say about them.
+//!
+//! Workers come and go under a model's name. The first one's card is shown until the last one has left; later
+//! cards are ignored, since one name cannot have two values. **Only names that are registered here become
+//! series**, so what clients send cannot make any.
+//!
+//! A model that nobody serves any more keeps its request series, so that its counters go on where they were
+//! when it comes back. Only when [`MODELS_MAX`] names are known, the one that left first makes room, if no
+//! request to it is still in progress.
+
+use crate::frontend::{Catalogue, ModelMetrics};
+use crate::metrics::cut;
+use crate::names::frontend_service::UNKNOWN_MODEL;
+use parking_lot::RwLock;
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, OnceLock};
+
+/// Models that one frontend shows. Each is about a hundred lines of every scrape.
+pub const MODELS_MAX: usize = 1000;
+
+/// What a worker says about the model when it registers.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ModelCard {
+    /// Tokens of the longest sequence.
+    pub context_length: u64,
+    /// Tokens of one KV cache block.
+    pub kv_cache_block_size: u64,
+    /// How often a request may be moved to another worker.
+    pub migration_limit: u64,
+}
+
+/// What a worker says about itself when it registers. What it does not say has no series.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RuntimeConfig {
+    /// KV cache blocks.
+    pub total_kv_blocks: Option<u64>,
+    /// Sequences that it runs at a time.
+    pub max_num_seqs: Option<u64>,
+    /// Tokens that it takes in one batch.
+    pub max_num_batched_tokens: Option<u64>,
+}
+
+/// What became of a worker's registration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Registration {
+    /// It is the model's first worker; its card is shown.
+    First,
+    /// The model has other workers, or this one already; the card that is shown stays.
+    Later,
+    /// There are [`MODELS_MAX`] models with workers. Requests for this one go under `unknown_model`.
+    BeyondLimit,
+}
+
+/// The models of a frontend; see [`FrontendMetrics::models`](crate::FrontendMetrics::models).
+///
+/// ```
+/// use dynamo_metrics::{
+///     FrontendConfig, FrontendMetrics, ModelCard, Registration, Registry, RuntimeConfig,
+/// };
+///
+/// let frontend = FrontendMetrics::new(&Registry::new(), FrontendConfig::default())?;
+/// let models = frontend.models();
+/// let card = ModelCard { context_length: 4096, kv_cache_block_size: 16, migration_limit: 0 };
+/// let config = RuntimeConfig { max_num_seqs: Some(3), ..RuntimeConfig::default() };
+/// assert_eq!(models.add("Qwen/Qwen3-0.6B", 1, &card, &config), Registration::First);
+/// assert_eq!(models.add("Qwen/Qwen3-0.6B", 2, &card, &config), Registration::Later);
+/// assert!(models.is_served("Qwen/Qwen3-0.6B") && !models.is_served("qwen/qwen3-0.6b"));
+/// models.remove("Qwen/Qwen3-0.6B", 1);
+/// models.remove("Qwen/Qwen3-0.6B", 2);
+/// assert!(!models.is_served("Qwen/Qwen3-0.6B"));
+/// # Ok::<(), dynamo_metrics::MetricsError>(())
+/// ```
+#[derive(Debug)]
+pub struct Models {
+    catalogue: Arc<Catalogue>,
+    known: RwLock<Known>,
+    /// Shown from the first request for a name that nobody serves.
+    unknown: OnceLock<Arc<ModelMetrics>>,
+}
+
+#[derive(Debug, Default)]
+struct Known {
+    /// By name, cut as labels are.
+    models: HashMap<Box<str>, Model>,
+    /// How often a model lost its last worker.
+    departures: u64,
+}
+
+#[derive(Debug)]
+struct Model {
+    metrics: Arc<ModelMetrics>,
+    /// Numbers of the workers that serve it. Not bounded here: they are the operator's own.
+    instances: HashSet<u64>,
+    /// The departure by which it lost its last worker.
+    departed: u64,
+}
+
+impl Models {
+    pub(crate) fn new(catalogue: Arc<Catalogue>) -> Self {
+        Self { catalogue, known: RwLock::default(), unknown: OnceLock::new() }
+    }
+
+    /// A worker registered: `instance_id` is its number in the fleet, `model` the name that its label will
+    /// have, in the same spelling everywhere and cut at 128 bytes.
+    pub fn add(
+        &self,
+        model: &str,
+        instance_id: u64,
+        card: &ModelCard,
+        config: &RuntimeConfig,
+    ) -> Registration {
+        let model = cut(model);
+        let mut known = self.known.write();
+        if let Some(there) = known.models.get_mut(model) {
+            let first = there.instances.is_empty();
+            there.instances.insert(instance_id);
+            if !first {
+                return Registration::Later;
+            }
+        } else {
+            if known.models.len() >= MODELS_MAX && !self.make_room(&mut known) {
+                return Registration::BeyondLimit;
+            }
+            let metrics = Arc::new(ModelMetrics::new(&self.catalogue, model));
+            metrics.show_zeros();
+            let instances = HashSet::from([instance_id]);
+            known.models.insert(model.into(), Model { metrics, instances, departed: 0 });
+        }
+        // Under the lock, so that cards of two workers that come and go at once are shown in their order.
+        self.catalogue.show(model, card, config);
+        Registration::First
+    }
+
+    /// A worker left; says whether it had been there. With the last one the model's card goes.
+    pub fn remove(&self, model: &str, instance_id: u64) -> bool {
+        let model = cut(model);
+        let mut known = self.known.write();
+        let Known { models, departures } = &mut *known;
+        let Some(there) = models.get_mut(model) else { return false };
+        if !there.instances.remove(&instance_id) {
+            return false;
+        }
+        if there.instances.is_empty() {
+            *departures += 1;
+            there.departed = *departures;
+            self.catalogue.hide(model);
+        }
+        true
+    }
+
+    /// Whether a worker serves the model of exactly this name.
+    pub fn is_served(&self, model: &str) -> bool {
+        self.known.read().models.get(cut(model)).is_some_and(Model::is_served)
+    }
+
+    /// Names of all models that are served, sorted.
+    pub fn served(&self) -> Vec<String> {
+        let known = self.known.read();
+        let served = known.models.iter().filter(|(_, model)| model.is_served());
+        let mut names: Vec<String> = served.map(|(name, _)| name.to_string()).collect();
+        names.sort();
+        names
+    }
+
+    /// The handles of a model, or of all that nobody serves.
+    pub(crate) fn resolve(&self, model: &str) -> Arc<ModelMetrics> {
+        if let Some(there) = self.known.read().models.get(cut(model))
+            && there.is_served()
+        {
+            return Arc::clone(&there.metrics);
+        }
+        let unknown = || Arc::new(ModelMetrics::new(&self.catalogue, UNKNOWN_MODEL));
+        Arc::clone(self.unknown.get_or_init(unknown))
+    }
+
+    /// Forgets the model that left first; says whether there was one.
+    fn make_room(&self, known: &mut Known) -> bool {
+        // While a request holds the handles, it may yet make a series. Nobody else can get hold of them while
+        // this lock is held for writing, so a count of one stays one.
+        let idle = |model: &Model| !model.is_served() && Arc::strong_count(&model.metrics) == 1;
+        let gone = known.models.iter().filter(|(_, model)| idle(model));
+        let Some(name) = gone.min_by_key(|(_, model)| model.departed).map(|(name, _)| name.clone())
+        else {
+            return false;
+        };
+        known.models.remove(&name);
+        self.catalogue.forget(&name);
+        true
+    }
+}
+
+impl Model {
+    fn is_served(&self) -> bool {
+        !self.instances.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        FrontendConfig, FrontendMetrics, HttpEndpoint, Registry, RequestType, Snapshot, Timestamp,
+        Value,
+    };
+
+    const CARD: ModelCard =
+        ModelCard { context_length: 4096, kv_cache_block_size: 16, migration_limit: 3 };
+
+    fn frontend() -> (Registry, FrontendMetrics) {
+        let registry = Registry::new();
+        let frontend = FrontendMetrics::new(&registry, FrontendConfig::default()).unwrap();
+        (registry, frontend)
+    }
+
+    /// `(suffix, model, value)` of every gauge whose name begins with `model_`.
+    fn cards(registry: &Registry) -> Vec<(String, String, f64)> {
+        let mut snapshot = Snapshot::new();
+        snapshot.take(registry);
+        let mut cards = Vec::new();
+        for family in snapshot.families() {
+            let Some(name) = family.name().strip_prefix("dynamo_frontend_model_") else { continue };
+            for part in family.parts() {
+                for series in (0..part.len()).filter_map(|at| part.series(at)) {
+                    let model = series.label_values().next().unwrap_or_default();
+                    let Value::Float(value) = series.value() else { panic!("{name} is a gauge") };
+                    cards.push((name.into(), model.into(), value));
+                }
+            }
+        }
+        cards
+    }
+
+    fn request(frontend: &FrontendMetrics, model: &str) {
+        let at = Timestamp::from_nanos;
+        frontend
+            .begin(HttpEndpoint::Completions, RequestType::Unary, model, at(0))
+            .succeed(at(1_000_000));
+    }
+
+    /// The models of `requests_total`, sorted, with their sums.
+    fn requests(registry: &Registry) -> Vec<(String, u64)> {
+        let mut snapshot = Snapshot::new();
+        snapshot.take(registry);
+        let family =
+            snapshot.families().find(|f| f.name() == "dynamo_frontend_requests_total").unwrap();
+        let part = family.parts().next().unwrap();
+        let mut requests: Vec<(String, u64)> = (0..part.len())
+            .filter_map(|at| part.series(at))
+            .map(|series| {
+                let Value::Unsigned(value) = series.value() else { panic!("a counter") };
+                (series.label_values().next().unwrap().to_string(), value)
+            })
+            .collect();
+        requests.sort();
+        requests
+    }
+
+    #[test]
+    fn the_first_card_is_shown_until_the_last_worker_leaves() {
+        let (registry, frontend) = frontend();
+        let models = frontend.models();
+        let first = RuntimeConfig { max_num_seqs: Some(3), ..RuntimeConfig::default() };
+        let later = RuntimeConfig { max_num_seqs: Some(9), total_kv_blocks: Some(9), ..first };
+        assert_eq!(models.add("Org/M", 1, &CARD, &first), Registration::First);
+        assert_eq!(models.add("Org/M", 2, &ModelCard::default(), &later), Registration::Later);
+        assert_eq!(models.add("Org/M", 1, &ModelCard::default(), &later), Registration::Later);
+        let shown = |registry| {
+            cards(registry).into_iter().map(|(name, model, value)| {
+                assert_eq!(model, "Org/M", "the case is kept");
+                (name, value)
+            })
+        };
+        let expected = [
+            ("context_length".to_string(), 4096.0),
+            ("kv_cache_block_size".into(), 16.0),
+            ("max_num_seqs".into(), 3.0),
+            ("migration_limit".into(), 3.0),
+        ];
+        assert!(shown(&registry).eq(expected.clone()));
+        assert!(models.remove("Org/M", 1));
+        assert!(shown(&registry).eq(expected));
+        assert!(!models.remove("Org/M", 7) && !models.remove("other", 2));
+        assert!(models.remove("Org/M", 2));
+        assert_eq!(cards(&registry), []);
+        assert_eq!(models.add("Org/M", 3, &CARD, &later), Registration::First);
+        assert_eq!(cards(&registry).len(), 5);
+        assert_eq!(models.served(), ["Org/M"]);
+    }
+
+    #[test]
+    fn a_model_that_comes_back_goes_on_counting() {
+        let (registry, frontend) = frontend();
+        let models = frontend.models();
+        for instance in 0..3 {
+            models.add("m", instance, &CARD, &RuntimeConfig::default());
+            request(&frontend, "m");
+            models.remove("m", instance);
+            request(&frontend, "m");
+        }
+        assert_eq!(requests(&registry), [("m".into(), 3), ("unknown_model".into(), 3)]);
+    }
+
+    #[test]
+    fn beyond_the_limit_the_model_that_left_first_makes_room() {
+        let (registry, frontend) = frontend();
+        let models = frontend.models();
+        let add = |model: &str| models.add(model, 1, &CARD, &RuntimeConfig::default());
+        for number in 0..MODELS_MAX {
+            assert_eq!(add(&format!("m{number}")), Registration::First);
+        }
+        assert_eq!(add("late"), Registration::BeyondLimit);
+        request(&frontend, "late");
+        request(&frontend, "m5");
+        request(&frontend, "m7");
+        let open =
+            frontend.begin(HttpEndpoint::Tensor, RequestType::Unary, "m7", Timestamp::default());
+        models.remove("m7", 1);
+        assert_eq!(add("late"), Registration::BeyondLimit, "m7 has a request in progress");
+        models.remove("m5", 1);
+        models.remove("m6", 1);
+        assert_eq!(add("late"), Registration::First);
+        open.succeed(Timestamp::default());
+        request(&frontend, "late");
+        // m5 is gone, which left before m6.
+        let left =
+            [("late".into(), 1), ("m7".into(), 1), ("m7".into(), 1), ("unknown_model".into(), 1)];
+        assert_eq!(requests(&registry), left);
+        let mut snapshot = Snapshot::new();
+        snapshot.take(&registry);
+        let series = |family: &str| {
+            let family = snapshot.families().find(|f| f.name() == family);
+            family.map_or(0, |f| f.parts().map(|part| part.len()).sum())
+        };
+        assert_eq!(series("dynamo_frontend_inflight_requests"), MODELS_MAX + 1);
+        assert_eq!(series("dynamo_metrics_series_overflow_total"), 0, "the cap is never met");
+    }
+}

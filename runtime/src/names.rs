@@ -1,0 +1,355 @@
+//! Names of metrics and labels, and the values that labels may have.
+//!
+//! The nouns are those of Dynamo's own list (`prometheus_names`), so that a query, a dashboard or a test which
+//! spells them from there finds them here: `work_handler::REQUESTS_TOTAL`, `labels::NAMESPACE`. A metric's
+//! name is its prefix, one `_` and its suffix; the modules below hold suffixes.
+//!
+//! The two sanitizers at the end turn any text into something that a scraper accepts, or say why they cannot.
+
+use thiserror::Error;
+
+/// First parts of metric names.
+pub mod name_prefix {
+    /// Of everything made through the hierarchy, on workers' system ports.
+    pub const COMPONENT: &str = "dynamo_component";
+    /// Of the HTTP frontend, unless `DYN_METRICS_PREFIX` says otherwise.
+    pub const FRONTEND: &str = "dynamo_frontend";
+    /// Of the preprocessor, the one specialized component that Dynamo's documentation names.
+    pub const PREPROCESSOR: &str = "dynamo_preprocessor";
+}
+
+/// Names of labels.
+pub mod labels {
+    /// Automatic below a namespace.
+    pub const NAMESPACE: &str = "dynamo_namespace";
+    /// Automatic below a component.
+    pub const COMPONENT: &str = "dynamo_component";
+    /// Automatic on an endpoint.
+    pub const ENDPOINT: &str = "dynamo_endpoint";
+    /// The labels that the hierarchy sets itself and that nobody else may use.
+    pub const AUTOMATIC: [&str; 3] = [NAMESPACE, COMPONENT, ENDPOINT];
+    /// The model's name as its worker registered it.
+    pub const MODEL: &str = "model";
+    /// The same under the name that some engines use for it; for [`serve`](crate::Endpoint::serve).
+    pub const MODEL_NAME: &str = "model_name";
+    /// A worker's instance number, decimal.
+    pub const WORKER_ID: &str = "worker_id";
+}
+
+/// Names of components that Dynamo itself uses.
+pub mod component_names {
+    /// The KV router.
+    pub const ROUTER: &str = "router";
+}
+
+/// Suffixes, labels and label values of the frontend.
+pub mod frontend_service {
+    /// Requests from the start of the handler to the end of the response.
+    pub const INFLIGHT_REQUESTS: &str = "inflight_requests";
+    /// Requests from the start of the handler to the first token.
+    pub const QUEUED_REQUESTS: &str = "queued_requests";
+    /// Clients that closed before they had their response.
+    pub const DISCONNECTED_CLIENTS: &str = "disconnected_clients";
+    /// Tokens of a prompt.
+    pub const INPUT_SEQUENCE_TOKENS: &str = "input_sequence_tokens";
+    /// Tokens of a prompt that a prefix cache held.
+    pub const CACHED_TOKENS: &str = "cached_tokens";
+    /// Time between two tokens.
+    pub const INTER_TOKEN_LATENCY_SECONDS: &str = "inter_token_latency_seconds";
+    /// Tokens of a response.
+    pub const OUTPUT_SEQUENCE_TOKENS: &str = "output_sequence_tokens";
+    /// Tokens of all responses, as they are produced.
+    pub const OUTPUT_TOKENS_TOTAL: &str = "output_tokens_total";
+    /// Time from the start of the handler to the end of the response.
+    pub const REQUEST_DURATION_SECONDS: &str = "request_duration_seconds";
+    /// Finished requests.
+    pub const REQUESTS_TOTAL: &str = "requests_total";
+    /// Time from the start of the handler to the first token.
+    pub const TIME_TO_FIRST_TOKEN_SECONDS: &str = "time_to_first_token_seconds";
+    /// Requests moved to another worker.
+    pub const MODEL_MIGRATION_TOTAL: &str = "model_migration_total";
+    /// Requests that were turned away; see [`rejection_reason`].
+    pub const REJECTED_REQUESTS_TOTAL: &str = "rejected_requests_total";
+    /// KV blocks of a worker.
+    pub const MODEL_TOTAL_KV_BLOCKS: &str = "model_total_kv_blocks";
+    /// Sequences that a worker takes at a time.
+    pub const MODEL_MAX_NUM_SEQS: &str = "model_max_num_seqs";
+    /// Tokens that a worker takes in a batch.
+    pub const MODEL_MAX_NUM_BATCHED_TOKENS: &str = "model_max_num_batched_tokens";
+    /// Tokens of the longest sequence.
+    pub const MODEL_CONTEXT_LENGTH: &str = "model_context_length";
+    /// Tokens of one KV block.
+    pub const MODEL_KV_CACHE_BLOCK_SIZE: &str = "model_kv_cache_block_size";
+    /// How often a request may be moved.
+    pub const MODEL_MIGRATION_LIMIT: &str = "model_migration_limit";
+
+    /// Label: which API was called.
+    pub const ENDPOINT_LABEL: &str = "endpoint";
+    /// Label: whether the response was streamed.
+    pub const REQUEST_TYPE_LABEL: &str = "request_type";
+    /// Label: how the request ended.
+    pub const STATUS_LABEL: &str = "status";
+    /// Label: what was moved.
+    pub const MIGRATION_TYPE_LABEL: &str = "migration_type";
+    /// Label: why a request was turned away.
+    pub const REASON_LABEL: &str = "reason";
+
+    /// The model label of requests for a model that no worker serves.
+    pub const UNKNOWN_MODEL: &str = "unknown_model";
+
+    /// Values of [`ENDPOINT_LABEL`].
+    pub mod endpoint {
+        /// `/v1/completions`
+        pub const COMPLETIONS: &str = "completions";
+        /// `/v1/chat/completions`
+        pub const CHAT_COMPLETIONS: &str = "chat_completions";
+        /// `/v1/embeddings`
+        pub const EMBEDDINGS: &str = "embeddings";
+        /// `/v1/images`
+        pub const IMAGES: &str = "images";
+        /// `/v1/responses`
+        pub const RESPONSES: &str = "responses";
+        /// Tensors in, tensors out
+        pub const TENSOR: &str = "tensor";
+    }
+
+    /// Values of [`REQUEST_TYPE_LABEL`].
+    pub mod request_type {
+        /// A response in one piece.
+        pub const UNARY: &str = "unary";
+        /// A response in pieces.
+        pub const STREAM: &str = "stream";
+    }
+
+    /// Values of [`STATUS_LABEL`].
+    pub mod status {
+        /// The response was complete.
+        pub const SUCCESS: &str = "success";
+        /// It was not.
+        pub const ERROR: &str = "error";
+    }
+
+    /// Values of [`MIGRATION_TYPE_LABEL`].
+    pub mod migration_type {
+        /// The stream could not be opened.
+        pub const NEW_REQUEST: &str = "new_request";
+        /// The open stream broke.
+        pub const ONGOING_REQUEST: &str = "ongoing_request";
+    }
+
+    /// Values of [`REASON_LABEL`].
+    pub mod rejection_reason {
+        /// HTTP 400.
+        pub const VALIDATION: &str = "validation";
+        /// HTTP 404.
+        pub const NOT_FOUND: &str = "not_found";
+        /// HTTP 415.
+        pub const UNSUPPORTED_MEDIA_TYPE: &str = "unsupported_media_type";
+        /// HTTP 429.
+        pub const OVERLOAD: &str = "overload";
+        /// HTTP 503.
+        pub const UNAVAILABLE: &str = "unavailable";
+    }
+}
+
+/// Suffixes and label values of an endpoint's work handler.
+pub mod work_handler {
+    /// Requests that arrived.
+    pub const REQUESTS_TOTAL: &str = "requests_total";
+    /// Requests in progress.
+    pub const INFLIGHT_REQUESTS: &str = "inflight_requests";
+    /// Bytes of requests.
+    pub const REQUEST_BYTES_TOTAL: &str = "request_bytes_total";
+    /// Bytes of responses.
+    pub const RESPONSE_BYTES_TOTAL: &str = "response_bytes_total";
+    /// Time from arrival to the end of the response.
+    pub const REQUEST_DURATION_SECONDS: &str = "request_duration_seconds";
+    /// Errors.
+    pub const ERRORS_TOTAL: &str = "errors_total";
+    /// Label: what failed.
+    pub const ERROR_TYPE_LABEL: &str = "error_type";
+
+    /// Values of [`ERROR_TYPE_LABEL`].
+    pub mod error_types {
+        /// The request's bytes are not a request.
+        pub const DESERIALIZATION: &str = "deserialization";
+        /// The message around the request is not valid.
+        pub const INVALID_MESSAGE: &str = "invalid_message";
+        /// The stream for the response could not be opened.
+        pub const RESPONSE_STREAM: &str = "response_stream";
+        /// The engine refused or failed.
+        pub const GENERATE: &str = "generate";
+        /// A part of the response could not be sent; also when the client left.
+        pub const PUBLISH_RESPONSE: &str = "publish_response";
+        /// The end of the response could not be sent.
+        pub const PUBLISH_FINAL: &str = "publish_final";
+    }
+}
+
+/// Suffixes of the runtime itself.
+pub mod distributed_runtime {
+    /// Time since the runtime was made.
+    pub const UPTIME_SECONDS: &str = "uptime_seconds";
+    /// Engine sources that could not be read.
+    pub const ENGINE_ERRORS_TOTAL: &str = "engine_errors_total";
+    /// What of an engine's text was left out of the page.
+    pub const ENGINE_WITHHELD_TOTAL: &str = "engine_withheld_total";
+    /// Label: the source's name.
+    pub const SOURCE_LABEL: &str = "source";
+    /// Label: why.
+    pub const REASON_LABEL: &str = "reason";
+}
+
+/// Suffixes of KV cache statistics.
+pub mod kvstats {
+    /// Blocks in use.
+    pub const ACTIVE_BLOCKS: &str = "kvstats_active_blocks";
+    /// All blocks.
+    pub const TOTAL_BLOCKS: &str = "kvstats_total_blocks";
+    /// Used share of the cache, 0 to 1.
+    pub const GPU_CACHE_USAGE_PERCENT: &str = "kvstats_gpu_cache_usage_percent";
+    /// Share of prompt blocks that were found in the cache, 0 to 1.
+    pub const GPU_PREFIX_CACHE_HIT_RATE: &str = "kvstats_gpu_prefix_cache_hit_rate";
+}
+
+/// Suffixes of what the KV router knows about each worker.
+pub mod kvrouter {
+    /// Blocks in use.
+    pub const WORKER_ACTIVE_BLOCKS: &str = "router_worker_active_blocks";
+    /// All blocks.
+    pub const WORKER_TOTAL_BLOCKS: &str = "router_worker_total_blocks";
+    /// Used share of the cache, 0 to 1.
+    pub const WORKER_GPU_CACHE_USAGE_PERCENT: &str = "router_worker_gpu_cache_usage_percent";
+    /// Share of prompt blocks that were found in the cache, 0 to 1.
+    pub const WORKER_GPU_PREFIX_CACHE_HIT_RATE: &str = "router_worker_gpu_prefix_cache_hit_rate";
+}
+
+/// Suffixes of the preprocessor.
+pub mod preprocessor {
+    /// Time to turn a prompt into tokens.
+    pub const TOKENIZE_SECONDS: &str = "tokenize_seconds";
+    /// Bytes of prompts.
+    pub const PROMPT_BYTES_TOTAL: &str = "prompt_bytes_total";
+}
+
+/// A text out of which no name can be made.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+#[error(
+    "{input:?} cannot be made a {what}: nothing but underscores is left of it; use letters and digits"
+)]
+pub struct NameError {
+    /// The text.
+    pub input: String,
+    /// What it should have become.
+    pub what: &'static str,
+}
+
+/// Makes a metric name, or a part of one, out of any text, as Dynamo does: what is not in `[A-Za-z0-9_:]`
+/// becomes `_`, and what does not begin with a letter or `_` gets a `_` in front.
+///
+/// ```
+/// use dynamo_metrics::names::sanitize_metric_name;
+///
+/// assert_eq!(sanitize_metric_name("queue-depth.max")?, "queue_depth_max");
+/// assert_eq!(sanitize_metric_name("9lives")?, "_9lives");
+/// assert!(sanitize_metric_name("--").is_err());
+/// # Ok::<(), dynamo_metrics::names::NameError>(())
+/// ```
+///
+/// # Errors
+/// The text is empty, or nothing but underscores is left.
+pub fn sanitize_metric_name(input: &str) -> Result<String, NameError> {
+    sanitize(input, "metric name", |c| c == ':')
+}
+
+/// Makes a label name out of any text, as Dynamo does. The hierarchy sends its names through it before they
+/// become the *values* of the automatic labels, so a component `py-worker` shows as `py_worker`.
+///
+/// What is not in `[A-Za-z0-9_]` becomes `_`; what begins neither with a letter nor with `_` gets a `_` in
+/// front; underscores before the first other character are dropped if there are two or more, since Prometheus
+/// keeps `__` for itself, and one is put back where a digit follows.
+///
+/// ```
+/// use dynamo_metrics::names::sanitize_label;
+///
+/// assert_eq!(sanitize_label("my-ns.v1")?, "my_ns_v1");
+/// assert_eq!(sanitize_label("@@123")?, "_123");
+/// assert!(sanitize_label("").is_err());
+/// # Ok::<(), dynamo_metrics::names::NameError>(())
+/// ```
+///
+/// # Errors
+/// The text is empty, or nothing but underscores is left.
+pub fn sanitize_label(input: &str) -> Result<String, NameError> {
+    let name = sanitize(input, "label", |_| false)?;
+    let stem = name.trim_start_matches('_');
+    Ok(match name.len() - stem.len() {
+        0 | 1 => name,
+        _ if stem.starts_with(|c: char| c.is_ascii_alphabetic()) => stem.into(),
+        _ => format!("_{stem}"),
+    })
+}
+
+fn sanitize(
+    input: &str,
+    what: &'static str,
+    also: impl Fn(char) -> bool,
+) -> Result<String, NameError> {
+    let keep = |c: char| c.is_ascii_alphanumeric() || c == '_' || also(c);
+    let name: String = input.chars().map(|c| if keep(c) { c } else { '_' }).collect();
+    if name.chars().all(|c| c == '_') {
+        return Err(NameError { input: input.into(), what });
+    }
+    let starts_well = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
+    Ok(if starts_well { name } else { format!("_{name}") })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn labels_come_out_as_dynamo_shows_them() {
+        for (input, label) in [
+            ("my-ns.v1", "my_ns_v1"),
+            ("back-end", "back_end"),
+            ("gen.erate", "gen_erate"),
+            ("@@123", "_123"),
+            ("__x", "x"),
+            ("___x", "x"),
+            ("__1", "_1"),
+            ("_x", "_x"),
+            ("1a", "_1a"),
+            ("a__b", "a__b"),
+            ("a:b", "a_b"),
+            ("münchen", "m_nchen"),
+            ("Planner", "Planner"),
+        ] {
+            assert_eq!(sanitize_label(input).as_deref(), Ok(label), "{input}");
+        }
+    }
+
+    #[test]
+    fn metric_names_keep_colons_but_not_in_front() {
+        for (input, name) in [
+            ("requests_total", "requests_total"),
+            ("vllm:running", "vllm:running"),
+            (":x", "_:x"),
+            ("9x", "_9x"),
+            ("a b/c", "a_b_c"),
+            ("__x", "__x"),
+            ("ü1", "_1"),
+        ] {
+            assert_eq!(sanitize_metric_name(input).as_deref(), Ok(name), "{input}");
+        }
+    }
+
+    #[test]
+    fn what_leaves_nothing_is_an_error_and_no_panic() {
+        for input in ["", "_", "____", "@@@", "--", "ü"] {
+            let error = sanitize_label(input).unwrap_err();
+            assert_eq!(error, NameError { input: input.into(), what: "label" });
+            assert!(sanitize_metric_name(input).is_err(), "{input}");
+        }
+    }
+}

@@ -1,0 +1,156 @@
+//! The system server of a worker process: `/metrics`, `/health` and `/live` on `DYN_SYSTEM_PORT`.
+//!
+//! It has a thread of its own, so it answers whatever the program around it does, async or not, and what it
+//! knows about itself is on the page that it serves.
+
+use crate::environment::SystemEnvironment;
+use crate::error::MetricsError;
+use crate::exposition::MetricsExposition;
+use crate::health::ProbeAnswer;
+use crate::hierarchy::DistributedRuntime;
+use dynamo_metrics_core::{Opts, Registry};
+use dynamo_metrics_server::http::StatusCode;
+use dynamo_metrics_server::{
+    Health, HealthAnswer, Limit, RunningServer, Server, ServerTelemetry, StartError,
+};
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::sync::Arc;
+use thiserror::Error;
+
+/// Why the system server did not start.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum SystemServerError {
+    /// `DYN_SYSTEM_HOST` is not an address of this machine.
+    #[error(
+        "DYN_SYSTEM_HOST=\"{host}\" is not an address to listen on: {reason}; use 0.0.0.0 for all addresses or 127.0.0.1 for this machine alone"
+    )]
+    Host {
+        /// The value.
+        host: String,
+        /// What the resolver says.
+        reason: String,
+    },
+    /// The server's own metrics could not be made.
+    #[error(transparent)]
+    Metrics(#[from] MetricsError),
+    /// The socket could not be had, or a path is not one.
+    #[error(transparent)]
+    Start(#[from] StartError),
+}
+
+impl DistributedRuntime {
+    /// Starts the system server that the environment asks for; `None` when `DYN_SYSTEM_PORT` says none.
+    /// Dropping what is returned stops it.
+    ///
+    /// ```
+    /// use dynamo_metrics::{DistributedRuntime, Environment, RuntimeOptions};
+    ///
+    /// let port = |name: &str| (name == "DYN_SYSTEM_PORT").then(|| "0".into()); // any free port
+    /// let (environment, _warnings) = Environment::read(port)?;
+    /// let runtime = DistributedRuntime::with(RuntimeOptions::from(&environment.system))?;
+    /// let server = runtime.start_system_server(&environment.system)?.expect("a port was given");
+    /// assert_ne!(server.local_addr().port(), 0);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// The host is not an address, the port is taken (the error names the variable), or two paths are equal.
+    pub fn start_system_server(
+        &self,
+        environment: &SystemEnvironment,
+    ) -> Result<Option<RunningServer>, SystemServerError> {
+        let Some(port) = environment.port else { return Ok(None) };
+        let telemetry = Arc::new(ServerTelemetry::default());
+        register_telemetry(self.registry(), "system", &telemetry)?;
+        let server = Server::builder()
+            .address(resolve(&environment.host, port)?)
+            .address_source("DYN_SYSTEM_PORT")
+            .health_path(environment.health_path.as_str())
+            .live_path(environment.live_path.as_str())
+            .not_found_body("Route not found")
+            .exposition(MetricsExposition::of_runtime(self))
+            .health(SystemProbes(self.clone()))
+            .telemetry(telemetry)
+            .spawn()?;
+        Ok(Some(server))
+    }
+}
+
+/// Shows a server's telemetry in a registry, as `dynamo_metrics_server_*` with the label `server`.
+///
+/// # Errors
+/// The registry shows a server of that name already.
+pub fn register_telemetry(
+    registry: &Registry,
+    server: &str,
+    telemetry: &Arc<ServerTelemetry>,
+) -> Result<(), MetricsError> {
+    let opts = |name: &str, help: &str| {
+        Opts::new(format!("dynamo_metrics_server_{name}"), help).const_label("server", server)
+    };
+    let counter = |name, help, value: fn(&ServerTelemetry) -> u64| {
+        let telemetry = Arc::clone(telemetry);
+        registry.counter_callback(opts(name, help), move || value(&telemetry))
+    };
+    counter("connections_total", "Connections accepted.", ServerTelemetry::connections_accepted)?;
+    counter("gathers_total", "Expositions written.", ServerTelemetry::gathers)?;
+    counter(
+        "shared_scrapes_total",
+        "Scrapes answered with an exposition that another one was waiting for.",
+        ServerTelemetry::scrapes_shared,
+    )?;
+    counter("gather_errors_total", "Expositions that failed.", ServerTelemetry::gather_errors)?;
+    counter("gather_panics_total", "Expositions that panicked.", ServerTelemetry::gather_panics)?;
+    let open = Arc::clone(telemetry);
+    registry.gauge_callback(opts("open_connections", "Connections open now."), move || {
+        open.connections_open() as f64
+    })?;
+    for class in [2u16, 3, 4, 5] {
+        let telemetry = Arc::clone(telemetry);
+        registry.counter_callback(
+            opts("responses_total", "Responses by class of status.")
+                .const_label("class", format!("{class}xx")),
+            move || telemetry.responses(class),
+        )?;
+    }
+    for &limit in Limit::ALL {
+        let telemetry = Arc::clone(telemetry);
+        registry.counter_callback(
+            opts("limit_hits_total", "How often a limit was met.")
+                .const_label("limit", limit.as_str()),
+            move || telemetry.limit_hits(limit),
+        )?;
+    }
+    Ok(())
+}
+
+impl From<ProbeAnswer> for HealthAnswer {
+    fn from(answer: ProbeAnswer) -> Self {
+        Self {
+            status: StatusCode::from_u16(answer.status)
+                .unwrap_or(StatusCode::INTERNAL_SERVER_ERROR),
+            content_type: answer.content_type,
+            body: answer.body.into(),
+        }
+    }
+}
+
+/// `/health` and `/live` answer the same, as Dynamo's system server does.
+struct SystemProbes(DistributedRuntime);
+
+impl Health for SystemProbes {
+    fn health(&self) -> HealthAnswer {
+        self.0.health_answer().into()
+    }
+
+    fn live(&self) -> HealthAnswer {
+        self.0.health_answer().into()
+    }
+}
+
+fn resolve(host: &str, port: u16) -> Result<SocketAddr, SystemServerError> {
+    let error = |reason: String| SystemServerError::Host { host: host.into(), reason };
+    let mut addresses = (host, port).to_socket_addrs().map_err(|e| error(e.to_string()))?;
+    addresses.next().ok_or_else(|| error("the name has no address".into()))
+}

@@ -1,0 +1,92 @@
+//! Tokens cost no allocation: proven by an allocator that counts, in a process of its own.
+
+use dynamo_metrics::{
+    DistributedRuntime, FrontendConfig, FrontendMetrics, HttpEndpoint, ModelCard, Registry,
+    RequestType, RuntimeConfig, Timestamp,
+};
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+
+thread_local! {
+    /// Of this thread, since the test harness has threads of its own.
+    static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
+}
+
+struct Counting;
+
+// SAFETY: every method passes its arguments on to `System`, whose contract is the same.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        let _ = ALLOCATIONS.try_with(|count| count.set(count.get() + 1));
+        // SAFETY: the caller keeps the contract of `GlobalAlloc::alloc`.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
+        // SAFETY: `memory` came from `alloc` or `realloc` above, that is from `System`.
+        unsafe { System.dealloc(memory, layout) }
+    }
+
+    unsafe fn realloc(&self, memory: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        let _ = ALLOCATIONS.try_with(|count| count.set(count.get() + 1));
+        // SAFETY: `memory` came from `alloc` or `realloc` above, that is from `System`.
+        unsafe { System.realloc(memory, layout, size) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+fn allocations(work: impl FnOnce()) -> u64 {
+    let before = ALLOCATIONS.with(Cell::get);
+    work();
+    ALLOCATIONS.with(Cell::get) - before
+}
+
+fn at(us: u64) -> Timestamp {
+    Timestamp::from_nanos(us * 1000)
+}
+
+#[test]
+fn the_counter_counts() {
+    assert_eq!(allocations(|| drop(std::hint::black_box(Box::new(1)))), 1);
+}
+
+#[test]
+fn tokens_allocate_nothing() {
+    let frontend = FrontendMetrics::new(&Registry::new(), FrontendConfig::default()).unwrap();
+    frontend.models().add("m", 1, &ModelCard::default(), &RuntimeConfig::default());
+    let begin = || frontend.begin(HttpEndpoint::ChatCompletions, RequestType::Stream, "m", at(0));
+    // The thread's shard is leased by its first recording.
+    let mut request = begin();
+    let tokens = allocations(|| {
+        for number in 0..10_000 {
+            request.tokens(1 + number % 3, at(number));
+        }
+    });
+    assert_eq!(tokens, 0);
+    request.succeed(at(10_000));
+
+    let whole_request = allocations(|| {
+        let mut request = begin();
+        request.input_tokens(24);
+        request.tokens(1, at(1));
+        request.tokens(1, at(2));
+        request.succeed(at(3));
+    });
+    assert_eq!(whole_request, 0, "once each of its series is there");
+}
+
+#[test]
+fn a_workers_request_allocates_nothing() {
+    let runtime = DistributedRuntime::new().unwrap();
+    let worker = runtime.namespace("ns").unwrap().component("backend").unwrap();
+    let handler = worker.endpoint("generate").unwrap().serve(&[("model", "m")]).unwrap();
+    handler.begin(1, at(0)).finish(at(1));
+    let whole_request = allocations(|| {
+        let request = handler.begin(1146, at(0));
+        request.response_bytes(381);
+        request.finish(at(20));
+    });
+    assert_eq!(whole_request, 0);
+}

@@ -1,0 +1,265 @@
+//! Every bound of the server in one place: what it is, why it has that figure, and which counter
+//! tells that it was hit.
+//!
+//! A limit is a field of [`Limits`] (what the embedder may change), an associated constant (its
+//! default, with the reason beside it) and, where a client can run into it, a variant of [`Limit`]
+//! (the index of its counter in [`ServerTelemetry`](crate::ServerTelemetry)).
+
+use std::time::Duration;
+
+use crate::error::StartError;
+
+/// Bounds of one server.
+///
+/// Start from [`Limits::default`] and change what must differ. [`ServerBuilder::spawn`] checks the
+/// ranges and names the field that is out of range.
+///
+/// ```
+/// use dynamo_metrics_server::Limits;
+/// use std::time::Duration;
+///
+/// let mut limits = Limits::default();
+/// assert_eq!(limits.connections, 64);
+/// limits.connections = 8;
+/// limits.head_deadline = Duration::from_secs(1);
+/// assert_eq!(limits.keep_alive_idle, Limits::KEEP_ALIVE_IDLE);
+/// ```
+///
+/// [`ServerBuilder::spawn`]: crate::ServerBuilder::spawn
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Limits {
+    /// Open connections, 1 or more. At the limit a connection that waits for its client gives way
+    /// to the new one ([`Limit::GaveWay`]); when all of them are being answered, the new one is
+    /// closed ([`Limit::Connections`]).
+    pub connections: usize,
+    /// From accept, or from the first byte of a later request, to the end of its head. 1 ms to
+    /// 24 h; [`Limit::HeadDeadline`].
+    pub head_deadline: Duration,
+    /// From the end of a response to the first byte of the next request. 1 ms to 24 h;
+    /// [`Limit::KeepAliveIdle`].
+    pub keep_alive_idle: Duration,
+    /// Bytes of a request's head (request line and headers), 8192 or more; beyond it the answer is
+    /// 431 (RFC 6585 section 5) and the connection closes. [`Limit::HeadSize`].
+    pub head_bytes: usize,
+    /// Header lines of a request, 1 or more; beyond it the answer is 431 and the connection closes.
+    /// [`Limit::HeadSize`].
+    pub headers: usize,
+    /// From the moment the client stops taking bytes until all that is queued is taken. 1 ms to
+    /// 24 h; [`Limit::WriteDeadline`].
+    pub write_deadline: Duration,
+    /// Connections that the kernel completes ahead of `accept`, 1 or more. The kernel may cut it
+    /// (Linux: `net.core.somaxconn`). It has no counter of ours; Linux counts `ListenOverflows`.
+    pub backlog: u32,
+    /// Scrapes that may wait for a gather at one time, 1 or more; beyond it the answer is 503 with
+    /// `Retry-After`. [`Limit::Scrapes`]. The server never lets scrapes take all connections, so
+    /// the figure in force is also at most three quarters of `connections` (rounded up).
+    pub scrapes: usize,
+    /// How long a scrape may wait for its gather before it is answered 503; a shorter
+    /// `X-Prometheus-Scrape-Timeout-Seconds` shortens it. 1 ms to 24 h; [`Limit::ScrapeDeadline`].
+    pub scrape_deadline: Duration,
+}
+
+impl Limits {
+    /// One or two scrapers, their spares, a few probes and some humans fit into 64; a flood of
+    /// thousands costs at most this many descriptors and buffers.
+    pub const CONNECTIONS: usize = 64;
+    /// As VictoriaMetrics. A head is one packet; who needs longer dribbles on purpose.
+    pub const HEAD_DEADLINE: Duration = Duration::from_secs(5);
+    /// As nginx. Longer than Prometheus' default scrape interval of 60 s, so that a scraper keeps
+    /// its connection between two scrapes.
+    pub const KEEP_ALIVE_IDLE: Duration = Duration::from_secs(75);
+    /// As nginx, and the least that hyper takes. A Prometheus head is below 1 KiB.
+    pub const HEAD_BYTES: usize = 8 * 1024;
+    /// Browsers send about 20, proxies add a handful; httparse stops at what it is given.
+    pub const HEADERS: usize = 64;
+    /// Prometheus gives up after 10 s by default, so a body that is not taken by then is lost
+    /// anyway, and a client that reads one byte a second holds one body for no longer.
+    pub const WRITE_DEADLINE: Duration = Duration::from_secs(10);
+    /// 128 overflowed under a busy accept thread and cost a SYN retransmit of one second.
+    pub const BACKLOG: u32 = 1024;
+    /// As node_exporter's `--web.max-requests`; leaves 24 connections for `/health` and `/live`
+    /// when a gather hangs.
+    pub const SCRAPES: usize = 40;
+    /// Longer than any scrape timeout in common use; a gather that hangs must not hold its
+    /// connections for ever.
+    pub const SCRAPE_DEADLINE: Duration = Duration::from_secs(30);
+
+    /// First pause after a failed `accept` (no descriptors, no memory), doubled up to
+    /// [`Self::ACCEPT_PAUSE_MAX`]: short enough that a passing shortage goes unnoticed.
+    pub const ACCEPT_PAUSE_MIN: Duration = Duration::from_millis(5);
+    /// Longest pause between two failed `accept` calls: one wake-up a second costs nothing, and the
+    /// listener is back within a second of the first free descriptor.
+    pub const ACCEPT_PAUSE_MAX: Duration = Duration::from_secs(1);
+
+    pub(crate) fn validate(&self) -> Result<(), StartError> {
+        let out_of_range = |name, range| Err(StartError::LimitOutOfRange { name, range });
+        for (name, duration) in [
+            ("head_deadline", self.head_deadline),
+            ("keep_alive_idle", self.keep_alive_idle),
+            ("write_deadline", self.write_deadline),
+            ("scrape_deadline", self.scrape_deadline),
+        ] {
+            if !(DURATION_MIN..=DURATION_MAX).contains(&duration) {
+                return out_of_range(name, "1 ms to 24 h");
+            }
+        }
+        if self.connections == 0 {
+            return out_of_range("connections", "1 or more");
+        }
+        if self.scrapes == 0 {
+            return out_of_range("scrapes", "1 or more");
+        }
+        if self.headers == 0 {
+            return out_of_range("headers", "1 or more");
+        }
+        if self.head_bytes < Self::HEAD_BYTES {
+            return out_of_range("head_bytes", "8192 or more");
+        }
+        if self.backlog == 0 || i32::try_from(self.backlog).is_err() {
+            return out_of_range("backlog", "1 to 2147483647");
+        }
+        Ok(())
+    }
+
+    /// Scrapes in force: `scrapes`, but never all of the connections (unless there is only one).
+    pub(crate) fn scrapes_in_force(&self) -> usize {
+        self.scrapes.min(self.connections - self.connections / 4)
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections: Self::CONNECTIONS,
+            head_deadline: Self::HEAD_DEADLINE,
+            keep_alive_idle: Self::KEEP_ALIVE_IDLE,
+            head_bytes: Self::HEAD_BYTES,
+            headers: Self::HEADERS,
+            write_deadline: Self::WRITE_DEADLINE,
+            backlog: Self::BACKLOG,
+            scrapes: Self::SCRAPES,
+            scrape_deadline: Self::SCRAPE_DEADLINE,
+        }
+    }
+}
+
+// Zero would close every connection at once; a day is beyond any use and keeps `Instant + Duration`
+// far from its overflow.
+const DURATION_MIN: Duration = Duration::from_millis(1);
+const DURATION_MAX: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// A bound that a client, or the lack of a resource, ran into: the reason of a closed connection or
+/// a refused request.
+///
+/// ```
+/// use dynamo_metrics_server::{Limit, ServerTelemetry};
+///
+/// let telemetry = ServerTelemetry::default();
+/// for &limit in Limit::ALL {
+///     assert_eq!(telemetry.limit_hits(limit), 0, "{}", limit.as_str());
+/// }
+/// assert_eq!(Limit::HeadDeadline.as_str(), "head_deadline");
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Limit {
+    /// A new connection was closed at once: the cap was reached and nobody could give way.
+    Connections,
+    /// A waiting connection was closed for a new one.
+    GaveWay,
+    /// A head did not arrive in time.
+    HeadDeadline,
+    /// A keep-alive connection was idle for too long: no fault of anybody.
+    KeepAliveIdle,
+    /// A head was too long, its target was too long, or it had too many lines.
+    HeadSize,
+    /// A client did not take its response in time.
+    WriteDeadline,
+    /// A scrape was refused because too many were waiting.
+    Scrapes,
+    /// A scrape was answered 503 because its gather took too long.
+    ScrapeDeadline,
+    /// `accept` failed (descriptors or memory ran out) and the listener paused.
+    AcceptPause,
+    /// A connection was cut because the shutdown's grace ended before its response did.
+    ShutdownGrace,
+}
+
+impl Limit {
+    /// All limits, in the order of their declaration.
+    pub const ALL: &'static [Self] = &[
+        Self::Connections,
+        Self::GaveWay,
+        Self::HeadDeadline,
+        Self::KeepAliveIdle,
+        Self::HeadSize,
+        Self::WriteDeadline,
+        Self::Scrapes,
+        Self::ScrapeDeadline,
+        Self::AcceptPause,
+        Self::ShutdownGrace,
+    ];
+
+    /// The limit's name in snake case, fit for a label value.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Connections => "connections",
+            Self::GaveWay => "gave_way",
+            Self::HeadDeadline => "head_deadline",
+            Self::KeepAliveIdle => "keep_alive_idle",
+            Self::HeadSize => "head_size",
+            Self::WriteDeadline => "write_deadline",
+            Self::Scrapes => "scrapes",
+            Self::ScrapeDeadline => "scrape_deadline",
+            Self::AcceptPause => "accept_pause",
+            Self::ShutdownGrace => "shutdown_grace",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn limits_are_listed_in_the_order_of_their_index() {
+        for (index, &limit) in Limit::ALL.iter().enumerate() {
+            assert_eq!(limit as usize, index);
+        }
+    }
+
+    #[test]
+    fn the_default_is_valid_and_each_range_is_checked_by_name() {
+        assert!(Limits::default().validate().is_ok());
+        type Break = fn(&mut Limits);
+        let broken: [(&str, Break); 9] = [
+            ("connections", |l| l.connections = 0),
+            ("head_deadline", |l| l.head_deadline = Duration::ZERO),
+            ("keep_alive_idle", |l| l.keep_alive_idle = Duration::MAX),
+            ("head_bytes", |l| l.head_bytes = 8191),
+            ("headers", |l| l.headers = 0),
+            ("write_deadline", |l| l.write_deadline = Duration::ZERO),
+            ("backlog", |l| l.backlog = u32::MAX),
+            ("scrapes", |l| l.scrapes = 0),
+            ("scrape_deadline", |l| l.scrape_deadline = Duration::ZERO),
+        ];
+        for (name, break_it) in broken {
+            let mut limits = Limits::default();
+            break_it(&mut limits);
+            let text = limits.validate().expect_err(name).to_string();
+            assert!(text.contains(name), "{text}");
+        }
+    }
+
+    #[test]
+    fn scrapes_leave_connections_for_probes() {
+        let mut limits = Limits::default();
+        assert_eq!(limits.scrapes_in_force(), 40);
+        limits.connections = 4;
+        assert_eq!(limits.scrapes_in_force(), 3);
+        limits.connections = 1;
+        assert_eq!(limits.scrapes_in_force(), 1);
+    }
+}

@@ -1,0 +1,180 @@
+//! The door: bind, accept, and go on accepting whatever happens.
+//!
+//! `accept` fails when descriptors or memory run out, and a listener that treats that as fatal (or
+//! retries at once) turns a shortage into an outage (or a busy loop). Here it pauses, twice as long
+//! each time up to a second, and never gives up; connections that are open are served meanwhile.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::server::conn::http1;
+use hyper_util::rt::TokioTimer;
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::net::TcpStream;
+use tokio::sync::oneshot;
+use tokio::task::JoinSet;
+
+use crate::connection::{ConnectionTable, serve};
+use crate::limits::{Limit, Limits};
+use crate::respond::Responder;
+use crate::telemetry::ServerTelemetry;
+
+/// A listening socket, not yet tied to an event loop.
+pub(crate) fn bind(address: SocketAddr, backlog: u32) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    // Elsewhere than on Unix it would let two programs share a port.
+    #[cfg(unix)]
+    socket.set_reuse_address(true)?; // A restart must not wait for TIME_WAIT to pass.
+    if address.is_ipv6() {
+        socket.set_only_v6(false)?; // `[::]` serves IPv4 too, whatever the system's default is.
+    }
+    socket.bind(&address.into())?;
+    socket.listen(i32::try_from(backlog).unwrap_or(i32::MAX))?;
+    socket.set_nonblocking(true)?;
+    Ok(socket.into())
+}
+
+/// What the network thread runs with.
+pub(crate) struct Network {
+    pub(crate) listener: tokio::net::TcpListener,
+    pub(crate) limits: Limits,
+    pub(crate) telemetry: Arc<ServerTelemetry>,
+    pub(crate) responder: Rc<Responder>,
+}
+
+impl Network {
+    /// Accepts until `stop` brings a grace (or its sender is gone), then lets requests in progress
+    /// finish within it. Returns how many connections were cut. Runs in a `LocalSet`.
+    pub(crate) async fn run(self, mut stop: oneshot::Receiver<Duration>) -> usize {
+        let Self { listener, limits, telemetry, responder } = self;
+        let http = http_builder(&limits);
+        let table = ConnectionTable::new(limits, Arc::clone(&telemetry));
+        let mut tasks = JoinSet::new();
+        let mut pause = AcceptPause::default();
+
+        let grace = loop {
+            let accepted = tokio::select! {
+                biased;
+                grace = &mut stop => break grace.unwrap_or_default(),
+                Some(ended) = tasks.join_next(), if !tasks.is_empty() => {
+                    log_panic(ended);
+                    continue;
+                }
+                accepted = listener.accept() => accepted,
+            };
+            match accepted {
+                Ok((stream, _peer)) => {
+                    pause = AcceptPause::default();
+                    telemetry.connection_accepted();
+                    set_no_delay(&stream);
+                    // Without a slot the stream is dropped here, which closes it.
+                    if let Some(admission) = table.admit() {
+                        let responder = Rc::clone(&responder);
+                        tasks.spawn_local(serve(stream, admission, http.clone(), responder));
+                    }
+                }
+                Err(error) if concerns_one_connection(&error) => {}
+                Err(error) => {
+                    telemetry.limit_hit(Limit::AcceptPause);
+                    let pause = pause.next();
+                    tracing::warn!(%error, ?pause, "accept failed; the listener pauses");
+                    tokio::select! {
+                        grace = &mut stop => break grace.unwrap_or_default(),
+                        () = tokio::time::sleep(pause) => {}
+                    }
+                }
+            }
+        };
+
+        drop(listener);
+        table.finish_all();
+        let finished = tokio::time::timeout(grace, async {
+            while let Some(ended) = tasks.join_next().await {
+                log_panic(ended);
+            }
+        });
+        if finished.await.is_ok() {
+            return 0;
+        }
+        let cut = tasks.len();
+        for _ in 0..cut {
+            telemetry.limit_hit(Limit::ShutdownGrace);
+        }
+        tasks.shutdown().await;
+        cut
+    }
+}
+
+fn http_builder(limits: &Limits) -> http1::Builder {
+    let mut http = http1::Builder::new();
+    http.timer(TokioTimer::new()) // Without one, the header timeout below would be inert.
+        // hyper's timer runs from the end of the previous response, so it can only stand behind the
+        // two deadlines that `connection` tells apart.
+        .header_read_timeout(limits.head_deadline + limits.keep_alive_idle)
+        .max_buf_size(limits.head_bytes)
+        .max_headers(limits.headers);
+    http
+}
+
+/// Pauses between failing `accept` calls.
+#[derive(Debug)]
+struct AcceptPause(Duration);
+
+impl Default for AcceptPause {
+    fn default() -> Self {
+        Self(Limits::ACCEPT_PAUSE_MIN)
+    }
+}
+
+impl AcceptPause {
+    fn next(&mut self) -> Duration {
+        let pause = self.0;
+        self.0 = (pause * 2).min(Limits::ACCEPT_PAUSE_MAX);
+        pause
+    }
+}
+
+/// The client was gone before it was accepted: the next one may be fine.
+fn concerns_one_connection(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::Interrupted
+            | io::ErrorKind::WouldBlock
+    )
+}
+
+fn set_no_delay(stream: &TcpStream) {
+    // A response is written whole, so Nagle's algorithm could only delay its last packet.
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(%error, "TCP_NODELAY could not be set");
+    }
+}
+
+fn log_panic(ended: Result<(), tokio::task::JoinError>) {
+    if let Err(error) = ended {
+        tracing::error!(%error, "a connection's task panicked; the server goes on");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_double_up_to_a_second() {
+        let mut pause = AcceptPause::default();
+        let pauses_ms: Vec<u128> = (0..10).map(|_| pause.next().as_millis()).collect();
+        assert_eq!(pauses_ms, [5, 10, 20, 40, 80, 160, 320, 640, 1000, 1000]);
+    }
+
+    #[test]
+    fn only_errors_of_one_connection_are_retried_at_once() {
+        assert!(concerns_one_connection(&io::ErrorKind::ConnectionAborted.into()));
+        assert!(!concerns_one_connection(&io::Error::from_raw_os_error(24))); // EMFILE
+    }
+}

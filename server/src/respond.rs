@@ -1,0 +1,287 @@
+//! From a request's head to its response: which path, which method, which answer.
+//!
+//! Every answer has a `Content-Length`, whole and known before its first byte is sent, and a fixed
+//! text when something is wrong: nothing of a request is ever reflected.
+
+use std::cell::Cell;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::{Bytes, BytesMut};
+use http::header::{
+    ALLOW, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, RETRY_AFTER,
+    X_CONTENT_TYPE_OPTIONS,
+};
+use http::{HeaderMap, Method, Request, Response, StatusCode, Uri};
+use http_body_util::Full;
+use hyper::body::Body;
+
+use crate::exposition::{ContentType, Exposition, GatherFailure, ScrapeRequest, expose_fenced};
+use crate::gather::{GatherKey, GatherOutcome, GatherQueue};
+use crate::health::{Health, HealthAnswer, Probe, probe};
+use crate::limits::{Limit, Limits};
+use crate::telemetry::ServerTelemetry;
+
+/// Answers a scrape for a program that has an HTTP server of its own.
+///
+/// Calls the exposition once, on this thread and into a new buffer: it costs what the exposition
+/// costs, so an async program calls it from a blocking task. The response is what the own-thread
+/// server sends: 200 with `Content-Type`, `Content-Length` and `X-Content-Type-Options: nosniff`,
+/// or the error's status and text; a panic of the exposition is answered 500. Path, method and
+/// `HEAD` are the host's.
+///
+/// ```
+/// use dynamo_metrics_server::bytes::BytesMut;
+/// use dynamo_metrics_server::{ContentType, ExposeError, ScrapeRequest, metrics_response};
+///
+/// let one = |_: &ScrapeRequest<'_>, body: &mut BytesMut| {
+///     body.extend_from_slice(b"up 1\n");
+///     Ok(ContentType::TEXT_0_0_4)
+/// };
+/// let response = metrics_response(&one, &ScrapeRequest::default());
+/// assert_eq!(response.status(), 200);
+/// assert_eq!(response.headers()["content-length"], "5");
+/// assert_eq!(&response.body()[..], b"up 1\n");
+///
+/// let broken = |_: &ScrapeRequest<'_>, _: &mut BytesMut| {
+///     Err::<ContentType, _>(ExposeError::failed("Failed to get metrics"))
+/// };
+/// let response = metrics_response(&broken, &ScrapeRequest::default());
+/// assert_eq!(response.status(), 500);
+/// assert_eq!(&response.body()[..], b"Failed to get metrics");
+/// ```
+#[must_use]
+pub fn metrics_response(
+    exposition: &dyn Exposition,
+    request: &ScrapeRequest<'_>,
+) -> Response<Bytes> {
+    let mut body = BytesMut::new();
+    let exposed = expose_fenced(exposition, request, &mut body);
+    scrape_response(exposed.map(|content_type| (content_type, body.freeze())))
+}
+
+/// The three paths, and what any other answers.
+#[derive(Debug)]
+pub(crate) struct Routes {
+    pub(crate) metrics: String,
+    pub(crate) health: String,
+    pub(crate) live: String,
+    pub(crate) not_found_body: Bytes,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Route {
+    Metrics,
+    Probe(Probe),
+}
+
+impl Routes {
+    /// Exact match of the path, which the parser split at the first `?`; no decoding, no folding.
+    fn find(&self, path: &str) -> Option<Route> {
+        match path {
+            _ if path == self.metrics => Some(Route::Metrics),
+            _ if path == self.health => Some(Route::Probe(Probe::Health)),
+            _ if path == self.live => Some(Route::Probe(Probe::Live)),
+            _ => None,
+        }
+    }
+}
+
+/// Answers requests; one for all connections, on the network thread.
+pub(crate) struct Responder {
+    pub(crate) routes: Routes,
+    pub(crate) health: Box<dyn Health>,
+    pub(crate) gathers: Arc<GatherQueue>,
+    pub(crate) telemetry: Arc<ServerTelemetry>,
+    pub(crate) scrapes: Scrapes,
+}
+
+impl Responder {
+    /// `HEAD` is answered as `GET` is: hyper sends the head, `Content-Length` included, and drops
+    /// the body (RFC 9110 section 9.3.2).
+    pub(crate) async fn respond<B: Body>(&self, request: Request<B>) -> Response<Full<Bytes>> {
+        let mut response = self.answer(request.method(), request.uri(), request.headers()).await;
+        if !request.body().is_end_stream() {
+            // No body is ever read, so what follows on this connection cannot be told apart from
+            // one: nothing after this request is answered.
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        self.telemetry.response(response.status());
+        response.map(Full::new)
+    }
+
+    async fn answer(&self, method: &Method, uri: &Uri, headers: &HeaderMap) -> Response<Bytes> {
+        let Some(route) = self.routes.find(uri.path()) else {
+            return text_response(StatusCode::NOT_FOUND, self.routes.not_found_body.clone());
+        };
+        if !matches!(*method, Method::GET | Method::HEAD) {
+            let mut response = text_response(StatusCode::METHOD_NOT_ALLOWED, Bytes::new());
+            response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+            return response;
+        }
+        match route {
+            Route::Metrics => {
+                scrape_response(self.scrape(&ScrapeRequest::from_head(headers, uri)).await)
+            }
+            Route::Probe(asked) => probe_response(probe(&*self.health, asked, &self.telemetry)),
+        }
+    }
+
+    async fn scrape(&self, request: &ScrapeRequest<'_>) -> GatherOutcome {
+        let Some(_place) = self.scrapes.enter() else {
+            self.telemetry.limit_hit(Limit::Scrapes);
+            return Err(unavailable("Too many scrapes in progress"));
+        };
+        let deadline = request.timeout().and_then(|timeout| Instant::now().checked_add(timeout));
+        let gather = self.gathers.submit(GatherKey::of(request), deadline);
+        let wait = request.timeout().map_or(self.scrapes.deadline, |timeout| {
+            self.scrapes.deadline.min(answer_within(timeout))
+        });
+        match tokio::time::timeout(wait, gather).await {
+            Ok(Ok(outcome)) => outcome,
+            // The queue closed under it, which happens at shutdown only.
+            Ok(Err(_closed)) => Err(unavailable("Shutting down")),
+            Err(_elapsed) => {
+                self.telemetry.limit_hit(Limit::ScrapeDeadline);
+                Err(unavailable("Gathering metrics takes too long"))
+            }
+        }
+    }
+}
+
+/// How many scrapes wait, and how long they may. A scrape whose client goes away leaves at once:
+/// its future is dropped, and with it its place and its claim on the gather.
+#[derive(Debug)]
+pub(crate) struct Scrapes {
+    waiting: Cell<usize>,
+    max: usize,
+    deadline: Duration,
+}
+
+impl Scrapes {
+    pub(crate) fn new(limits: &Limits) -> Self {
+        Self {
+            waiting: Cell::new(0),
+            max: limits.scrapes_in_force(),
+            deadline: limits.scrape_deadline,
+        }
+    }
+
+    fn enter(&self) -> Option<ScrapePlace<'_>> {
+        let waiting = self.waiting.get();
+        (waiting < self.max).then(|| {
+            self.waiting.set(waiting + 1);
+            ScrapePlace(&self.waiting)
+        })
+    }
+}
+
+struct ScrapePlace<'a>(&'a Cell<usize>);
+
+impl Drop for ScrapePlace<'_> {
+    fn drop(&mut self) {
+        self.0.set(self.0.get() - 1);
+    }
+}
+
+/// The answer must arrive before the scraper gives up: half a second is left for the way back (as
+/// blackbox_exporter does), but never more than a tenth of the time.
+fn answer_within(timeout: Duration) -> Duration {
+    timeout - (timeout / 10).min(Duration::from_millis(500))
+}
+
+fn unavailable(answer: &'static str) -> GatherFailure {
+    GatherFailure { status: StatusCode::SERVICE_UNAVAILABLE, answer, panicked: false }
+}
+
+fn scrape_response(outcome: GatherOutcome) -> Response<Bytes> {
+    match outcome {
+        Ok((content_type, body)) => response(StatusCode::OK, content_type.header(), body),
+        Err(GatherFailure { status, answer, .. }) => {
+            let mut response = text_response(status, Bytes::from_static(answer.as_bytes()));
+            if status == StatusCode::SERVICE_UNAVAILABLE {
+                response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
+            }
+            response
+        }
+    }
+}
+
+fn probe_response(answer: HealthAnswer) -> Response<Bytes> {
+    let content_type = HeaderValue::from_str(answer.content_type)
+        .unwrap_or_else(|_invalid| ContentType::TEXT.header());
+    response(answer.status, content_type, answer.body)
+}
+
+/// A text, or no body and then no type.
+fn text_response(status: StatusCode, text: Bytes) -> Response<Bytes> {
+    let is_empty = text.is_empty();
+    let mut response = response(status, ContentType::TEXT.header(), text);
+    if is_empty {
+        response.headers_mut().remove(CONTENT_TYPE);
+    }
+    response
+}
+
+fn response(status: StatusCode, content_type: HeaderValue, body: Bytes) -> Response<Bytes> {
+    let length = HeaderValue::from(body.len());
+    let mut response = Response::new(body);
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, content_type);
+    headers.insert(CONTENT_LENGTH, length);
+    // A browser must not guess that label values are HTML.
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_match_exactly_or_not_at_all() {
+        let routes = Routes {
+            metrics: "/metrics".into(),
+            health: "/healthz".into(),
+            live: "/live".into(),
+            not_found_body: Bytes::new(),
+        };
+        assert_eq!(routes.find("/metrics"), Some(Route::Metrics));
+        assert_eq!(routes.find("/healthz"), Some(Route::Probe(Probe::Health)));
+        assert_eq!(routes.find("/live"), Some(Route::Probe(Probe::Live)));
+        for path in ["", "/", "*", "/metrics/", "//metrics", "/%6detrics", "/./metrics", "/health"]
+        {
+            assert_eq!(routes.find(path), None, "{path}");
+        }
+    }
+
+    #[test]
+    fn the_way_back_is_left_out_of_the_scrapers_time() {
+        for (timeout_ms, within_ms) in [(10, 9), (1000, 900), (10_000, 9500), (60_000, 59_500)] {
+            let within = answer_within(Duration::from_millis(timeout_ms));
+            assert_eq!(within, Duration::from_millis(within_ms));
+        }
+    }
+
+    #[test]
+    fn a_place_is_given_back_when_it_is_left() {
+        let limits = Limits { scrapes: 2, ..Limits::default() };
+        let scrapes = Scrapes::new(&limits);
+        let first = scrapes.enter();
+        let second = scrapes.enter();
+        assert!(first.is_some() && second.is_some() && scrapes.enter().is_none());
+        drop(first);
+        assert!(scrapes.enter().is_some());
+    }
+
+    #[test]
+    fn a_content_type_that_is_no_header_falls_back_to_text() {
+        let answer = HealthAnswer {
+            status: StatusCode::OK,
+            content_type: "a\r\nb",
+            body: Bytes::from_static(b"x"),
+        };
+        assert_eq!(probe_response(answer).headers()[CONTENT_TYPE], "text/plain; charset=utf-8");
+    }
+}

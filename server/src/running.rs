@@ -1,0 +1,151 @@
+//! A server that runs: the handle that tells where it is and ends its two threads.
+//!
+//! The order of the end matters: first the network thread, for its scrapes need gathers, then the
+//! gather thread, which has nothing left to do unless a gather hangs.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use tokio::sync::oneshot;
+
+use crate::gather::Gatherer;
+use crate::telemetry::ServerTelemetry;
+
+/// A server that runs, until it is shut down or dropped.
+///
+/// ```
+/// # use dynamo_metrics_server::{ContentType, ScrapeRequest, Server, bytes::BytesMut};
+/// use std::io::{Read, Write};
+/// use std::net::TcpStream;
+/// use std::time::Duration;
+///
+/// let server = Server::builder()
+///     .exposition(|_: &ScrapeRequest<'_>, body: &mut BytesMut| {
+///         body.extend_from_slice(b"up 1\n");
+///         Ok(ContentType::TEXT_0_0_4)
+///     })
+///     .spawn()?;
+///
+/// let mut client = TcpStream::connect(server.local_addr())?;
+/// client.write_all(b"GET /metrics HTTP/1.0\r\n\r\n")?;
+/// let mut response = String::new();
+/// client.read_to_string(&mut response)?;
+/// assert!(response.ends_with("\r\n\r\nup 1\n"));
+/// assert_eq!(server.telemetry().responses(2), 1);
+///
+/// let report = server.shutdown(Duration::from_secs(5));
+/// assert_eq!(report.connections_cut, 0);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[must_use = "dropping it stops the server"]
+pub struct RunningServer {
+    address: SocketAddr,
+    telemetry: Arc<ServerTelemetry>,
+    /// `None` only once it is stopped.
+    running: Option<Running>,
+}
+
+/// What ends the two threads.
+pub(crate) struct Running {
+    /// Brings the grace to the network thread.
+    pub(crate) stop: oneshot::Sender<Duration>,
+    /// Returns how many connections were cut.
+    pub(crate) network: JoinHandle<usize>,
+    pub(crate) gatherer: Gatherer,
+}
+
+impl RunningServer {
+    pub(crate) fn new(
+        address: SocketAddr,
+        telemetry: Arc<ServerTelemetry>,
+        running: Running,
+    ) -> Self {
+        Self { address, telemetry, running: Some(running) }
+    }
+
+    /// Where it listens, with the port that the system chose.
+    #[must_use]
+    pub fn local_addr(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// What it has counted.
+    #[must_use]
+    pub fn telemetry(&self) -> &Arc<ServerTelemetry> {
+        &self.telemetry
+    }
+
+    /// Stops accepting, lets requests in progress finish for at most `grace`, closes what is left,
+    /// and joins both threads. It returns as soon as nothing is in progress: idle connections are
+    /// closed at once.
+    ///
+    /// A gather cannot be interrupted. One that outlasts the grace keeps its thread until it
+    /// returns, and the report says so. Do not call it from an async task of a busy runtime: it
+    /// blocks.
+    pub fn shutdown(mut self, grace: Duration) -> ShutdownReport {
+        self.stop(grace)
+    }
+
+    fn stop(&mut self, grace: Duration) -> ShutdownReport {
+        let Some(Running { stop, network, gatherer }) = self.running.take() else {
+            return ShutdownReport::default();
+        };
+        let begin = Instant::now();
+        // An error means that the thread has ended already; joining tells.
+        let _ = stop.send(grace);
+        // A probe that drops its server does so on the network thread, which cannot join itself.
+        let connections_cut = if network.thread().id() == thread::current().id() {
+            0
+        } else {
+            network.join().unwrap_or_else(|_panic| {
+                tracing::error!("the network thread had panicked");
+                0
+            })
+        };
+        // When no scrape is left the gather thread is idle and ends at once. Allow it a moment even
+        // if the grace is used up, for being scheduled.
+        let left = grace.saturating_sub(begin.elapsed()).max(GATHER_EXIT);
+        let gather_abandoned = !gatherer.stop(left);
+        ShutdownReport { connections_cut, gather_abandoned }
+    }
+}
+
+impl Drop for RunningServer {
+    /// A shutdown with a grace of 100 ms.
+    fn drop(&mut self) {
+        self.stop(DROP_GRACE);
+    }
+}
+
+impl fmt::Debug for RunningServer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RunningServer")
+            .field("address", &self.address)
+            .field("telemetry", &self.telemetry)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What a shutdown could not finish.
+///
+/// ```
+/// use dynamo_metrics_server::ShutdownReport;
+///
+/// let clean = ShutdownReport::default();
+/// assert!(clean.connections_cut == 0 && !clean.gather_abandoned);
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ShutdownReport {
+    /// Connections that were closed with a request in progress.
+    pub connections_cut: usize,
+    /// The gather in progress did not return; its thread ends when it does.
+    pub gather_abandoned: bool,
+}
+
+// Long enough for a body that is ready to leave, short enough for a destructor.
+const DROP_GRACE: Duration = Duration::from_millis(100);
+const GATHER_EXIT: Duration = Duration::from_millis(20);

@@ -1,0 +1,87 @@
+//! A process that has run out of descriptors: the listener pauses, costs nothing, and comes back.
+//!
+//! The shortage is made in a child process, whose limit is set by the shell that starts it.
+
+#![cfg(target_os = "linux")] // The child reads its CPU time from /proc.
+
+mod common;
+
+use std::fs::File;
+use std::net::TcpStream;
+use std::os::unix::fs::FileExt;
+use std::process::Command;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use common::{get, up};
+use dynamo_metrics_server::{Limit, Limits, Server};
+
+const CHILD: &str = "DYNAMO_METRICS_SERVER_TEST_CHILD";
+const DESCRIPTORS: usize = 64;
+
+#[test]
+fn a_listener_survives_the_lack_of_descriptors() {
+    if std::env::var_os(CHILD).is_some() {
+        return run_out_and_recover();
+    }
+    let program = std::env::current_exe().expect("this test's program");
+    let output = Command::new("sh")
+        .arg("-c")
+        .arg(format!("ulimit -n {DESCRIPTORS} && exec \"$0\" --exact \"$1\" --nocapture"))
+        .arg(program)
+        .arg("a_listener_survives_the_lack_of_descriptors")
+        .env(CHILD, "1")
+        .output()
+        .expect("a shell");
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{text}\n{}", String::from_utf8_lossy(&output.stderr));
+    assert!(text.contains("recovered"), "{text}");
+}
+
+fn run_out_and_recover() {
+    let mut limits = Limits::default();
+    limits.connections = 1000; // The process's limit is hit first.
+    limits.head_deadline = Duration::from_secs(60);
+    let server = Server::builder().exposition(up).limits(limits).spawn().expect("a server");
+    let address = server.local_addr();
+    let stat = File::open("/proc/self/stat").expect("the process's status"); // While one can.
+
+    // Each connection takes a descriptor here and one in the server, until neither has any.
+    let mut held = Vec::new();
+    while let Ok(stream) = TcpStream::connect(address) {
+        held.push(stream);
+        assert!(held.len() < DESCRIPTORS, "the limit does not hold");
+        thread::sleep(Duration::from_millis(1));
+    }
+    let telemetry = server.telemetry();
+    // This end is out of descriptors; give one back for a connection that the server cannot take.
+    drop(held.pop());
+    held.extend(TcpStream::connect(address));
+    common::eventually("accept fails", || telemetry.limit_hits(Limit::AcceptPause) > 0);
+
+    let (pauses_before, ticks_before) =
+        (telemetry.limit_hits(Limit::AcceptPause), cpu_ticks(&stat));
+    thread::sleep(Duration::from_secs(2));
+    let pauses = telemetry.limit_hits(Limit::AcceptPause) - pauses_before;
+    let ticks = cpu_ticks(&stat) - ticks_before;
+    assert!(pauses < 20, "{pauses} pauses in two seconds");
+    assert!(ticks <= 10, "{ticks} ticks in two seconds");
+
+    drop(held);
+    let begin = Instant::now();
+    assert_eq!(get(address, "/metrics").status, 200);
+    let recovery = begin.elapsed();
+    assert!(recovery < Duration::from_secs(3), "{recovery:?}");
+    println!("recovered in {recovery:?}; {pauses} pauses and {ticks} ticks in two seconds");
+}
+
+/// User and system time of this process in ticks of 10 ms, from its open `/proc/self/stat`.
+fn cpu_ticks(stat: &File) -> u64 {
+    let mut text = [0; 1024];
+    let count = stat.read_at(&mut text, 0).expect("a file that is open");
+    let text = String::from_utf8_lossy(&text[..count]);
+    // The second field is the program's name in parentheses, and may hold anything.
+    let (_, fields) = text.rsplit_once(") ").expect("a process status");
+    let fields: Vec<&str> = fields.split(' ').collect();
+    [fields[11], fields[12]].map(|ticks| ticks.parse::<u64>().expect("a number")).iter().sum()
+}

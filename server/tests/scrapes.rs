@@ -1,0 +1,346 @@
+//! What scrapes cost each other and everybody else.
+
+mod common;
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use common::{Client, Gate, eventually, get};
+use dynamo_metrics_server::bytes::BytesMut;
+use dynamo_metrics_server::{
+    ContentType, ExposeError, Limit, Limits, ScrapeRequest, Server, metrics_response,
+};
+
+#[test]
+fn a_slow_scrape_does_not_delay_probes() {
+    let gate = Gate::default();
+    let server = Server::builder().exposition(gate.clone()).spawn().expect("a server");
+    let mut scraper = Client::connect(server.local_addr());
+    scraper.send("GET /metrics HTTP/1.1\r\nHost: t\r\n\r\n");
+    gate.wait_for(1);
+    // The gather is in progress and cannot end before the gate opens: these return before it does.
+    for _ in 0..100 {
+        assert_eq!(get(server.local_addr(), "/health").status, 200);
+        assert_eq!(get(server.local_addr(), "/live").status, 200);
+    }
+    assert_eq!(server.telemetry().gathers(), 0);
+    gate.allow(1);
+    assert_eq!(scraper.reply().text(), "gather 1\n");
+}
+
+#[test]
+fn probes_return_before_a_scrape_of_one_second_does() {
+    let server = Server::builder()
+        .exposition(|_: &ScrapeRequest<'_>, _: &mut BytesMut| {
+            thread::sleep(Duration::from_secs(1));
+            Ok(ContentType::TEXT_0_0_4)
+        })
+        .spawn()
+        .expect("a server");
+    let address = server.local_addr();
+    let scraped = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            get(address, "/metrics");
+            scraped.store(true, Relaxed); // The flag is the whole message.
+        });
+        thread::sleep(Duration::from_millis(50));
+        assert_eq!(get(address, "/health").status, 200);
+        assert!(!scraped.load(Relaxed));
+    });
+}
+
+#[test]
+fn a_panic_is_answered_500_and_the_next_scrape_200() {
+    let broken = Arc::new(AtomicBool::new(true));
+    let server = {
+        let broken = Arc::clone(&broken);
+        let exposition = move |_: &ScrapeRequest<'_>, body: &mut BytesMut| {
+            body.extend_from_slice(b"up");
+            assert!(!broken.load(Relaxed), "an exposition that panics");
+            body.extend_from_slice(b" 1\n");
+            Ok(ContentType::TEXT_0_0_4)
+        };
+        Server::builder().exposition(exposition).spawn().expect("a server")
+    };
+    let mut client = Client::connect(server.local_addr());
+    for _ in 0..3 {
+        let reply = client.get("/metrics");
+        assert_eq!((reply.status, reply.text()), (500, "Failed to gather metrics"));
+        assert_eq!(reply.header("content-type"), Some("text/plain; charset=utf-8"));
+    }
+    broken.store(false, Relaxed);
+    let reply = client.get("/metrics");
+    assert_eq!((reply.status, reply.text()), (200, "up 1\n"));
+
+    let telemetry = server.telemetry();
+    assert_eq!((telemetry.gathers(), telemetry.gather_panics()), (4, 3));
+    assert_eq!((telemetry.responses(5), telemetry.responses(2)), (3, 1));
+}
+
+#[test]
+fn errors_are_answered_in_their_own_words() {
+    let server = Server::builder()
+        .exposition(|request: &ScrapeRequest<'_>, body: &mut BytesMut| {
+            body.extend_from_slice(b"half a bo");
+            match request.query() {
+                Some("full") => Err(ExposeError::unavailable("Out of memory")),
+                _ => Err(ExposeError::failed("Failed to get metrics").with_cause("a secret")),
+            }
+        })
+        .spawn()
+        .expect("a server");
+    let mut client = Client::connect(server.local_addr());
+    let failed = client.get("/metrics");
+    assert_eq!((failed.status, failed.text()), (500, "Failed to get metrics"));
+    assert_eq!(failed.header("retry-after"), None);
+    let unavailable = client.get("/metrics?full");
+    assert_eq!((unavailable.status, unavailable.text()), (503, "Out of memory"));
+    assert_eq!(unavailable.header("retry-after"), Some("1"));
+    assert_eq!((server.telemetry().gather_errors(), server.telemetry().gather_panics()), (2, 0));
+}
+
+#[test]
+fn twenty_scrapes_cost_at_most_two_gathers() {
+    let gate = Gate::default();
+    let server = Server::builder().exposition(gate.clone()).spawn().expect("a server");
+    let mut clients: Vec<Client> = (0..20).map(|_| Client::connect(server.local_addr())).collect();
+    clients[0].send("GET /metrics HTTP/1.1\r\nHost: t\r\n\r\n");
+    gate.wait_for(1);
+    for client in &mut clients[1..] {
+        client.send("GET /metrics HTTP/1.1\r\nHost: t\r\n\r\n");
+    }
+    // A probe behind them on the same thread shows that they have all been read.
+    let mut probe = Client::connect(server.local_addr());
+    for _ in 0..20 {
+        probe.get("/live");
+    }
+    gate.allow(2);
+    assert_eq!(clients[0].reply().text(), "gather 1\n");
+    let mut bodies: Vec<String> =
+        clients[1..].iter_mut().map(|client| client.reply().text().to_owned()).collect();
+    bodies.dedup();
+    assert_eq!(bodies, ["gather 2\n"]);
+    assert_eq!(gate.arrived(), 2);
+    assert_eq!((server.telemetry().gathers(), server.telemetry().scrapes_shared()), (2, 18));
+}
+
+#[test]
+fn twenty_scrapes_at_once_cost_at_most_two_gathers() {
+    let gathers = Arc::new(AtomicUsize::new(0));
+    let server = {
+        let gathers = Arc::clone(&gathers);
+        let exposition = move |_: &ScrapeRequest<'_>, _: &mut BytesMut| {
+            gathers.fetch_add(1, Relaxed);
+            thread::sleep(Duration::from_secs(1));
+            Ok(ContentType::TEXT_0_0_4)
+        };
+        Server::builder().exposition(exposition).spawn().expect("a server")
+    };
+    let address = server.local_addr();
+    thread::scope(|scope| {
+        for _ in 0..20 {
+            scope.spawn(move || assert_eq!(get(address, "/metrics").status, 200));
+        }
+    });
+    let gathers = gathers.load(Relaxed);
+    assert!(gathers <= 2, "{gathers} gathers");
+}
+
+#[test]
+fn scrapes_that_ask_for_different_things_do_not_share() {
+    let gate = Gate::default();
+    let server = Server::builder().exposition(gate.clone()).spawn().expect("a server");
+    let requests = [
+        "GET /metrics HTTP/1.1\r\nHost: t\r\n\r\n",
+        "GET /metrics?x HTTP/1.1\r\nHost: t\r\n\r\n",
+        "GET /metrics HTTP/1.1\r\nHost: t\r\nAccept: a/b\r\n\r\n",
+        "GET /metrics HTTP/1.1\r\nHost: t\r\nAccept: a/c\r\n\r\n",
+    ];
+    let mut clients: Vec<Client> = Vec::new();
+    for request in requests {
+        let mut client = Client::connect(server.local_addr());
+        client.send(request);
+        clients.push(client);
+    }
+    gate.allow(4);
+    for client in &mut clients {
+        assert_eq!(client.reply().status, 200);
+    }
+    assert_eq!((gate.arrived(), server.telemetry().scrapes_shared()), (4, 0));
+}
+
+#[test]
+fn a_scrape_sees_what_was_recorded_before_it() {
+    let value = Arc::new(AtomicUsize::new(0));
+    let server = {
+        let value = Arc::clone(&value);
+        let exposition = move |_: &ScrapeRequest<'_>, body: &mut BytesMut| {
+            let value = value.load(Relaxed); // The request's way here orders it.
+            thread::sleep(Duration::from_millis(5));
+            body.extend_from_slice(value.to_string().as_bytes());
+            Ok(ContentType::TEXT_0_0_4)
+        };
+        Server::builder().exposition(exposition).spawn().expect("a server")
+    };
+    let address = server.local_addr();
+    thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                let mut client = Client::connect(address);
+                for _ in 0..50 {
+                    let recorded = value.fetch_add(1, Relaxed) + 1;
+                    let scraped: usize = client.get("/metrics").text().parse().expect("a number");
+                    assert!(scraped >= recorded, "{scraped} is older than {recorded}");
+                }
+            });
+        }
+    });
+}
+
+/// Scrapes one after the other and returns where each body was written, and how large the buffer
+/// was when its gather began.
+fn buffers(scrapes: usize, body_bytes: usize) -> (Vec<(usize, usize)>, u64) {
+    let seen: Arc<Mutex<Vec<(usize, usize)>>> = Arc::default();
+    let server = {
+        let seen = Arc::clone(&seen);
+        let exposition = move |_: &ScrapeRequest<'_>, body: &mut BytesMut| {
+            assert!(body.is_empty());
+            let capacity = body.capacity();
+            body.resize(body_bytes, b'x');
+            seen.lock().expect("no panic").push((body.as_ptr() as usize, capacity));
+            Ok(ContentType::TEXT_0_0_4)
+        };
+        Server::builder().exposition(exposition).spawn().expect("a server")
+    };
+    let mut client = Client::connect(server.local_addr());
+    for _ in 0..scrapes {
+        assert_eq!(client.get("/metrics").body.len(), body_bytes);
+    }
+    let seen = seen.lock().expect("no panic").clone();
+    (seen, server.telemetry().buffers_allocated())
+}
+
+#[test]
+fn the_buffer_is_reused_scrape_after_scrape() {
+    for body_bytes in [1, 1000, 1 << 20] {
+        let (seen, allocated) = buffers(50, body_bytes);
+        let (address, capacity) = seen[1];
+        assert!(capacity >= body_bytes, "the second gather finds the first one's memory");
+        for &(other, capacity_then) in &seen[1..] {
+            assert_eq!((other, capacity_then), (address, capacity), "{body_bytes}");
+        }
+        assert_eq!(allocated, 1, "{body_bytes}");
+    }
+}
+
+#[test]
+fn a_slow_gather_is_answered_before_its_scraper_gives_up() {
+    let gate = Gate::default();
+    let server = Server::builder().exposition(gate.clone()).spawn().expect("a server");
+    let mut client = Client::connect(server.local_addr());
+    let begin = Instant::now();
+    let reply = client
+        .send(
+            "GET /metrics HTTP/1.1\r\nHost: t\r\n\
+             X-Prometheus-Scrape-Timeout-Seconds: 0.2\r\n\r\n",
+        )
+        .reply();
+    assert!(begin.elapsed() >= Duration::from_millis(180));
+    assert_eq!((reply.status, reply.text()), (503, "Gathering metrics takes too long"));
+    assert_eq!(reply.header("retry-after"), Some("1"));
+    assert_eq!(server.telemetry().limit_hits(Limit::ScrapeDeadline), 1);
+    // The connection and the server are none the worse for it.
+    gate.allow(2);
+    assert_eq!(client.get("/metrics").status, 200);
+}
+
+#[test]
+fn a_gather_that_hangs_ends_at_the_servers_own_deadline() {
+    let gate = Gate::default();
+    let mut limits = Limits::default();
+    limits.scrape_deadline = Duration::from_millis(100);
+    let server =
+        Server::builder().exposition(gate.clone()).limits(limits).spawn().expect("a server");
+    let mut client = Client::connect(server.local_addr());
+    for _ in 0..3 {
+        let reply = client
+            .send(
+                "GET /metrics HTTP/1.1\r\nHost: t\r\n\
+                 X-Prometheus-Scrape-Timeout-Seconds: 60\r\n\r\n",
+            )
+            .reply();
+        assert_eq!(reply.status, 503);
+    }
+    gate.allow(usize::MAX);
+    eventually("a scrape succeeds again", || get(server.local_addr(), "/metrics").status == 200);
+}
+
+#[test]
+fn too_many_scrapes_are_refused_and_probes_are_not() {
+    let gate = Gate::default();
+    let mut limits = Limits::default();
+    limits.scrapes = 3;
+    let server =
+        Server::builder().exposition(gate.clone()).limits(limits).spawn().expect("a server");
+    let mut waiting: Vec<Client> = (0..3)
+        .map(|_| {
+            let mut client = Client::connect(server.local_addr());
+            client.send("GET /metrics HTTP/1.1\r\nHost: t\r\n\r\n");
+            client
+        })
+        .collect();
+    gate.wait_for(1);
+    let mut late = Client::connect(server.local_addr());
+    // Probes until the third scrape has surely been read.
+    for _ in 0..10 {
+        assert_eq!(late.get("/health").status, 200);
+    }
+    let refused = late.get("/metrics");
+    assert_eq!((refused.status, refused.text()), (503, "Too many scrapes in progress"));
+    assert_eq!(refused.header("retry-after"), Some("1"));
+    assert_eq!(server.telemetry().limit_hits(Limit::Scrapes), 1);
+    gate.allow(3);
+    for client in &mut waiting {
+        assert_eq!(client.reply().status, 200);
+    }
+    assert_eq!(late.get("/metrics").status, 200);
+}
+
+#[test]
+fn a_scrape_whose_client_is_gone_is_left_out() {
+    let gate = Gate::default();
+    let server = Server::builder().exposition(gate.clone()).spawn().expect("a server");
+    let mut first = Client::connect(server.local_addr());
+    first.send("GET /metrics HTTP/1.1\r\nHost: t\r\n\r\n");
+    gate.wait_for(1);
+    let mut gone = Client::connect(server.local_addr());
+    gone.send("GET /metrics?gone HTTP/1.1\r\nHost: t\r\n\r\n");
+    eventually("it is accepted", || server.telemetry().connections_open() == 2);
+    drop(gone);
+    eventually("it is noticed", || server.telemetry().connections_open() == 1);
+    gate.allow(2);
+    assert_eq!(first.reply().text(), "gather 1\n");
+    assert_eq!(first.get("/metrics").text(), "gather 2\n");
+}
+
+#[test]
+fn a_host_with_its_own_server_gets_the_same_answers() {
+    let broken = |_: &ScrapeRequest<'_>, _: &mut BytesMut| -> Result<ContentType, ExposeError> {
+        panic!("an exposition that panics")
+    };
+    let response = metrics_response(&broken, &ScrapeRequest::default());
+    assert_eq!(response.status(), 500);
+    assert_eq!(&response.body()[..], b"Failed to gather metrics");
+
+    let response = metrics_response(&common::up, &ScrapeRequest::default());
+    let server = common::plain_server();
+    let reply = get(server.local_addr(), "/metrics");
+    assert_eq!(response.headers().len(), 3);
+    for (name, value) in response.headers() {
+        assert_eq!(reply.header(name.as_str()).map(str::as_bytes), Some(value.as_bytes()));
+    }
+    assert_eq!(response.body()[..], reply.body[..]);
+}
