@@ -38,8 +38,16 @@ fn the_documents_quick_start() {
 
     let answer = post(frontend, "/v1/chat/completions", &chat(true, 10));
     assert_eq!(answer.header("content-type"), Some("text/event-stream"));
-    let events = answer.body.lines().filter(|line| line.starts_with("data: ")).count();
-    assert_eq!(events, 11, "ten tokens and [DONE]: {}", answer.body);
+    let events: Vec<&str> =
+        answer.body.lines().filter_map(|line| line.strip_prefix("data: ")).collect();
+    assert_eq!(events.last(), Some(&"[DONE]"));
+    // A slow machine may put several tokens into one event.
+    let text: String = events[..events.len() - 1]
+        .iter()
+        .map(|event| serde_json::from_str::<serde_json::Value>(event).unwrap())
+        .map(|event| event["choices"][0]["delta"]["content"].as_str().unwrap().to_owned())
+        .collect();
+    assert_eq!(text.split_whitespace().count(), 10, "{text}");
 
     let body = format!(r#"{{"model": "{MODEL}", "prompt": ["one", "two"], "max_tokens": 5}}"#);
     let answer = post(frontend, "/v1/completions", &body);
@@ -64,7 +72,9 @@ fn the_documents_quick_start() {
     assert_eq!(value("dynamo_frontend_output_sequence_tokens_count", &LABEL), Some(3.0));
     assert_eq!(value("dynamo_frontend_request_duration_seconds_count", &LABEL), Some(3.0));
     assert_eq!(value("dynamo_frontend_time_to_first_token_seconds_count", &LABEL), Some(3.0));
-    assert_eq!(value("dynamo_frontend_inter_token_latency_seconds_count", &LABEL), Some(117.0));
+    // One for each token but those of each request's first chunk, which is one token unless the machine is slow.
+    let latencies = value("dynamo_frontend_inter_token_latency_seconds_count", &LABEL).unwrap();
+    assert!((90.0..=117.0).contains(&latencies), "{latencies}");
     assert_eq!(value("dynamo_frontend_inflight_requests", &LABEL), Some(0.0));
     assert_eq!(value("dynamo_frontend_queued_requests", &LABEL), Some(0.0));
     assert!(value("dynamo_preprocessor_prompt_bytes_total", &[]).unwrap() > 0.0);
@@ -167,13 +177,13 @@ fn a_client_that_goes_away_is_an_error_streamed_or_not() {
     for (stream, seen) in [(true, 1.0), (false, 2.0)] {
         let mut connection =
             open(frontend, "POST", "/v1/chat/completions", "application/json", &chat(stream, 1000));
+        // At the worker too, or it would never hear of the request.
+        eventually(worker, "at the worker", |page| {
+            page.sum("dynamo_component_requests_total") == Some(seen)
+        });
         if stream {
             let mut first = [0; 200];
             assert!(connection.read(&mut first).unwrap() > 0);
-        } else {
-            eventually(frontend, "in flight", |page| {
-                page.value("dynamo_frontend_inflight_requests", &LABEL) == Some(1.0)
-            });
         }
         drop(connection);
         eventually(frontend, "disconnected", |page| {

@@ -103,7 +103,7 @@ impl App {
         let router = runtime.namespace(namespace)?.component("router")?;
         let fleet = Fleet::new(&router, metrics.clone(), Arc::clone(&health))?;
         let exposition = MetricsExposition::of_registry(registry);
-        let client = Client::new();
+        let client = Client;
         Ok(Arc::new(Self { metrics, preprocessor, fleet, client, health, exposition }))
     }
 }

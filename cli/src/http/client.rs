@@ -1,15 +1,21 @@
 //! The client side of the frontend's and the workers' protocol.
+//!
+//! Each call has a connection of its own, which ends with it: a stream that is dropped half-way closes its
+//! connection at once, and that is how the worker learns that nobody wants the rest. A pool would save a
+//! handshake a request, which is small beside a prefill.
 
 use bytes::{Buf, Bytes, BytesMut};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
-use hyper::{Method, Request, header};
-use hyper_util::client::legacy::{Client as Legacy, connect::HttpConnector};
-use hyper_util::rt::TokioExecutor;
+use hyper::client::conn::http1;
+use hyper::{Method, Request, Uri, header};
+use hyper_util::rt::TokioIo;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::time::Duration;
 use thiserror::Error;
+use tokio::net::TcpStream;
+use tokio::task::JoinHandle;
 
 /// How long a peer may take until the head of its answer. An engine that queues answers the head at once, so
 /// this is about the network and the process, not about load.
@@ -28,20 +34,11 @@ pub(crate) enum ClientError {
     Broken { url: String, reason: String },
 }
 
-/// Keeps connections open between calls; clones share them.
-#[derive(Clone, Debug)]
-pub(crate) struct Client {
-    inner: Legacy<HttpConnector, Full<Bytes>>,
-}
+/// Makes calls.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Client;
 
 impl Client {
-    pub(crate) fn new() -> Self {
-        let mut connector = HttpConnector::new();
-        connector.set_nodelay(true);
-        connector.set_connect_timeout(Some(HEAD_WAIT));
-        Self { inner: Legacy::builder(TokioExecutor::new()).build(connector) }
-    }
-
     /// Sends a value as JSON (nothing for `None`) and reads the whole answer.
     pub(crate) async fn send<T: Serialize + Sync>(
         &self,
@@ -49,7 +46,7 @@ impl Client {
         url: &str,
         value: Option<&T>,
     ) -> Result<Bytes, ClientError> {
-        let body = self.open(method, url, value).await?;
+        let (body, _connection) = self.open(method, url, value).await?;
         let broken =
             |e: hyper::Error| ClientError::Broken { url: url.into(), reason: e.to_string() };
         Ok(body.collect().await.map_err(broken)?.to_bytes())
@@ -61,8 +58,8 @@ impl Client {
         url: &str,
         value: &T,
     ) -> Result<Lines, ClientError> {
-        let body = self.open(Method::POST, url, Some(value)).await?;
-        Ok(Lines { url: url.into(), body, buffer: BytesMut::new() })
+        let (body, connection) = self.open(Method::POST, url, Some(value)).await?;
+        Ok(Lines { url: url.into(), body, _connection: connection, buffer: BytesMut::new() })
     }
 
     async fn open<T: Serialize + Sync>(
@@ -70,27 +67,43 @@ impl Client {
         method: Method,
         url: &str,
         value: Option<&T>,
-    ) -> Result<Incoming, ClientError> {
+    ) -> Result<(Incoming, Connection), ClientError> {
         let unreachable = |reason: String| ClientError::Unreachable { url: url.into(), reason };
         let body = match value.map(serde_json::to_vec).transpose() {
             Ok(body) => body.unwrap_or_default(),
             Err(error) => return Err(unreachable(error.to_string())),
         };
+        let uri: Uri = url.parse().map_err(|e| unreachable(format!("{e}")))?;
+        let authority =
+            uri.authority().ok_or_else(|| unreachable("it has no host".into()))?.clone();
+        let target = uri.path_and_query().map_or("/", |target| target.as_str());
         let request = Request::builder()
             .method(method)
-            .uri(url)
+            .uri(target)
+            .header(header::HOST, authority.as_str())
             .header(header::CONTENT_TYPE, "application/json")
             .body(Full::new(Bytes::from(body)))
             .map_err(|e| unreachable(e.to_string()))?;
-        let answer = tokio::time::timeout(HEAD_WAIT, self.inner.request(request)).await;
-        let answer = match answer {
+        let address = (authority.host(), authority.port_u16().unwrap_or(80));
+        let exchange = async {
+            let stream = TcpStream::connect(address).await.map_err(|e| e.to_string())?;
+            stream.set_nodelay(true).map_err(|e| e.to_string())?;
+            let (mut sender, connection) =
+                http1::handshake(TokioIo::new(stream)).await.map_err(|e| causes(&e))?;
+            let connection = Connection(tokio::spawn(async move {
+                // How it ended shows in the answer's body.
+                let _ = connection.await;
+            }));
+            let answer = sender.send_request(request).await.map_err(|e| causes(&e))?;
+            Ok((answer, connection))
+        };
+        let (answer, connection) = match tokio::time::timeout(HEAD_WAIT, exchange).await {
             Err(_) => return Err(unreachable(format!("no answer within {HEAD_WAIT:?}"))),
-            Ok(Err(error)) => return Err(unreachable(causes(&error))),
-            Ok(Ok(answer)) => answer,
+            Ok(result) => result.map_err(unreachable)?,
         };
         let status = answer.status();
         if status.is_success() {
-            return Ok(answer.into_body());
+            return Ok((answer.into_body(), connection));
         }
         let body =
             answer.into_body().collect().await.map(|body| body.to_bytes()).unwrap_or_default();
@@ -99,11 +112,22 @@ impl Client {
     }
 }
 
+/// A connection, closed when this is dropped.
+#[derive(Debug)]
+struct Connection(JoinHandle<()>);
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
 /// An answer that comes as one JSON value a line. Dropping it closes the connection.
 #[derive(Debug)]
 pub(crate) struct Lines {
     url: String,
     body: Incoming,
+    _connection: Connection,
     buffer: BytesMut,
 }
 

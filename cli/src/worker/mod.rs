@@ -153,7 +153,7 @@ async fn stay_registered(
     mut registration: Register,
     engine: &Engine,
 ) -> Result<(), Failure> {
-    let client = Client::new();
+    let client = Client;
     let workers = format!("{frontend}{WORKERS_PATH}");
     let stats = format!("{workers}/{}/stats", registration.instance_id);
     let mut registered = false;
@@ -194,7 +194,7 @@ async fn death(after_seconds: Option<f64>) {
 async fn leave(frontend: &str, instance_id: u64) -> Result<(), Failure> {
     let url = format!("{frontend}{WORKERS_PATH}/{instance_id}");
     // A frontend that is gone needs no farewell.
-    let _ = Client::new().send::<()>(Method::DELETE, &url, None).await;
+    let _ = Client.send::<()>(Method::DELETE, &url, None).await;
     Ok(())
 }
 
