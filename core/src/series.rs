@@ -9,6 +9,7 @@ use crate::descriptor::{Descriptor, Kind};
 use crate::label::LabelValues;
 use crate::sync::AtomicU64;
 use crate::telemetry::Telemetry;
+use crossbeam_utils::CachePadded;
 use std::fmt;
 use std::sync::Arc;
 
@@ -42,8 +43,9 @@ pub(crate) enum Numbers {
     UpDown { rise: Span, fall: Span, nested: bool },
     /// A word for each bucket, and [`SUMS`] floats.
     Histogram { buckets: Span, sums: Span },
-    /// Bits of an `f64` that all threads share.
-    Shared(AtomicU64),
+    /// Bits of an `f64` that all threads write: on cache lines of its own, or each `set` would take away the
+    /// lines of label values that others look up.
+    Shared(Box<CachePadded<AtomicU64>>),
     /// Computed at scrape time.
     Callback(Callback),
 }
@@ -88,7 +90,7 @@ impl Series {
                     }
                 }
             }
-            Kind::Gauge => Numbers::Shared(AtomicU64::new(0f64.to_bits())),
+            Kind::Gauge => Numbers::Shared(Box::new(AtomicU64::new(0f64.to_bits()).into())),
             Kind::CounterCallback | Kind::GaugeCallback => return None,
         };
         Some(Self::with(shape, values, numbers))

@@ -179,7 +179,7 @@ fn a_request_with_tokens_cannot_be_rejected_any_more() {
 }
 
 #[test]
-fn cached_tokens_and_migrations_show_when_they_occur() {
+fn cached_tokens_and_migrations_count_from_zero() {
     let frontend = Frontend::new();
     let migrations = |page: &Page, kind: &str| {
         page.number(&format!(
@@ -187,8 +187,8 @@ fn cached_tokens_and_migrations_show_when_they_occur() {
         ))
     };
     let page = frontend.page();
-    assert_eq!(page.count_and_sum(&of_model("cached_tokens")), None);
-    assert_eq!(migrations(&page, "new_request"), None);
+    about(page.count_and_sum(&of_model("cached_tokens")), 0, 0.0);
+    assert_eq!(migrations(&page, "new_request"), Some(0.0));
 
     let mut request = frontend.begin(at(0));
     request.migration(MigrationType::NewRequest);

@@ -3,8 +3,7 @@
 //! The names, types, label names and bounds are those of Dynamo 0.9.0; `rejected_requests_total` is ours. A
 //! model's handles are resolved once, when its first worker registers, and shared by all its requests, so that
 //! no token and no request looks a label up. They stand at zero from then on, so that the first request of a
-//! model is in its rates; `cached_tokens`, `model_migration_total` and each status of `requests_total` wait
-//! for their first event.
+//! model is in its rates; only each outcome of `requests_total` waits for its first request.
 
 use super::config::FrontendConfig;
 use super::vocabulary::{HttpEndpoint, MigrationType, RejectionReason, RequestType, Status};
