@@ -2,6 +2,7 @@
 
 use crate::descriptor::Kind;
 use crate::family::{Metric, sealed};
+use crate::lookup::AnyHandle;
 use crate::series::{Numbers, Series};
 use crate::shard::{CellIndex, LocalLease, Writer, own, writer};
 use std::sync::Arc;
@@ -112,9 +113,28 @@ impl LocalCounter {
     }
 }
 
+impl Counter {
+    #[inline]
+    pub(crate) fn series(&self) -> &Series {
+        &self.series
+    }
+}
+
 impl sealed::Sealed for Counter {}
 impl Metric for Counter {
     const KIND: Kind = Kind::Counter;
+
+    fn into_any(self) -> AnyHandle {
+        AnyHandle::Counter(self)
+    }
+
+    #[inline]
+    fn from_any(any: &AnyHandle) -> Option<&Self> {
+        match any {
+            AnyHandle::Counter(handle) => Some(handle),
+            _ => None,
+        }
+    }
 
     fn bind(series: Arc<Series>) -> Self {
         let Numbers::Word(span) = series.numbers else { unreachable!("a counter has one word") };
@@ -174,9 +194,28 @@ impl FloatCounter {
     }
 }
 
+impl FloatCounter {
+    #[inline]
+    pub(crate) fn series(&self) -> &Series {
+        &self.series
+    }
+}
+
 impl sealed::Sealed for FloatCounter {}
 impl Metric for FloatCounter {
     const KIND: Kind = Kind::FloatCounter;
+
+    fn into_any(self) -> AnyHandle {
+        AnyHandle::FloatCounter(self)
+    }
+
+    #[inline]
+    fn from_any(any: &AnyHandle) -> Option<&Self> {
+        match any {
+            AnyHandle::FloatCounter(handle) => Some(handle),
+            _ => None,
+        }
+    }
 
     fn bind(series: Arc<Series>) -> Self {
         let Numbers::Float(span) = series.numbers else {

@@ -9,11 +9,12 @@
 
 use crate::descriptor::Kind;
 use crate::label::cut;
+use crate::lookup::{self, AnyHandle};
 use crate::series::{Series, Shape};
-use crate::sync::RwLock;
-use foldhash::quality::RandomState;
+use crate::sync::{Ordering, RwLock};
+use foldhash::fast::RandomState;
 use hashbrown::HashTable;
-use std::hash::BuildHasher;
+use std::hash::{BuildHasher, Hasher};
 use std::marker::PhantomData;
 use std::sync::Arc;
 
@@ -30,6 +31,10 @@ pub trait Metric: Clone + Send + Sync + sealed::Sealed + 'static {
     const KIND: Kind;
     #[doc(hidden)]
     fn bind(series: Arc<Series>) -> Self;
+    #[doc(hidden)]
+    fn into_any(self) -> AnyHandle;
+    #[doc(hidden)]
+    fn from_any(any: &AnyHandle) -> Option<&Self>;
 }
 
 /// All series of one metric, told apart by `N` label values.
@@ -67,10 +72,46 @@ impl<M: Metric, const N: usize> Family<M, N> {
     /// The handle of the series with these label values, in the order of the family's label names; made if it
     /// is not there. Values are cut to [`LABEL_VALUE_BYTES_MAX`](crate::LABEL_VALUE_BYTES_MAX) bytes.
     ///
-    /// Cost: a hash and a comparison; the first call with new values allocates. Never fails: beyond the
-    /// family's cap it is the handle of the overflow series.
+    /// Cost: a hash, a comparison and an atomic increment of the series' reference count; the first call with new
+    /// values allocates. Never fails: beyond the family's cap it is the handle of the overflow series.
+    ///
+    /// For a single recording [`visit`](Self::visit) is cheaper; for many, keep the handle.
     pub fn with(&self, values: [&str; N]) -> M {
-        M::bind(self.core.get_or_create(&values.map(cut)))
+        self.visit(values, M::clone)
+    }
+
+    /// Calls `record` with the handle of the series with these label values, as [`with`](Self::with) would give it,
+    /// and returns what it returns.
+    ///
+    /// Cost: a hash and a comparison. A thread remembers the series that it visited last, and a visit to one of
+    /// those touches no memory that another thread writes: it costs the same on any number of threads.
+    ///
+    /// ```
+    /// # let registry = dynamo_metrics_core::Registry::new();
+    /// let requests = registry.counter_family(("requests_total", "Requests."), ["model", "status"])?;
+    /// requests.visit(["qwen3-0.6b", "success"], |requests| requests.inc());
+    /// assert_eq!(requests.visit(["qwen3-0.6b", "success"], |requests| requests.get()), 1);
+    /// # Ok::<(), dynamo_metrics_core::RegisterError>(())
+    /// ```
+    #[inline]
+    pub fn visit<R>(&self, values: [&str; N], record: impl FnOnce(&M) -> R) -> R {
+        let values = values.map(cut);
+        let hash = self.core.hash(&values);
+        let hit = |any: &AnyHandle| match M::from_any(any) {
+            Some(handle) => record(handle),
+            None => unreachable!("a family has one kind of metric"),
+        };
+        match lookup::find(self.core.shape.id, hash, &values, hit) {
+            Ok(result) => result,
+            Err(hit) => hit(&self.look_up(hash, &values)),
+        }
+    }
+
+    #[cold]
+    fn look_up(&self, hash: u64, values: &[&str]) -> AnyHandle {
+        let handle = M::bind(self.core.get_or_create(hash, values)).into_any();
+        lookup::remember(self.core.shape.id, hash, handle.clone());
+        handle
     }
 
     /// The handle of the series with these label values, if it is there.
@@ -182,8 +223,7 @@ impl FamilyCore {
         self.table.read().index.find(hash, |series| series.values.are(values)).cloned()
     }
 
-    fn get_or_create(&self, values: &[&str]) -> Arc<Series> {
-        let hash = self.hash(values);
+    fn get_or_create(&self, hash: u64, values: &[&str]) -> Arc<Series> {
         if let Some(series) = self.table.read().index.find(hash, |series| series.values.are(values))
         {
             return Arc::clone(series);
@@ -237,6 +277,8 @@ impl FamilyCore {
             {
                 entry.remove();
             }
+            // Relaxed: threads that remember the series may see this a little later.
+            series.removed.store(true, Ordering::Relaxed);
         }
         if !gone.is_empty() {
             *removals += 1;
@@ -259,8 +301,15 @@ impl FamilyCore {
         list.series.extend(table.order[known..].iter().cloned());
     }
 
+    #[inline]
     fn hash(&self, values: &[&str]) -> u64 {
-        self.hasher.hash_one(values)
+        // Lengths keep ("ab", "c") and ("a", "bc") apart already here; the comparison would anyway.
+        let mut hasher = self.hasher.build_hasher();
+        for value in values {
+            hasher.write(value.as_bytes());
+            hasher.write_usize(value.len());
+        }
+        hasher.finish()
     }
 
     fn hash_of(&self, series: &Series) -> u64 {

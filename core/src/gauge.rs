@@ -2,6 +2,7 @@
 
 use crate::descriptor::Kind;
 use crate::family::{Metric, sealed};
+use crate::lookup::AnyHandle;
 use crate::series::{Numbers, Series};
 use crate::shard::{CellIndex, Writer, own, writer};
 use crate::sync::{AtomicU64, Ordering};
@@ -75,9 +76,28 @@ impl Gauge {
     }
 }
 
+impl Gauge {
+    #[inline]
+    pub(crate) fn series(&self) -> &Series {
+        &self.series
+    }
+}
+
 impl sealed::Sealed for Gauge {}
 impl Metric for Gauge {
     const KIND: Kind = Kind::Gauge;
+
+    fn into_any(self) -> AnyHandle {
+        AnyHandle::Gauge(self)
+    }
+
+    #[inline]
+    fn from_any(any: &AnyHandle) -> Option<&Self> {
+        match any {
+            AnyHandle::Gauge(handle) => Some(handle),
+            _ => None,
+        }
+    }
 
     fn bind(series: Arc<Series>) -> Self {
         Self { series }
@@ -158,9 +178,28 @@ fn record(cell: CellIndex, n: u64) {
     }
 }
 
+impl UpDownCounter {
+    #[inline]
+    pub(crate) fn series(&self) -> &Series {
+        &self._series
+    }
+}
+
 impl sealed::Sealed for UpDownCounter {}
 impl Metric for UpDownCounter {
     const KIND: Kind = Kind::UpDownCounter;
+
+    fn into_any(self) -> AnyHandle {
+        AnyHandle::UpDownCounter(self)
+    }
+
+    #[inline]
+    fn from_any(any: &AnyHandle) -> Option<&Self> {
+        match any {
+            AnyHandle::UpDownCounter(handle) => Some(handle),
+            _ => None,
+        }
+    }
 
     fn bind(series: Arc<Series>) -> Self {
         let Numbers::UpDown { rise, fall, .. } = series.numbers else {

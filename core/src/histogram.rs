@@ -13,6 +13,7 @@
 use crate::buckets::{Buckets, INFINITY_BITS};
 use crate::descriptor::Kind;
 use crate::family::{Metric, sealed};
+use crate::lookup::AnyHandle;
 use crate::series::{Numbers, Series};
 use crate::shard::{CellIndex, Writer, own, writer};
 use std::sync::Arc;
@@ -128,9 +129,28 @@ impl Histogram {
     }
 }
 
+impl Histogram {
+    #[inline]
+    pub(crate) fn series(&self) -> &Series {
+        &self.series
+    }
+}
+
 impl sealed::Sealed for Histogram {}
 impl Metric for Histogram {
     const KIND: Kind = Kind::Histogram;
+
+    fn into_any(self) -> AnyHandle {
+        AnyHandle::Histogram(self)
+    }
+
+    #[inline]
+    fn from_any(any: &AnyHandle) -> Option<&Self> {
+        match any {
+            AnyHandle::Histogram(handle) => Some(handle),
+            _ => None,
+        }
+    }
 
     fn bind(series: Arc<Series>) -> Self {
         let Numbers::Histogram { buckets, sums } = series.numbers else {

@@ -75,7 +75,25 @@ impl LabelValues {
     /// Whether these are exactly `values`.
     #[inline]
     pub(crate) fn are(&self, values: &[&str]) -> bool {
-        self.iter().eq(values.iter().copied())
+        let mut rest = self.0.as_bytes();
+        for value in values {
+            let length = value.len();
+            // The length as a character: one byte, or two for 128.
+            let prefix = if length < 128 {
+                rest.first() == Some(&(length as u8))
+            } else {
+                length == 128 && rest.starts_with("\u{80}".as_bytes())
+            };
+            let start = 1 + usize::from(length >= 128);
+            if !prefix
+                || rest.len() < start + length
+                || rest[start..start + length] != *value.as_bytes()
+            {
+                return false;
+            }
+            rest = &rest[start + length..];
+        }
+        rest.is_empty()
     }
 }
 

@@ -48,6 +48,7 @@ mod family;
 mod gauge;
 mod histogram;
 mod label;
+mod lookup;
 mod registry;
 mod series;
 mod shard;

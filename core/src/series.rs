@@ -7,7 +7,7 @@
 use crate::arena::{Pool, Rank, Span};
 use crate::descriptor::{Descriptor, Kind};
 use crate::label::LabelValues;
-use crate::sync::AtomicU64;
+use crate::sync::{AtomicBool, AtomicU64};
 use crate::telemetry::Telemetry;
 use crossbeam_utils::CachePadded;
 use std::fmt;
@@ -31,6 +31,8 @@ pub struct Series {
     pub(crate) shape: Arc<Shape>,
     pub(crate) values: LabelValues,
     pub(crate) numbers: Numbers,
+    /// No longer in its family's table.
+    pub(crate) removed: AtomicBool,
 }
 
 /// Where a series' numbers are.
@@ -102,7 +104,13 @@ impl Series {
     }
 
     fn with(shape: &Arc<Shape>, values: &[&str], numbers: Numbers) -> Arc<Self> {
-        Arc::new(Self { shape: Arc::clone(shape), values: LabelValues::new(values), numbers })
+        let values = LabelValues::new(values);
+        Arc::new(Self {
+            shape: Arc::clone(shape),
+            values,
+            numbers,
+            removed: AtomicBool::new(false),
+        })
     }
 }
 
