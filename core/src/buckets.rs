@@ -2,12 +2,12 @@
 //!
 //! For non-negative floats, order of values is order of their bit patterns. So the top bits of a pattern
 //! (exponent and the first bits of the mantissa) index a small table, built once, that holds the first bucket
-//! which a value with those bits can fall into; one integer comparison against that bucket's bound decides
-//! between it and the next:
+//! which a value with those bits can fall into, and the bits of its bound; one integer comparison decides
+//! between that bucket and the next:
 //!
 //! ```text
-//! key    = clamp(bits(v) >> shift) - first key
-//! bucket = table[key] + (bits(v) > bits(bound[table[key]]))
+//! key    = table[clamp((bits(v) >> shift) - first key)]
+//! bucket = key.bucket + (bits(v) > key.bound)
 //! ```
 //!
 //! `shift` is chosen so that no two bounds share a key. When bounds lie so close that the table would outgrow
@@ -19,10 +19,10 @@ use crate::error::BucketsError;
 
 /// Bounds of one histogram, `+Inf` not counted. Upstream's generator allows 512; a scrape prints a line each.
 pub const BOUNDS_MAX: usize = 512;
-/// Keys of one lookup table: 8 KiB, so that a table never pushes the shard's cells out of a 32 KiB L1 cache.
-const TABLE_MAX: usize = 4096;
-/// Bits of the mantissa that a key may use; 2^12 keys an octave already fill the table.
-const MANTISSA_BITS_MAX: u32 = 12;
+/// Keys of one lookup table: 16 KiB, half of a small L1 cache. Dynamo's bounds need less than a hundred.
+const TABLE_MAX: usize = 1024;
+/// Bits of the mantissa that a key may use; 2^10 keys an octave already fill the table.
+const MANTISSA_BITS_MAX: u32 = 10;
 /// The bit pattern of positive infinity. Patterns from here on are infinite, NaN or negative.
 pub(crate) const INFINITY_BITS: u64 = f64::INFINITY.to_bits();
 
@@ -41,17 +41,26 @@ pub(crate) const INFINITY_BITS: u64 = f64::INFINITY.to_bits();
 #[derive(Clone, Debug)]
 pub struct Buckets {
     bounds: Box<[f64]>,
-    /// [`order`] of each bound, and `u64::MAX` for `+Inf`.
+    /// [`order`] of each bound, for the search.
     orders: Box<[u64]>,
-    lookup: Lookup,
+    table: Table,
 }
 
-#[derive(Clone, Debug)]
-enum Lookup {
-    /// At most one bound a key, none negative.
-    Table { shift: u32, first_key: u64, table: Box<[u16]> },
-    /// Bounds closer than a table can tell apart, or negative ones: binary search.
-    Search,
+/// The lookup table. No two bounds share a key. Empty when bounds lie closer than it can tell apart, or when
+/// some are negative.
+#[derive(Clone, Debug, Default)]
+struct Table {
+    shift: u32,
+    first_key: u64,
+    keys: Box<[Key]>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Key {
+    /// Bits of the bound of `bucket`; `u64::MAX` for `+Inf`.
+    bound: u64,
+    /// The first bucket that a value with this key can fall into.
+    bucket: usize,
 }
 
 impl Buckets {
@@ -77,9 +86,9 @@ impl Buckets {
         if let Some(pair) = bounds.windows(2).find(|pair| pair[0] >= pair[1]) {
             return Err(BucketsError::NotIncreasing { before: pair[0], after: pair[1] });
         }
-        let orders: Vec<u64> = bounds.iter().map(|&bound| order(bound)).chain([u64::MAX]).collect();
-        let lookup = if bounds[0] < 0.0 { Lookup::Search } else { table(&bounds) };
-        Ok(Self { bounds: bounds.into(), orders: orders.into(), lookup })
+        let orders = bounds.iter().map(|&bound| order(bound)).collect();
+        let table = if bounds[0] < 0.0 { Table::default() } else { Table::new(&bounds) };
+        Ok(Self { bounds: bounds.into(), orders, table })
     }
 
     /// `count` bounds: `start`, `start + width`, ...
@@ -158,30 +167,25 @@ impl Buckets {
     pub fn index(&self, value: f64) -> usize {
         // Adding 0.0 turns -0.0 into 0.0, whose bit pattern sorts where the value does.
         let value = value + 0.0;
-        if value.to_bits() <= INFINITY_BITS {
-            self.index_of_positive(value.to_bits())
+        if value.to_bits() <= INFINITY_BITS
+            && let Some(bucket) = self.index_of_positive(value.to_bits())
+        {
+            bucket
         } else if value.is_nan() {
             self.bounds.len()
         } else {
-            self.search(order(value))
+            self.orders.partition_point(|&bound| bound < order(value))
         }
     }
 
-    /// [`index`](Self::index) of a value that is positive or 0.0, given by its bits.
+    /// [`index`](Self::index) of a value that is positive or 0.0, given by its bits. `None` when these bounds have
+    /// no table.
     #[inline(always)]
-    pub(crate) fn index_of_positive(&self, bits: u64) -> usize {
-        match &self.lookup {
-            Lookup::Table { shift, first_key, table } => {
-                let key = (bits >> shift).saturating_sub(*first_key) as usize;
-                let bucket = usize::from(table[key.min(table.len() - 1)]);
-                bucket + usize::from((SIGN | bits) > self.orders[bucket])
-            }
-            Lookup::Search => self.search(SIGN | bits),
-        }
-    }
-
-    fn search(&self, order: u64) -> usize {
-        self.orders[..self.bounds.len()].partition_point(|&bound| bound < order)
+    pub(crate) fn index_of_positive(&self, bits: u64) -> Option<usize> {
+        let Table { shift, first_key, keys } = &self.table;
+        let key = (bits >> shift).saturating_sub(*first_key) as usize;
+        let key = keys.get(key.min(keys.len().wrapping_sub(1)))?;
+        Some(key.bucket + usize::from(bits > key.bound))
     }
 }
 
@@ -207,32 +211,39 @@ fn checked(count: usize) -> Result<usize, BucketsError> {
     }
 }
 
-/// The smallest table in which no two bounds share a key. Bounds are non-negative and increasing.
-fn table(bounds: &[f64]) -> Lookup {
-    let bits: Vec<u64> = bounds.iter().map(|bound| bound.to_bits()).collect();
-    // Zero shares the key below the first positive bound: everything smaller than that is clamped there.
-    let positive = &bits[usize::from(bits[0] == 0)..];
-    let Some((&least, &most)) = positive.first().zip(positive.last()) else {
-        return Lookup::Table { shift: 63, first_key: 0, table: Box::new([0]) };
-    };
-    for mantissa_bits in 0..=MANTISSA_BITS_MAX {
-        let shift = f64::MANTISSA_DIGITS - 1 - mantissa_bits;
-        let first_key = (least >> shift).saturating_sub(1);
-        // One key more than the last bound's, for everything above it.
-        let keys = ((most >> shift) - first_key + 2) as usize;
-        if keys > TABLE_MAX {
-            break;
+impl Table {
+    /// The smallest table in which no two bounds share a key. Bounds are non-negative and increasing.
+    fn new(bounds: &[f64]) -> Self {
+        let bits: Vec<u64> = bounds.iter().map(|bound| bound.to_bits()).collect();
+        // Zero has the key below the first positive bound: everything smaller than that is clamped there.
+        let positive = &bits[usize::from(bits[0] == 0)..];
+        let (least, most) = match (positive.first(), positive.last()) {
+            (Some(&least), Some(&most)) => (least, most),
+            // Zero alone: whatever is not zero is above it.
+            _ => (1 << (f64::MANTISSA_DIGITS - 1), 1 << (f64::MANTISSA_DIGITS - 1)),
+        };
+        for mantissa_bits in 0..=MANTISSA_BITS_MAX {
+            let shift = f64::MANTISSA_DIGITS - 1 - mantissa_bits;
+            let first_key = (least >> shift).saturating_sub(1);
+            // One key more than the last bound's, for everything above it.
+            let keys = ((most >> shift) - first_key + 2) as usize;
+            if keys > TABLE_MAX {
+                break;
+            }
+            let key_of = |bits: u64| (bits >> shift).saturating_sub(first_key) as usize;
+            if bits.windows(2).any(|pair| key_of(pair[0]) == key_of(pair[1])) {
+                continue;
+            }
+            let keys = (0..keys)
+                .map(|key| {
+                    let bucket = bits.partition_point(|&bound| key_of(bound) < key);
+                    Key { bound: bits.get(bucket).copied().unwrap_or(u64::MAX), bucket }
+                })
+                .collect();
+            return Self { shift, first_key, keys };
         }
-        let key_of = |bits: u64| (bits >> shift).saturating_sub(first_key) as usize;
-        if bits.windows(2).any(|pair| key_of(pair[0]) == key_of(pair[1])) {
-            continue;
-        }
-        let table = (0..keys)
-            .map(|key| bits.partition_point(|&bound| key_of(bound) < key) as u16)
-            .collect();
-        return Lookup::Table { shift, first_key, table };
+        Self::default()
     }
-    Lookup::Search
 }
 
 fn two_significant_figures(value: f64) -> f64 {
@@ -312,8 +323,8 @@ mod tests {
             [(1.0, 256.0, 10), (50.0, 128_000.0, 12), (0.001, 480.0, 18), (0.001, 2.0, 13)]
         {
             let buckets = Buckets::dynamo(min, max, count).unwrap();
-            let Lookup::Table { table, .. } = &buckets.lookup else { panic!("{buckets:?}") };
-            assert!(table.len() <= 128, "{} keys", table.len());
+            let keys = buckets.table.keys.len();
+            assert!((1..100).contains(&keys), "{keys} keys");
         }
     }
 

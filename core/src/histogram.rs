@@ -69,10 +69,14 @@ impl Histogram {
     pub fn observe_n(&self, v: f64, n: u64) {
         let bits = v.to_bits();
         // One comparison sorts out NaN, infinities and everything with a sign.
-        if bits >= INFINITY_BITS {
-            return self.observe_odd(v, n);
+        if bits < INFINITY_BITS
+            && let Some(bucket) = self.buckets.index_of_positive(bits)
+            && let Some(base) = own()
+        {
+            self.write(Writer::Own(base), bucket, v, n);
+        } else {
+            self.observe_slowly(v, n);
         }
-        self.record(self.buckets.index_of_positive(bits), v, n);
     }
 
     /// The numbers now, over all threads. For tests and displays: it reads every shard and allocates.
@@ -92,15 +96,13 @@ impl Histogram {
         HistogramValue { counts, sum }
     }
 
-    #[inline]
     fn record(&self, bucket: usize, v: f64, n: u64) {
-        match own() {
-            Some(base) => self.write(Writer::Own(base), bucket, v, n),
-            None => {
-                if let Some(writer) = writer() {
-                    self.write(writer, bucket, v, n);
-                }
-            }
+        let writer = match own() {
+            Some(base) => Some(Writer::Own(base)),
+            None => writer(),
+        };
+        if let Some(writer) = writer {
+            self.write(writer, bucket, v, n);
         }
     }
 
@@ -110,9 +112,10 @@ impl Histogram {
         writer.add_f64_release(self.sums.offset((before & 1) as usize), v * n as f64);
     }
 
-    /// NaN, infinities, negative values and -0.0.
+    /// NaN, infinities, negative values and -0.0; bounds without a table; a thread's first observation.
     #[cold]
-    fn observe_odd(&self, v: f64, n: u64) {
+    #[inline(never)]
+    fn observe_slowly(&self, v: f64, n: u64) {
         if n == 0 {
             return;
         }
