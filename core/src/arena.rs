@@ -54,15 +54,13 @@ impl Rank {
     ];
 }
 
-/// A run of cells handed to one series.
+/// A run of cells handed to one series, which knows how many there are: a million series keep it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Span {
     /// The first cell, the same in every shard.
     pub(crate) cell: CellIndex,
     /// The first cell's place among the registry's cells of this rank, which is its place in a snapshot.
     pub(crate) place: u32,
-    /// How many cells.
-    pub(crate) len: u32,
 }
 
 /// A run of cells handed to one registry.
@@ -169,15 +167,15 @@ impl Pool {
         }
         let &(extent, _) = pool.extents.last()?;
         let cell = CellIndex::new(extent.start + pool.used)?;
-        let span = Span { cell, place: pool.places, len };
+        let span = Span { cell, place: pool.places };
         pool.used += len;
         pool.places += len;
         Some(span)
     }
 
-    /// Takes back a span whose series has no handle any more.
-    pub(crate) fn give_back(&self, rank: Rank, span: Span) {
-        self.ranks[rank as usize].lock().free.entry(span.len).or_default().push(span);
+    /// Takes back a span of `len` cells whose series has no handle any more.
+    pub(crate) fn give_back(&self, rank: Rank, span: Span, len: u32) {
+        self.ranks[rank as usize].lock().free.entry(len).or_default().push(span);
     }
 
     /// Adds every shard's cells of one rank to `totals`, indexed by place. `add` combines two cells.
@@ -258,7 +256,7 @@ mod tests {
         let mut totals = Vec::new();
         pool.sum_into(Rank::Word, &mut totals, u64::wrapping_add);
         assert_eq!(totals, [0, 0, 5]);
-        pool.give_back(Rank::Word, span);
+        pool.give_back(Rank::Word, span, 3);
         let again = pool.take(Rank::Word, 3).unwrap();
         assert_eq!(again, span);
         pool.sum_into(Rank::Word, &mut totals, u64::wrapping_add);

@@ -122,8 +122,7 @@ impl<M: Metric, const N: usize> Family<M, N> {
     /// Removes one series from the exposition; says whether it was there. Handles to it go on working, unseen.
     /// The same values later make a new series that starts at zero.
     pub fn remove(&self, values: [&str; N]) -> bool {
-        let values = values.map(cut);
-        self.core.remove(|series| series.values.are(&values)) > 0
+        self.core.remove_one(&values.map(cut))
     }
 
     /// Removes every series whose labels have all the given values, as `[("model", "qwen3-0.6b")]`; returns how
@@ -181,8 +180,9 @@ pub(crate) struct FamilyCore {
 
 #[derive(Debug)]
 struct Table {
-    index: HashTable<Arc<Series>>,
-    /// In order of creation: what a scrape prints.
+    /// Places in `order`.
+    index: HashTable<u32>,
+    /// In order of creation, but that the last one takes the place of a removed one: what a scrape prints.
     order: Vec<Arc<Series>>,
     /// Grows with every removal, so that a snapshot knows whether its copy of `order` was only appended to.
     removals: u64,
@@ -220,12 +220,11 @@ impl FamilyCore {
 
     fn get(&self, values: &[&str]) -> Option<Arc<Series>> {
         let hash = self.hash(values);
-        self.table.read().index.find(hash, |series| series.values.are(values)).cloned()
+        self.table.read().find(hash, values).cloned()
     }
 
     fn get_or_create(&self, hash: u64, values: &[&str]) -> Arc<Series> {
-        if let Some(series) = self.table.read().index.find(hash, |series| series.values.are(values))
-        {
+        if let Some(series) = self.table.read().find(hash, values) {
             return Arc::clone(series);
         }
         self.create(hash, values)
@@ -234,7 +233,7 @@ impl FamilyCore {
     #[cold]
     fn create(&self, hash: u64, values: &[&str]) -> Arc<Series> {
         let mut table = self.table.write();
-        if let Some(series) = table.index.find(hash, |series| series.values.are(values)) {
+        if let Some(series) = table.find(hash, values) {
             return Arc::clone(series);
         }
         let is_overflow = values.iter().all(|&value| value == OVERFLOW_VALUE);
@@ -248,7 +247,8 @@ impl FamilyCore {
         let Some(overflow) = &self.overflow else { unreachable!("nobody looks a callback up") };
         let values = vec![OVERFLOW_VALUE; values.len()];
         let hash = self.hash(&values);
-        if table.index.find(hash, |series| Arc::ptr_eq(series, overflow)).is_none() {
+        if table.find(hash, &values).is_none() {
+            overflow.removed.store(false, Ordering::Relaxed);
             table.insert(Arc::clone(overflow), hash, |series| self.hash_of(series));
         }
         // The telemetry's own tables are other tables, so this lock is never taken twice.
@@ -261,33 +261,50 @@ impl FamilyCore {
 
     fn remove(&self, mut matches: impl FnMut(&Series) -> bool) -> usize {
         let mut table = self.table.write();
-        let before = table.order.len();
-        let Table { index, order, removals } = &mut *table;
         let mut gone = Vec::new();
-        order.retain(|series| {
-            let goes = matches(series);
-            if goes {
-                gone.push(Arc::clone(series));
+        // From the end, so that what is moved into a gap has been looked at already.
+        for place in (0..table.order.len()).rev() {
+            if matches(&table.order[place]) {
+                gone.push(self.remove_at(&mut table, place));
             }
-            !goes
-        });
-        for series in &gone {
-            if let Ok(entry) =
-                index.find_entry(self.hash_of(series), |other| Arc::ptr_eq(other, series))
-            {
-                entry.remove();
-            }
-            // Relaxed: threads that remember the series may see this a little later.
-            series.removed.store(true, Ordering::Relaxed);
         }
         if !gone.is_empty() {
-            *removals += 1;
+            table.removals += 1;
         }
-        let left = order.len();
         drop(table);
         // Series give their cells back when the last reference goes, which may be here: not under the lock.
+        gone.len()
+    }
+
+    fn remove_one(&self, values: &[&str]) -> bool {
+        let hash = self.hash(values);
+        let mut table = self.table.write();
+        let Some(place) = table.place(hash, values) else { return false };
+        let gone = self.remove_at(&mut table, place);
+        table.removals += 1;
+        drop(table);
         drop(gone);
-        before - left
+        true
+    }
+
+    /// Takes a series out; the last one moves into its place.
+    fn remove_at(&self, table: &mut Table, place: usize) -> Arc<Series> {
+        let last = table.order.len() - 1;
+        let Table { index, order, .. } = table;
+        if let Ok(entry) = index.find_entry(self.hash_of(&order[place]), |&at| at as usize == place)
+        {
+            entry.remove();
+        }
+        if place != last
+            && let Some(moved) =
+                index.find_mut(self.hash_of(&order[last]), |&at| at as usize == last)
+        {
+            *moved = place as u32;
+        }
+        let series = order.swap_remove(place);
+        // Relaxed: threads that remember the series may see this a little later.
+        series.removed.store(true, Ordering::Relaxed);
+        series
     }
 
     /// Brings a scrape's copy up to date. Allocates only when there are new series.
@@ -319,8 +336,19 @@ impl FamilyCore {
 }
 
 impl Table {
+    fn place(&self, hash: u64, values: &[&str]) -> Option<usize> {
+        let found = self.index.find(hash, |&place| self.order[place as usize].values.are(values));
+        found.map(|&place| place as usize)
+    }
+
+    fn find(&self, hash: u64, values: &[&str]) -> Option<&Arc<Series>> {
+        self.place(hash, values).map(|place| &self.order[place])
+    }
+
     fn insert(&mut self, series: Arc<Series>, hash: u64, hash_of: impl Fn(&Series) -> u64) {
-        self.index.insert_unique(hash, Arc::clone(&series), |series| hash_of(series));
-        self.order.push(series);
+        let Self { index, order, .. } = self;
+        let place = order.len() as u32;
+        order.push(series);
+        index.insert_unique(hash, place, |&place| hash_of(&order[place as usize]));
     }
 }

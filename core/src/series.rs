@@ -24,7 +24,14 @@ pub(crate) struct Shape {
     pub(crate) telemetry: Option<Arc<Telemetry>>,
 }
 
-/// One series.
+impl Shape {
+    /// Words of a histogram: one a bound, and one for `+Inf`.
+    pub(crate) fn buckets_len(&self) -> u32 {
+        self.descriptor.buckets().map_or(0, |buckets| buckets.bounds().len() as u32 + 1)
+    }
+}
+
+/// One series. There may be a million of them, so its size is watched: see the test below.
 #[derive(Debug)]
 #[doc(hidden)]
 pub struct Series {
@@ -42,14 +49,14 @@ pub(crate) enum Numbers {
     /// `f64` in [`Rank::Float`].
     Float(Span),
     /// Rises minus falls; the ranks say whether it is nested.
-    UpDown { rise: Span, fall: Span, nested: bool },
+    UpDown { rise: Span, fall: Span },
     /// A word for each bucket, and [`SUMS`] floats.
     Histogram { buckets: Span, sums: Span },
     /// Bits of an `f64` that all threads write: on cache lines of its own, or each `set` would take away the
     /// lines of label values that others look up.
     Shared(Box<CachePadded<AtomicU64>>),
     /// Computed at scrape time.
-    Callback(Callback),
+    Callback(Box<Callback>),
 }
 
 /// Cells that hold a histogram's sum, by parity of the bucket's former count. One cell would make observations
@@ -71,23 +78,22 @@ impl Series {
             Kind::Counter => Numbers::Word(pool.take(Rank::Word, 1)?),
             Kind::FloatCounter => Numbers::Float(pool.take(Rank::Float, 1)?),
             Kind::UpDownCounter => {
-                let nested = descriptor.nested;
-                let fall = pool.take(fall_rank(nested), 1)?;
-                match pool.take(rise_rank(nested), 1) {
-                    Some(rise) => Numbers::UpDown { rise, fall, nested },
+                let (rise_rank, fall_rank) = up_down_ranks(descriptor.nested);
+                let fall = pool.take(fall_rank, 1)?;
+                match pool.take(rise_rank, 1) {
+                    Some(rise) => Numbers::UpDown { rise, fall },
                     None => {
-                        pool.give_back(fall_rank(nested), fall);
+                        pool.give_back(fall_rank, fall, 1);
                         return None;
                     }
                 }
             }
             Kind::Histogram => {
-                let len = descriptor.buckets().map_or(0, |buckets| buckets.bounds().len() + 1);
                 let sums = pool.take(Rank::Float, SUMS)?;
-                match pool.take(Rank::Word, len as u32) {
+                match pool.take(Rank::Word, shape.buckets_len()) {
                     Some(buckets) => Numbers::Histogram { buckets, sums },
                     None => {
-                        pool.give_back(Rank::Float, sums);
+                        pool.give_back(Rank::Float, sums, SUMS);
                         return None;
                     }
                 }
@@ -100,7 +106,7 @@ impl Series {
 
     /// A series that a closure computes.
     pub(crate) fn computed(shape: &Arc<Shape>, callback: Callback) -> Arc<Self> {
-        Self::with(shape, &[], Numbers::Callback(callback))
+        Self::with(shape, &[], Numbers::Callback(Box::new(callback)))
     }
 
     fn with(shape: &Arc<Shape>, values: &[&str], numbers: Numbers) -> Arc<Self> {
@@ -118,15 +124,16 @@ impl Drop for Series {
     fn drop(&mut self) {
         let pool = &self.shape.pool;
         match self.numbers {
-            Numbers::Word(span) => pool.give_back(Rank::Word, span),
-            Numbers::Float(span) => pool.give_back(Rank::Float, span),
-            Numbers::UpDown { rise, fall, nested } => {
-                pool.give_back(rise_rank(nested), rise);
-                pool.give_back(fall_rank(nested), fall);
+            Numbers::Word(span) => pool.give_back(Rank::Word, span, 1),
+            Numbers::Float(span) => pool.give_back(Rank::Float, span, 1),
+            Numbers::UpDown { rise, fall } => {
+                let (rise_rank, fall_rank) = up_down_ranks(self.shape.descriptor.nested);
+                pool.give_back(rise_rank, rise, 1);
+                pool.give_back(fall_rank, fall, 1);
             }
             Numbers::Histogram { buckets, sums } => {
-                pool.give_back(Rank::Word, buckets);
-                pool.give_back(Rank::Float, sums);
+                pool.give_back(Rank::Word, buckets, self.shape.buckets_len());
+                pool.give_back(Rank::Float, sums, SUMS);
             }
             Numbers::Shared(_) | Numbers::Callback(_) => {}
         }
@@ -138,7 +145,7 @@ impl fmt::Debug for Numbers {
         match self {
             Self::Word(span) => f.debug_tuple("Word").field(span).finish(),
             Self::Float(span) => f.debug_tuple("Float").field(span).finish(),
-            Self::UpDown { rise, fall, .. } => {
+            Self::UpDown { rise, fall } => {
                 f.debug_struct("UpDown").field("rise", rise).field("fall", fall).finish()
             }
             Self::Histogram { buckets, sums } => {
@@ -150,12 +157,18 @@ impl fmt::Debug for Numbers {
     }
 }
 
-/// Where falls of an up/down counter are.
-pub(crate) fn fall_rank(nested: bool) -> Rank {
-    if nested { Rank::InnerFall } else { Rank::OuterFall }
+/// Where the rises and the falls of an up/down counter are.
+pub(crate) fn up_down_ranks(nested: bool) -> (Rank, Rank) {
+    if nested { (Rank::InnerRise, Rank::InnerFall) } else { (Rank::OuterRise, Rank::OuterFall) }
 }
 
-/// Where rises of an up/down counter are.
-pub(crate) fn rise_rank(nested: bool) -> Rank {
-    if nested { Rank::InnerRise } else { Rank::OuterRise }
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_series_is_small() {
+        // Shape, label values, numbers, the mark of removal; the two counts of the `Arc` come on top.
+        assert!(size_of::<Series>() <= 56, "{} bytes", size_of::<Series>());
+    }
 }

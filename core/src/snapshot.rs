@@ -13,7 +13,7 @@ use crate::arena::Rank;
 use crate::descriptor::{Descriptor, Kind};
 use crate::family::{FamilyCore, SeriesList};
 use crate::registry::Registry;
-use crate::series::{Callback, Numbers, Series, fall_rank, rise_rank};
+use crate::series::{Callback, Numbers, SUMS, Series, up_down_ranks};
 use crate::sync::Ordering;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -147,7 +147,7 @@ impl PartEntry {
             return;
         };
         // What a callback left behind when it panicked is its own business: nothing of ours is borrowed here.
-        let value = catch_unwind(AssertUnwindSafe(|| match callback {
+        let value = catch_unwind(AssertUnwindSafe(|| match &**callback {
             Callback::Counter(value) => value(),
             Callback::Gauge(value) => value().to_bits(),
         }));
@@ -251,16 +251,18 @@ impl<'a> SeriesSnapshot<'a> {
         match &self.series.numbers {
             Numbers::Word(span) => Value::Unsigned(total(Rank::Word, span.place)),
             Numbers::Float(span) => Value::Float(f64::from_bits(total(Rank::Float, span.place))),
-            Numbers::UpDown { rise, fall, nested } => {
-                let rises = total(rise_rank(*nested), rise.place);
-                let falls = total(fall_rank(*nested), fall.place);
+            Numbers::UpDown { rise, fall } => {
+                let (rise_rank, fall_rank) = up_down_ranks(self.series.shape.descriptor.nested);
+                let rises = total(rise_rank, rise.place);
+                let falls = total(fall_rank, fall.place);
                 Value::Signed(rises.wrapping_sub(falls).cast_signed())
             }
             Numbers::Histogram { buckets, sums } => {
                 let words = &self.part.snapshot.totals[Rank::Word as usize];
-                let counts = &words[buckets.place as usize..][..buckets.len as usize];
+                let counts =
+                    &words[buckets.place as usize..][..self.series.shape.buckets_len() as usize];
                 let sum =
-                    (0..sums.len).map(|i| f64::from_bits(total(Rank::Float, sums.place + i))).sum();
+                    (0..SUMS).map(|i| f64::from_bits(total(Rank::Float, sums.place + i))).sum();
                 Value::Histogram { counts, sum }
             }
             // Relaxed: a gauge orders nothing.
