@@ -12,7 +12,8 @@ use crate::error::MetricsError;
 use crate::model::{MODELS_MAX, ModelCard, RuntimeConfig};
 use crate::names::{frontend_service as names, labels};
 use dynamo_metrics_core::{
-    Counter, Family, Gauge, Histogram, Opts, RegisterError, Registry, UpDownCounter,
+    Counter, EnumeratedFamily, Family, Gauge, Histogram, Opts, RegisterError, Registry,
+    UpDownCounter,
 };
 use std::sync::{Arc, OnceLock};
 
@@ -38,7 +39,7 @@ pub(crate) struct Catalogue {
     output_tokens_total: Family<Counter, 1>,
     requests: Family<Counter, 4>,
     migrations: Family<Counter, 2>,
-    rejected: Family<Counter, 2>,
+    rejected: EnumeratedFamily<Counter, 2, (HttpEndpoint, RejectionReason)>,
     total_kv_blocks: Family<Gauge, 1>,
     max_num_seqs: Family<Gauge, 1>,
     max_num_batched_tokens: Family<Gauge, 1>,
@@ -140,7 +141,8 @@ impl Catalogue {
                     "Requests that were turned away before they were worked on, by reason.",
                 ),
                 [names::ENDPOINT_LABEL, names::REASON_LABEL],
-            )?,
+            )?
+            .enumerated(),
             total_kv_blocks: gauge(
                 names::MODEL_TOTAL_KV_BLOCKS,
                 "KV cache blocks of a worker that serves the model.",
@@ -170,7 +172,7 @@ impl Catalogue {
     }
 
     pub(crate) fn reject(&self, endpoint: HttpEndpoint, reason: RejectionReason) {
-        self.rejected.with([endpoint.as_str(), reason.as_str()]).inc();
+        self.rejected.get((endpoint, reason)).inc();
     }
 
     /// Shows a model's card; what the worker does not say has no series.

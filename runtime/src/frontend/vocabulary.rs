@@ -3,6 +3,7 @@
 use crate::names::frontend_service::{
     endpoint, migration_type, rejection_reason, request_type, status,
 };
+use dynamo_metrics_core::LabelEnum;
 
 /// The API that a request called: label `endpoint`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -171,5 +172,45 @@ impl RejectionReason {
     /// The reason that an HTTP status stands for, if it is that of a rejection.
     pub fn from_status(status: u16) -> Option<Self> {
         Self::ALL.into_iter().find(|reason| reason.status() == status)
+    }
+}
+
+/// The label values of an enum, by place.
+macro_rules! label_enum {
+    ($name:ident, $len:literal) => {
+        impl LabelEnum for $name {
+            const VALUES: &'static [&'static str] = &{
+                let mut values = [""; $len];
+                let mut place = 0;
+                while place < $len {
+                    values[place] = Self::ALL[place].as_str();
+                    place += 1;
+                }
+                values
+            };
+
+            #[inline]
+            fn index(self) -> usize {
+                // `ALL` lists the variants in the order of their declaration.
+                self as usize
+            }
+        }
+    };
+}
+label_enum!(HttpEndpoint, 6);
+label_enum!(RejectionReason, 5);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_variant_has_its_own_label_value() {
+        for endpoint in HttpEndpoint::ALL {
+            assert_eq!(HttpEndpoint::VALUES[endpoint.index()], endpoint.as_str());
+        }
+        for reason in RejectionReason::ALL {
+            assert_eq!(RejectionReason::VALUES[reason.index()], reason.as_str());
+        }
     }
 }
