@@ -56,7 +56,9 @@ impl Timestamp {
     #[inline]
     pub(crate) fn seconds_since_over(self, earlier: Self, n: u64) -> f64 {
         // One division, so that 1.9 ms is the double closest to 0.0019 and falls into the bucket of that name.
-        self.0.saturating_sub(earlier.0) as f64 / (NANOS_PER_SECOND * n as f64)
+        // A signed number converts in one instruction, an unsigned one in six; 2^63 ns are 292 years.
+        let elapsed_ns = self.0.saturating_sub(earlier.0).min(i64::MAX as u64).cast_signed();
+        elapsed_ns as f64 / (NANOS_PER_SECOND * n as f64)
     }
 }
 

@@ -106,7 +106,7 @@ impl Request {
         }
         let flow = self.model.flow();
         flow.output_tokens_total.add(n);
-        self.output_tokens = self.output_tokens.saturating_add(n);
+        self.output_tokens = self.output_tokens.wrapping_add(n);
         if self.queued {
             self.first_tokens(now);
         } else {
