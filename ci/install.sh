@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs what the tests need besides Rust, and says so: Debian's prometheus (with promtool), a Python virtual
-# environment with prometheus_client, cargo-fuzz. Does nothing that is done already. About 1 minute when fresh.
+# environment with prometheus_client, valgrind, cargo-fuzz. Does nothing that is done already. About 1 minute when fresh.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -20,6 +20,12 @@ if ! command -v promtool >/dev/null || ! command -v prometheus >/dev/null; then
     echo "promtool and prometheus are missing and cannot be installed here (needs apt-get and root);" \
       "the tests that need them will fail. Install your system's prometheus package." >&2
   fi
+fi
+
+if ! command -v valgrind >/dev/null && command -v apt-get >/dev/null && [ "$(id -u)" = 0 ]; then
+  echo "installing valgrind (for instruction counts)"
+  apt-get update -qq
+  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends valgrind >/dev/null
 fi
 
 if [ ! -x .venv/bin/python ]; then

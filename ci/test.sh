@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Every test: 10 to 20 minutes on two cores from a fresh clone. Installs what is missing first, and says so.
+# Every test: 15 to 25 minutes on two cores from a fresh clone. Installs what is missing first, and says so.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 step() { printf '\n== %s\n' "$*"; }
@@ -29,6 +29,9 @@ bash ci/loom.sh
 
 step "benches compile"
 cargo bench --workspace --no-run --locked --no-default-features
+
+step "instructions of each recording"
+bash ci/instructions.sh
 
 step "fuzzing, short"
 SECONDS_EACH="${SECONDS_EACH:-10}" bash ci/fuzz.sh

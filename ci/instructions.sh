@@ -1,0 +1,37 @@
+#!/usr/bin/env bash
+# Instructions of each recording, by callgrind: 2 minutes with the build. Counts repeat to the instruction, so a
+# growth of more than 2 % over benches/instructions.txt fails. `ci/instructions.sh --write` writes that file anew.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+command -v valgrind >/dev/null || { echo "valgrind is not installed; this check needs it" >&2; exit 1; }
+cargo build --release --locked --quiet -p dynamo-metrics-benches --no-default-features --bin instructions
+program=target/release/instructions
+[ -n "${CARGO_TARGET_DIR:-}" ] && program=$CARGO_TARGET_DIR/release/instructions
+
+count() { # operation times
+  valgrind --tool=callgrind --callgrind-out-file=/dev/null "$program" "$1" "$2" 2>&1 |
+    sed -n 's/.*Collected : \([0-9]*\).*/\1/p'
+}
+
+table=benches/instructions.txt
+result=$(mktemp)
+trap 'rm -f "$result"' EXIT
+for operation in $("$program"); do
+  times=2000
+  [ "$operation" = encode-line ] && times=20
+  # What start-up costs cancels out; an encode counts a thousand lines.
+  few=$(count "$operation" "$times")
+  many=$(count "$operation" $((2 * times)))
+  [ "$operation" = encode-line ] && times=$((1000 * times))
+  awk -v o="$operation" -v n=$((many - few)) -v t="$times" 'BEGIN { printf "%-24s %8.2f\n", o, n / t }' |
+    tee -a "$result"
+done
+if [ "${1:-}" = --write ]; then
+  cp "$result" "$table"
+  exit
+fi
+awk 'NR == FNR { known[$1] = $2; next }
+     !($1 in known) { print $1 ": not in the table"; bad = 1; next }
+     $2 > known[$1] * 1.02 { print $1 ": " $2 " instructions, were " known[$1]; bad = 1 }
+     END { exit bad }' "$table" "$result"
+echo "no operation has grown"
