@@ -116,6 +116,14 @@ impl Arena {
     }
 }
 
+/// What [`Pool::sum_into`] fills; its memory is reused from scrape to scrape.
+#[derive(Debug, Default)]
+pub(crate) struct Sums {
+    extents: Vec<(Extent, u32)>,
+    /// By place.
+    pub(crate) totals: Vec<u64>,
+}
+
 /// One registry's cells. Shared by the registry and every series, so it lives until the last handle is gone.
 #[derive(Debug)]
 pub(crate) struct Pool {
@@ -178,24 +186,24 @@ impl Pool {
         self.ranks[rank as usize].lock().free.entry(len).or_default().push(span);
     }
 
-    /// Adds every shard's cells of one rank to `totals`, indexed by place. `add` combines two cells.
+    /// Adds every shard's cells of one rank to `sums`, indexed by place. `add` combines two cells.
     ///
-    /// Cost: linear in cells times shards; one pass over each shard's extents in address order.
-    pub(crate) fn sum_into(
-        &self,
-        rank: Rank,
-        totals: &mut Vec<u64>,
-        add: impl Fn(u64, u64) -> u64,
-    ) {
+    /// Cost: linear in cells times shards; one pass over each shard's extents in address order. The pool is locked
+    /// only to copy the list of extents, so a scrape delays neither new series nor a process that forks.
+    pub(crate) fn sum_into(&self, rank: Rank, sums: &mut Sums, add: impl Fn(u64, u64) -> u64) {
+        let Sums { extents, totals } = sums;
         totals.clear();
-        // The lock is held for the whole pass: it delays the making of new series, never a recording.
-        let pool = self.ranks[rank as usize].lock();
-        totals.resize(pool.places as usize, 0);
+        {
+            let pool = self.ranks[rank as usize].lock();
+            extents.clone_from(&pool.extents);
+            if let Some((last, _)) = extents.last_mut() {
+                last.len = pool.used;
+            }
+            totals.resize(pool.places as usize, 0);
+        }
         for shard in shards().iter() {
-            let last = pool.extents.len().wrapping_sub(1);
-            for (at, &(extent, place)) in pool.extents.iter().enumerate() {
-                let used = if at == last { pool.used } else { extent.len };
-                let totals = &mut totals[place as usize..][..used as usize];
+            for &(extent, place) in &*extents {
+                let totals = &mut totals[place as usize..][..extent.len as usize];
                 for (offset, total) in (extent.start..).zip(totals) {
                     let Some(index) = CellIndex::new(offset) else { break };
                     *total = add(*total, shard.read(index));
@@ -253,14 +261,14 @@ mod tests {
         let pool = Pool::new();
         let span = pool.take(Rank::Word, 3).unwrap();
         writer().unwrap().add(span.cell.offset(2), 5);
-        let mut totals = Vec::new();
-        pool.sum_into(Rank::Word, &mut totals, u64::wrapping_add);
-        assert_eq!(totals, [0, 0, 5]);
+        let mut sums = Sums::default();
+        pool.sum_into(Rank::Word, &mut sums, u64::wrapping_add);
+        assert_eq!(sums.totals, [0, 0, 5]);
         pool.give_back(Rank::Word, span, 3);
         let again = pool.take(Rank::Word, 3).unwrap();
         assert_eq!(again, span);
-        pool.sum_into(Rank::Word, &mut totals, u64::wrapping_add);
-        assert_eq!(totals, [0, 0, 0]);
+        pool.sum_into(Rank::Word, &mut sums, u64::wrapping_add);
+        assert_eq!(sums.totals, [0, 0, 0]);
     }
 
     #[test]
@@ -271,8 +279,8 @@ mod tests {
         assert_eq!(first.place, 0);
         assert_eq!(second.place, EXTENT_CELLS_MIN);
         writer().unwrap().add(second.cell, 8);
-        let mut totals = Vec::new();
-        pool.sum_into(Rank::Word, &mut totals, u64::wrapping_add);
-        assert_eq!(totals[second.place as usize], 8);
+        let mut sums = Sums::default();
+        pool.sum_into(Rank::Word, &mut sums, u64::wrapping_add);
+        assert_eq!(sums.totals[second.place as usize], 8);
     }
 }

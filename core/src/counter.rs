@@ -2,6 +2,7 @@
 
 use crate::descriptor::Kind;
 use crate::family::{Metric, sealed};
+use crate::histogram::finite;
 use crate::lookup::AnyHandle;
 use crate::series::{Numbers, Series};
 use crate::shard::{CellIndex, LocalLease, Writer, own, writer};
@@ -143,7 +144,8 @@ impl Metric for Counter {
 }
 
 /// A count of something that comes in fractions, as seconds of work. Grows only: a negative, NaN or infinite
-/// value is not added but counted in `dynamo_metrics_rejected_observations_total`.
+/// value is not added but counted in `dynamo_metrics_rejected_observations_total`. One that outgrows an `f64` stays
+/// at its largest number.
 ///
 /// ```
 /// use dynamo_metrics_core::Registry;
@@ -179,7 +181,9 @@ impl FloatCounter {
 
     /// The sum over all threads. For tests and displays: it reads every shard.
     pub fn get(&self) -> f64 {
-        crate::shard::shards().iter().map(|shard| f64::from_bits(shard.read(self.cell))).sum()
+        let cells =
+            crate::shard::shards().iter().map(|shard| f64::from_bits(shard.read(self.cell)));
+        cells.fold(0.0, |sum, cell| finite(sum + finite(cell)))
     }
 
     #[cold]

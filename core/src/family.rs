@@ -174,8 +174,6 @@ pub(crate) struct FamilyCore {
     pub(crate) shape: Arc<Shape>,
     table: RwLock<Table>,
     hasher: RandomState,
-    /// Made with the family, so that a lookup never fails; listed from its first use on. `None` for callbacks.
-    overflow: Option<Arc<Series>>,
 }
 
 #[derive(Debug)]
@@ -186,6 +184,8 @@ struct Table {
     order: Vec<Arc<Series>>,
     /// Grows with every removal, so that a snapshot knows whether its copy of `order` was only appended to.
     removals: u64,
+    /// Made with the family, so that a lookup never fails; listed from its first use on. `None` for callbacks.
+    overflow: Option<Arc<Series>>,
 }
 
 /// A scrape's copy of a family's series, brought up to date by [`FamilyCore::sync`].
@@ -214,8 +214,8 @@ impl FamilyCore {
     }
 
     fn with(shape: Arc<Shape>, overflow: Option<Arc<Series>>) -> Self {
-        let table = Table { index: HashTable::new(), order: Vec::new(), removals: 0 };
-        Self { shape, table: RwLock::new(table), hasher: RandomState::default(), overflow }
+        let table = Table { index: HashTable::new(), order: Vec::new(), removals: 0, overflow };
+        Self { shape, table: RwLock::new(table), hasher: RandomState::default() }
     }
 
     fn get(&self, values: &[&str]) -> Option<Arc<Series>> {
@@ -244,19 +244,21 @@ impl FamilyCore {
             table.insert(Arc::clone(&series), hash, |series| self.hash_of(series));
             return series;
         }
-        let Some(overflow) = &self.overflow else { unreachable!("nobody looks a callback up") };
+        let Some(overflow) = table.overflow.clone() else {
+            unreachable!("nobody looks a callback up")
+        };
         let values = vec![OVERFLOW_VALUE; values.len()];
         let hash = self.hash(&values);
         if table.find(hash, &values).is_none() {
             overflow.removed.store(false, Ordering::Relaxed);
-            table.insert(Arc::clone(overflow), hash, |series| self.hash_of(series));
+            table.insert(Arc::clone(&overflow), hash, |series| self.hash_of(series));
         }
         // The telemetry's own tables are other tables, so this lock is never taken twice.
         drop(table);
         if !is_overflow && let Some(telemetry) = &self.shape.telemetry {
             telemetry.overflowed.with([self.shape.descriptor.name()]).inc();
         }
-        Arc::clone(overflow)
+        overflow
     }
 
     fn remove(&self, mut matches: impl FnMut(&Series) -> bool) -> usize {
@@ -304,6 +306,11 @@ impl FamilyCore {
         let series = order.swap_remove(place);
         // Relaxed: threads that remember the series may see this a little later.
         series.removed.store(true, Ordering::Relaxed);
+        if table.overflow.as_ref().is_some_and(|overflow| Arc::ptr_eq(overflow, &series)) {
+            // The next overflow starts at zero. Without cells for a new series the old one has to go on.
+            let values: Vec<&str> = series.values.iter().collect();
+            table.overflow = Series::new(&self.shape, &values).or(table.overflow.take());
+        }
         series
     }
 

@@ -20,8 +20,9 @@ use std::sync::Arc;
 
 /// A distribution of values over fixed buckets.
 ///
-/// What it does with odd values: NaN is not counted at all. An infinite value is counted in its bucket but left
-/// out of the sum, which it would spoil for ever. A negative value is not counted unless a bound is negative,
+/// What it does with odd values: NaN is not counted at all. An infinite value (or one whose `n`-fold is) is counted
+/// in its bucket but left out of the sum, which it would spoil for ever; a sum that outgrows an `f64` stays at its
+/// largest number. A negative value is not counted unless a bound is negative,
 /// because it would let the sum fall, which scrapers take for a restart. Each of these shows in
 /// `dynamo_metrics_rejected_observations_total{family,reason}`.
 ///
@@ -70,6 +71,7 @@ impl Histogram {
         let bits = v.to_bits();
         // One comparison sorts out NaN, infinities and everything with a sign.
         if bits < INFINITY_BITS
+            && (n == 1 || (v * n as f64).is_finite())
             && let Some(bucket) = self.buckets.index_of_positive(bits)
             && let Some(base) = own()
         {
@@ -83,10 +85,9 @@ impl Histogram {
     pub fn get(&self) -> HistogramValue {
         let shards = crate::shard::shards();
         // The sum first, see the module's first lines.
-        let sum = shards
-            .iter()
-            .flat_map(|shard| (0..2).map(move |i| f64::from_bits(shard.read(self.sums.offset(i)))))
-            .sum();
+        let cells =
+            shards.iter().flat_map(|shard| (0..2).map(move |i| shard.read(self.sums.offset(i))));
+        let sum = cells.fold(0.0, |sum, cell| finite(sum + finite(f64::from_bits(cell))));
         let counts = (0..=self.buckets.bounds().len())
             .map(|bucket| {
                 let cell = self.counts.offset(bucket);
@@ -123,7 +124,7 @@ impl Histogram {
             self.series.reject("nan");
         } else if v < 0.0 && !self.buckets.is_signed() {
             self.series.reject("negative");
-        } else if v.is_infinite() {
+        } else if !(v * n as f64).is_finite() {
             self.series.reject("infinite");
             self.record(self.buckets.index(v), 0.0, n);
         } else {
@@ -137,6 +138,11 @@ impl Histogram {
     pub(crate) fn series(&self) -> &Series {
         &self.series
     }
+}
+
+/// A sum that outgrew an `f64` as its largest number. Only finite numbers are added, so it is never NaN.
+pub(crate) fn finite(sum: f64) -> f64 {
+    sum.clamp(f64::MIN, f64::MAX)
 }
 
 impl sealed::Sealed for Histogram {}

@@ -28,6 +28,7 @@
 //!   memory. Counters are exact `u64`.
 //! * In every scrape a histogram's `+Inf` bucket equals its count, because the count is the sum of its buckets.
 //! * Recording never locks, fails or panics. It allocates at most once a thread (address space for its shard).
+//!   (A value that is rejected, as NaN, is counted through a lookup, which may do both.)
 //! * A scrape never waits for a recording.
 //! * Label values are compared, not only hashed, and every family has a cap on its series.
 //!
@@ -98,5 +99,15 @@ pub mod __private {
     /// What a recording without a shard does.
     pub fn add_shared(shard: &'static Shard, index: CellIndex, n: u64) {
         Writer::Shared(shard.cells().base()).add(index, n);
+    }
+
+    /// What a recording of an up/down counter without a shard does.
+    pub fn add_release_shared(shard: &'static Shard, index: CellIndex, n: u64) {
+        Writer::Shared(shard.cells().base()).add_release(index, n);
+    }
+
+    /// What a recording of a sum without a shard does.
+    pub fn add_f64_release_shared(shard: &'static Shard, index: CellIndex, v: f64) {
+        Writer::Shared(shard.cells().base()).add_f64_release(index, v);
     }
 }

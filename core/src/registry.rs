@@ -310,11 +310,12 @@ impl Registry {
     pub fn unregister(&self, name: &str) -> bool {
         let mut names = self.node.root.names.lock();
         let mut members = self.node.members.write();
-        let before = members.families.len();
-        members.families.retain(|family| family.shape.descriptor.name() != name);
-        let removed = members.families.len() < before;
+        let is_it = |family: &mut Arc<FamilyCore>| family.shape.descriptor.name() == name;
+        let gone: Vec<Arc<FamilyCore>> = members.families.extract_if(.., is_it).collect();
         drop(members);
+        let removed = !gone.is_empty();
         if let Some(parts) = names.parts.get_mut(name) {
+            // `gone` holds what this drops, so nothing ends here.
             parts.retain(|part| !part.is_in(&self.node));
             if parts.is_empty() {
                 names.parts.remove(name);
@@ -322,6 +323,8 @@ impl Registry {
             }
         }
         drop(names);
+        // What a callback captured ends here, and may use the registry in its own end.
+        drop(gone);
         if removed {
             self.node.root.changed();
         }

@@ -9,9 +9,10 @@
 //! Step 1 comes before step 3 and holds references, so no cell that is read for a series can have been given to
 //! another one meanwhile. No writer is ever waited for, and no lock is held while a callback runs.
 
-use crate::arena::Rank;
+use crate::arena::{Rank, Sums};
 use crate::descriptor::{Descriptor, Kind};
 use crate::family::{FamilyCore, SeriesList};
+use crate::histogram::finite;
 use crate::registry::Registry;
 use crate::series::{Callback, Numbers, SUMS, Series, up_down_ranks};
 use crate::sync::Ordering;
@@ -39,8 +40,8 @@ pub struct Snapshot {
     source: Option<(Registry, u64)>,
     /// Sorted by name.
     families: Vec<FamilyEntry>,
-    /// By rank, then by place.
-    totals: [Vec<u64>; Rank::ALL.len()],
+    /// By rank.
+    sums: [Sums; Rank::ALL.len()],
 }
 
 #[derive(Debug)]
@@ -92,12 +93,12 @@ impl Snapshot {
         }
         let pool = &registry.node.root.pool;
         for rank in Rank::ALL {
-            let totals = &mut self.totals[rank as usize];
+            let sums = &mut self.sums[rank as usize];
             match rank {
-                Rank::Float => pool.sum_into(rank, totals, |a, b| {
-                    (f64::from_bits(a) + f64::from_bits(b)).to_bits()
+                Rank::Float => pool.sum_into(rank, sums, |a, b| {
+                    finite(f64::from_bits(a) + finite(f64::from_bits(b))).to_bits()
                 }),
-                _ => pool.sum_into(rank, totals, u64::wrapping_add),
+                _ => pool.sum_into(rank, sums, u64::wrapping_add),
             }
         }
     }
@@ -247,7 +248,7 @@ impl<'a> SeriesSnapshot<'a> {
     #[inline]
     pub fn value(&self) -> Value<'a> {
         let total =
-            |rank: Rank, place: u32| self.part.snapshot.totals[rank as usize][place as usize];
+            |rank: Rank, place: u32| self.part.snapshot.sums[rank as usize].totals[place as usize];
         match &self.series.numbers {
             Numbers::Word(span) => Value::Unsigned(total(Rank::Word, span.place)),
             Numbers::Float(span) => Value::Float(f64::from_bits(total(Rank::Float, span.place))),
@@ -258,7 +259,7 @@ impl<'a> SeriesSnapshot<'a> {
                 Value::Signed(rises.wrapping_sub(falls).cast_signed())
             }
             Numbers::Histogram { buckets, sums } => {
-                let words = &self.part.snapshot.totals[Rank::Word as usize];
+                let words = &self.part.snapshot.sums[Rank::Word as usize].totals;
                 let counts =
                     &words[buckets.place as usize..][..self.series.shape.buckets_len() as usize];
                 let sum =

@@ -9,7 +9,8 @@
 #![cfg(loom)]
 
 use dynamo_metrics_core::__private::{
-    CellIndex, Shards, add, add_f64_release, add_release, add_shared,
+    CellIndex, Shards, add, add_f64_release, add_f64_release_shared, add_release,
+    add_release_shared, add_shared,
 };
 use loom::sync::Arc;
 use loom::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -223,5 +224,64 @@ fn the_fallback_is_made_once_and_counts_every_writer() {
         }
         assert_eq!(total(&shards, 0), 2);
         assert_eq!(shards.count(), 0);
+    });
+}
+
+/// Recordings through the fallback keep the order that recordings through a shard keep: the sum is not ahead of its
+/// bucket, and a fall is not seen without its rise, although another thread makes the fallback's other changes.
+#[test]
+fn the_fallback_keeps_the_order_of_its_writers() {
+    let mut builder = loom::model::Builder::new();
+    builder.preemption_bound = Some(3);
+    builder.check(|| {
+        let shards = Arc::new(Shards::new());
+        let observer = {
+            let shards = Arc::clone(&shards);
+            thread::spawn(move || {
+                let fallback = shards.fallback().unwrap();
+                add_shared(fallback, index(0), 1);
+                add_f64_release_shared(fallback, index(1), 1.0);
+            })
+        };
+        let request = {
+            let shards = Arc::clone(&shards);
+            thread::spawn(move || {
+                let fallback = shards.fallback().unwrap();
+                add_release_shared(fallback, index(2), 1);
+                add_release_shared(fallback, index(3), 1);
+            })
+        };
+        let scrape = scrape(&shards, |shards| {
+            let sum: f64 = shards.iter().map(|shard| f64::from_bits(shard.read(index(1)))).sum();
+            let fall = total(shards, 3);
+            assert!(sum <= total(shards, 0) as f64, "a sum ahead of its bucket");
+            assert!(fall <= total(shards, 2), "a fall without its rise");
+        });
+        for thread in [observer, request, scrape] {
+            thread.join().unwrap();
+        }
+    });
+}
+
+/// The twin: with relaxed read-modify-writes the fall can be seen without its rise.
+#[test]
+#[should_panic(expected = "a fall without its rise")]
+fn a_relaxed_fallback_loses_the_order() {
+    loom::model(|| {
+        let cells = Arc::new([AtomicU64::new(0), AtomicU64::new(0)]);
+        let writer = {
+            let cells = Arc::clone(&cells);
+            thread::spawn(move || {
+                cells[0].fetch_add(1, Ordering::Relaxed);
+                cells[1].fetch_add(1, Ordering::Relaxed);
+            })
+        };
+        let scrape = thread::spawn(move || {
+            let fall = cells[1].load(Ordering::Acquire);
+            let rise = cells[0].load(Ordering::Acquire);
+            assert!(fall <= rise, "a fall without its rise");
+        });
+        writer.join().unwrap();
+        scrape.join().unwrap();
     });
 }

@@ -236,3 +236,59 @@ fn numbers_are_exact_to_the_last_unit() {
     counter.inc();
     assert_eq!(counter.get(), 0, "wraps, which scrapers take for a restart");
 }
+
+#[test]
+fn sums_stay_finite_whatever_is_added() {
+    let registry = Registry::new();
+    let histogram = registry.histogram(("h", ""), &buckets()).unwrap();
+    histogram.observe_n(1e308, 100);
+    assert_eq!((histogram.get().sum, histogram.get().counts[1]), (0.0, 100), "counted, not summed");
+    for _ in 0..4 {
+        histogram.observe(1.7e308);
+    }
+    assert_eq!(histogram.get().sum, f64::MAX);
+    let signed = registry.histogram(("s", ""), &Buckets::new([-1.0, 1.0]).unwrap()).unwrap();
+    for value in [f64::MAX, f64::MAX, f64::MAX, f64::MIN, f64::MIN, f64::MIN] {
+        signed.observe(value);
+    }
+    assert!(signed.get().sum.is_finite());
+    let counter = registry.float_counter(("c_total", "")).unwrap();
+    counter.add(1e308);
+    counter.add(1e308);
+    assert_eq!(counter.get(), f64::MAX);
+    assert_eq!(values(&registry, "c_total"), [(vec![], f64::MAX)]);
+}
+
+#[test]
+fn a_removed_overflow_series_starts_at_zero_again() {
+    let registry = Registry::new();
+    let opts = Opts::new("x_total", "").series_max(1);
+    let family = registry.counter_family(opts, ["model"]).unwrap();
+    family.with(["a"]);
+    family.with(["b"]).add(7);
+    assert!(family.remove(["other"]));
+    family.with(["c"]).inc();
+    let row = |model: &str, value| (vec![model.to_string()], value);
+    assert_eq!(values(&registry, "x_total"), [row("a", 0.0), row("other", 1.0)]);
+}
+
+#[test]
+fn a_callback_may_use_the_registry_when_it_ends() {
+    struct Guard(Registry);
+    impl Drop for Guard {
+        fn drop(&mut self) {
+            self.0.unregister("other");
+            self.0.counter(("left_total", "")).unwrap().inc();
+        }
+    }
+    let registry = Registry::new();
+    let guard = Guard(registry.clone());
+    registry
+        .gauge_callback(("x", ""), move || {
+            let _keeps = &guard;
+            1.0
+        })
+        .unwrap();
+    assert!(registry.unregister("x"));
+    assert_eq!(registry.counter(("left_total", "")).unwrap().get(), 1);
+}

@@ -99,7 +99,7 @@ impl Request {
     ///
     /// Cost: a few additions in memory that only this thread writes; never an allocation but for a thread's
     /// first recording.
-    #[inline]
+    #[inline(always)]
     pub fn tokens(&mut self, n: u64, now: Timestamp) {
         if n == 0 {
             return;
