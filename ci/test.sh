@@ -27,6 +27,9 @@ cargo test --workspace --locked
 step "loom models"
 bash ci/loom.sh
 
+step "ThreadSanitizer, short"
+RUNS=2 bash ci/tsan.sh
+
 step "benches compile"
 cargo bench --workspace --no-run --locked --no-default-features
 

@@ -1,1 +1,27 @@
-//! placeholder
+//! What the criterion benches and the program `versus` share: workloads, clocks and counters.
+//!
+//! ```text
+//! values, shape      what is recorded and which registries are scraped, the same for everybody
+//! measure, scrape    how: rounds interleaved (A B C A B C ...), so that a disturbance hits all alike
+//! heap               an allocator that counts while it is asked to
+//! ours               our own operations; peers/* those of one other crate each
+//! groups, report     which rows belong together, and how they are printed
+//! ```
+//!
+//! The invariant: **every row of a group does the same work on the same data in the same process**, and is
+//! compared with ours round by round. Absolute times drift with the machine, ratios do not.
+
+#![warn(missing_docs)]
+
+#[cfg(feature = "peers")]
+pub mod groups;
+pub mod heap;
+pub mod measure;
+pub mod ours;
+#[cfg(feature = "peers")]
+mod peers;
+#[cfg(feature = "peers")]
+pub mod report;
+pub mod scrape;
+pub mod shape;
+pub mod values;

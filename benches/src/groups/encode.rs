@@ -1,0 +1,97 @@
+//! Groups whose rows are one scrape, by sample line.
+
+use super::Options;
+use crate::peers::{SCRAPERS, Scraper};
+use crate::report::{self, Row};
+use crate::scrape::{self, Target};
+use crate::shape::{self, Shape};
+
+/// What is scraped, and by whom.
+pub(super) struct Registry {
+    pub(super) group: &'static str,
+    shape: fn() -> Shape,
+    peers: &'static [(&'static str, Scraper)],
+    /// At most so many rounds.
+    rounds_max: usize,
+}
+
+pub(super) const REGISTRIES: [Registry; 5] = [
+    Registry {
+        group: "encode-realistic",
+        shape: shape::realistic,
+        peers: &SCRAPERS,
+        rounds_max: 99,
+    },
+    Registry {
+        group: "encode-hist-1000x12",
+        shape: || shape::histograms(1000),
+        peers: &SCRAPERS,
+        rounds_max: 99,
+    },
+    Registry {
+        group: "encode-counters-10k",
+        shape: || shape::counters(10_000),
+        peers: &SCRAPERS,
+        rounds_max: 99,
+    },
+    Registry {
+        group: "encode-counters-100k",
+        shape: || shape::counters(100_000),
+        peers: SCRAPERS.split_at(7).0,
+        rounds_max: 7,
+    },
+    // One scrape of the slowest takes seconds; the fastest peers and the one that Dynamo uses must do.
+    Registry {
+        group: "encode-counters-1m",
+        shape: || shape::counters(1_000_000),
+        peers: SCRAPERS.split_at(4).0,
+        rounds_max: 3,
+    },
+];
+
+/// Measures the registry warm and cold, as wanted; `add` gets the rows and the table of each.
+pub(super) fn run(
+    registry: &Registry,
+    warm: bool,
+    cold: bool,
+    options: Options,
+    add: &mut impl FnMut((Vec<Row>, String)),
+) {
+    if !(warm || cold) {
+        return;
+    }
+    let shape = (registry.shape)();
+    let mut targets: Vec<Target> =
+        registry.peers.iter().map(|(what, make)| Target::new(*what, make(&shape))).collect();
+    let lines = shape.lines();
+    drop(shape);
+    let rounds = options.plan.rounds.min(registry.rounds_max);
+    if warm {
+        let times = scrape::warm(&mut targets, lines, rounds);
+        add(rows(registry.group, &mut targets, lines, &times));
+    }
+    if cold {
+        let times = scrape::cold(&mut targets, lines, rounds);
+        add(rows(&format!("{}-cold", registry.group), &mut targets, lines, &times));
+    }
+}
+
+fn rows(
+    group: &str,
+    targets: &mut [Target],
+    lines: usize,
+    times: &[Vec<f64>],
+) -> (Vec<Row>, String) {
+    let rows: Vec<Row> = targets
+        .iter_mut()
+        .zip(times)
+        .map(|(target, of)| Row {
+            lines: Some(lines),
+            bytes: Some(target.bytes() as f64),
+            allocs: Some(target.allocations() as f64),
+            ..Row::timed(group, target.what(), 1, of, &times[0])
+        })
+        .collect();
+    let table = report::scrapes(&format!("{group} ({lines} sample lines)"), &rows);
+    (rows, table)
+}

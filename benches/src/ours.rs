@@ -1,0 +1,142 @@
+//! Our own operations, for the criterion benches and for the rows named `dynamo-metrics`.
+
+use crate::scrape::Scrape;
+use crate::shape::{Family, Kind, Shape};
+use bytes::BytesMut;
+use dynamo_metrics_core::{
+    Buckets, Counter, FloatCounter, Gauge, Histogram, Opts, RegisterError, Registry, UpDownCounter,
+};
+use dynamo_metrics_encoder::TextEncoder;
+
+/// The name that our rows have.
+pub const NAME: &str = "dynamo-metrics";
+
+/// A counter of a registry of its own.
+pub fn counter() -> Counter {
+    made(Registry::new().counter(("bench_total", "")))
+}
+
+/// A float counter of a registry of its own.
+pub fn float_counter() -> FloatCounter {
+    made(Registry::new().float_counter(("bench_total", "")))
+}
+
+/// A gauge of a registry of its own.
+pub fn gauge() -> Gauge {
+    made(Registry::new().gauge(("bench", "")))
+}
+
+/// An up/down counter of a registry of its own.
+pub fn up_down_counter() -> UpDownCounter {
+    made(Registry::new().up_down_counter(("bench", "")))
+}
+
+/// A histogram of a registry of its own.
+pub fn histogram(bounds: &[f64]) -> Histogram {
+    made(Registry::new().histogram(("bench", ""), &buckets(bounds)))
+}
+
+/// A family of counters by two labels, of a registry of its own.
+pub fn family() -> dynamo_metrics_core::Family<Counter, 2> {
+    made(Registry::new().counter_family(("bench_total", ""), ["model", "endpoint"]))
+}
+
+/// Buckets with these bounds.
+pub fn buckets(bounds: &[f64]) -> Buckets {
+    Buckets::new(bounds.iter().copied()).expect("the benches' bounds are valid")
+}
+
+/// A registry of this shape, with its values.
+pub fn registry(shape: &Shape) -> Registry {
+    let registry = Registry::new();
+    for family in &shape.families {
+        match family.labels.len() {
+            0 => fill::<0>(&registry, family),
+            1 => fill::<1>(&registry, family),
+            2 => fill::<2>(&registry, family),
+            3 => fill::<3>(&registry, family),
+            4 => fill::<4>(&registry, family),
+            more => panic!("a family with {more} labels"),
+        }
+    }
+    registry
+}
+
+/// What scrapes a registry again and again into one buffer.
+#[derive(Debug)]
+pub struct Scraper {
+    registry: Registry,
+    encoder: TextEncoder,
+    body: BytesMut,
+}
+
+impl Scraper {
+    /// A scraper that has not rendered anything yet.
+    pub fn new(registry: Registry) -> Self {
+        Self { registry, encoder: TextEncoder::new(), body: BytesMut::new() }
+    }
+
+    /// Bytes that the buffer of the body takes.
+    pub fn buffer(&self) -> usize {
+        self.body.capacity()
+    }
+}
+
+impl Scrape for Scraper {
+    fn scrape(&mut self) {
+        self.body.clear();
+        self.encoder.encode(&self.registry, &mut self.body);
+    }
+
+    fn body(&self) -> &[u8] {
+        &self.body
+    }
+}
+
+fn fill<const N: usize>(registry: &Registry, family: &Family) {
+    let names: [&str; N] = family.labels.try_into().expect("as many names as the caller counted");
+    let opts = Opts::new(&family.name, &family.help).series_max(family.series.len());
+    let values = family
+        .series
+        .iter()
+        .map(|values| -> [&str; N] { std::array::from_fn(|label| &*values[label]) });
+    match &family.kind {
+        Kind::Counter => {
+            let counters = made(registry.counter_family(opts, names));
+            values.enumerate().for_each(|(at, of)| counters.with(of).add(family.count(at)));
+        }
+        Kind::Gauge => {
+            let gauges = made(registry.gauge_family(opts, names));
+            values.enumerate().for_each(|(at, of)| gauges.with(of).set(family.count(at) as f64));
+        }
+        Kind::Histogram { bounds, .. } => {
+            let histograms = made(registry.histogram_family(opts, names, &buckets(bounds)));
+            for (at, of) in values.enumerate() {
+                let histogram = histograms.with(of);
+                family.observations(at).for_each(|value| histogram.observe(value));
+            }
+        }
+    }
+}
+
+fn made<T>(registered: Result<T, RegisterError>) -> T {
+    registered.unwrap_or_else(|error| panic!("the benches' metrics are valid: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scrape::Target;
+    use crate::shape;
+    use dynamo_metrics_encoder::strict;
+
+    #[test]
+    fn the_realistic_frontend_has_the_size_of_the_goals() {
+        let mut scraper = Scraper::new(registry(&shape::realistic()));
+        scraper.scrape();
+        strict::parse(scraper.body()).unwrap();
+        let target = Target::new(NAME, Box::new(scraper));
+        assert_eq!(target.lines(), 1508);
+        assert!((187_000..191_000).contains(&target.bytes()), "{} bytes", target.bytes());
+    }
+}

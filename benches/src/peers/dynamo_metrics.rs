@@ -1,0 +1,142 @@
+//! Ourselves: the rows that all others are compared with, and variants of them.
+
+use crate::measure::Case;
+use crate::ours::{self, NAME, Scraper};
+use crate::scrape::Scrape;
+use crate::shape::{ENDPOINTS, MODELS, Shape};
+use crate::values::{Data, token_bounds};
+use dynamo_metrics::{
+    FrontendConfig, FrontendMetrics, HttpEndpoint, ModelCard, RequestType, RuntimeConfig, Timestamp,
+};
+use dynamo_metrics_core::{Counter, LabelEnum, Registry};
+use std::sync::Arc;
+
+pub(crate) fn counter() -> Vec<Case> {
+    let (shared, pinned, float) = (ours::counter(), ours::counter(), ours::float_counter());
+    vec![
+        Case::op(NAME, move || {
+            let counter = shared.clone();
+            move || counter.inc()
+        }),
+        Case::op("dynamo-metrics LocalCounter", move || {
+            let counter = pinned.local().expect("address space for a shard");
+            move || counter.inc()
+        }),
+        Case::op("dynamo-metrics FloatCounter", move || {
+            let counter = float.clone();
+            move || counter.add(1.0)
+        }),
+    ]
+}
+
+pub(crate) fn updown() -> Vec<Case> {
+    let (moved, set) = (ours::up_down_counter(), ours::gauge());
+    vec![
+        Case::op(NAME, move || {
+            let counter = moved.clone();
+            move || {
+                counter.inc();
+                counter.dec();
+            }
+        })
+        .ops(2),
+        Case::op("dynamo-metrics Gauge (f64)", move || {
+            let gauge = set.clone();
+            move || {
+                gauge.inc();
+                gauge.dec();
+            }
+        })
+        .ops(2),
+    ]
+}
+
+pub(crate) fn histogram(data: &Data, bounds: &[f64]) -> Vec<Case> {
+    let histogram = ours::histogram(bounds);
+    let observe = Case::over(NAME, &data.latencies, move || {
+        let histogram = histogram.clone();
+        move |value| histogram.observe(value)
+    });
+    vec![observe]
+}
+
+pub(crate) fn family(data: &Data) -> Vec<Case> {
+    let family = ours::family();
+    let (visited, by_enum) = (family.clone(), family.enumerated::<(Model, Endpoint)>());
+    let enums = Arc::new(data.pairs.map(|(model, endpoint)| {
+        let place = |list: &[&str], value| list.iter().position(|&other| other == value);
+        (
+            Model(place(&MODELS, model).unwrap_or(0)),
+            Endpoint(place(&ENDPOINTS, endpoint).unwrap_or(0)),
+        )
+    }));
+    vec![
+        Case::over(NAME, &data.pairs, move || {
+            let family = visited.clone();
+            move |(model, endpoint)| family.visit([model, endpoint], Counter::inc)
+        }),
+        Case::over("dynamo-metrics, a handle each time", &data.pairs, move || {
+            let family = family.clone();
+            move |(model, endpoint)| family.with([model, endpoint]).inc()
+        }),
+        Case::over("dynamo-metrics, enums", &enums, move || {
+            let family = by_enum.clone();
+            move |pair| family.get(pair).inc()
+        }),
+    ]
+}
+
+pub(crate) fn token(data: &Data) -> Vec<Case> {
+    let frontend = FrontendMetrics::new(&Registry::new(), FrontendConfig::default())
+        .expect("a registry of its own takes the catalogue");
+    let card = ModelCard { context_length: 4096, kv_cache_block_size: 16, migration_limit: 3 };
+    frontend.models().add(MODELS[0], 1, &card, &RuntimeConfig::default());
+    let (tokens, latency) = (ours::counter(), ours::histogram(&token_bounds()));
+    let nanos = Arc::new(data.tokens_micros.map(|micros| micros * 1000));
+    vec![
+        Case::over(NAME, &nanos, move || {
+            let mut now = 0;
+            let at = Timestamp::from_nanos;
+            let (endpoint, kind) = (HttpEndpoint::ChatCompletions, RequestType::Stream);
+            let mut request = frontend.begin(endpoint, kind, MODELS[0], at(now));
+            request.tokens(1, at(now));
+            move |nanos| {
+                now += nanos;
+                request.tokens(1, at(now));
+            }
+        }),
+        Case::over("dynamo-metrics, handles", &data.tokens, move || {
+            let (tokens, latency) = (tokens.clone(), latency.clone());
+            move |value| {
+                tokens.inc();
+                latency.observe(value);
+            }
+        }),
+    ]
+}
+
+pub(crate) fn scraper(shape: &Shape) -> Box<dyn Scrape> {
+    Box::new(Scraper::new(ours::registry(shape)))
+}
+
+#[derive(Clone, Copy)]
+struct Model(usize);
+
+#[derive(Clone, Copy)]
+struct Endpoint(usize);
+
+impl LabelEnum for Model {
+    const VALUES: &'static [&'static str] = &MODELS;
+
+    fn index(self) -> usize {
+        self.0
+    }
+}
+
+impl LabelEnum for Endpoint {
+    const VALUES: &'static [&'static str] = &ENDPOINTS;
+
+    fn index(self) -> usize {
+        self.0
+    }
+}
