@@ -5,8 +5,8 @@
 //! ```
 //!
 //! One Markdown table a group on the standard output, and the same rows as JSON lines in `target/versus.jsonl`;
-//! see [`report`](dynamo_metrics_benches::report) for their fields and
-//! [`measure`](dynamo_metrics_benches::measure) for the method. Run it on a machine that does nothing else, and
+//! see [`report`] for their fields and
+//! `measure` for the method. Run it on a machine that does nothing else, and
 //! several times: where the allocator puts a handle can matter.
 
 use clap::Parser;

@@ -28,8 +28,8 @@ const COLOUR_BYTES: usize = 64 * 9;
 #[cfg(not(loom))]
 const COLOURS: usize = 7;
 
-/// The place of one 64-bit value in every shard. Always below [`CELLS_MAX`]: [`CellIndex::new`] and
-/// [`CellIndex::offset`] are the only ways to make one.
+/// The place of one 64-bit value in every shard. Always below [`CELLS_MAX`]: `CellIndex::new` and
+/// `CellIndex::offset` are the only ways to make one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct CellIndex(u32);
 
