@@ -16,14 +16,8 @@ fn counters(c: &mut Criterion) {
     let mut group = c.benchmark_group("counter");
     let counter = ours::counter();
     group.bench_function("inc", |b| b.iter(|| counter.inc()));
-    let many: Vec<Counter> = (0..16).map(|_| ours::counter()).collect();
-    let mut at = 0;
-    group.bench_function("inc, 16 in turn", |b| {
-        b.iter(|| {
-            at = (at + 1) % many.len();
-            many[at].inc();
-        });
-    });
+    let many = ours::counters::<16>();
+    group.bench_function("inc, 16 of them", |b| b.iter(|| many.iter().for_each(Counter::inc)));
     let local = counter.local().expect("address space for a shard");
     group.bench_function("local inc", |b| b.iter(|| local.inc()));
     let float = ours::float_counter();
@@ -56,13 +50,10 @@ fn histograms(c: &mut Criterion) {
             b.iter(|| histogram.observe(next()));
         });
     }
-    let many: Vec<_> = (0..16).map(|_| ours::histogram(&bounds(20))).collect();
-    let (mut next, mut at) = (in_turn(&values), 0);
-    group.bench_function("20 bounds, 16 in turn", |b| {
-        b.iter(|| {
-            at = (at + 1) % many.len();
-            many[at].observe(next());
-        });
+    let many = ours::histograms::<16>(&bounds(20));
+    let mut next = in_turn(&values);
+    group.bench_function("20 bounds, 16 of them", |b| {
+        b.iter(|| many.iter().for_each(|histogram| histogram.observe(next())));
     });
     let histogram = ours::histogram(&bounds(20));
     let mut next = in_turn(&values);

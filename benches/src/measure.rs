@@ -32,6 +32,8 @@ type Prepare = Box<dyn Fn(usize) -> Loop + Send + Sync>;
 
 /// A batch is at least so long, so that reading the clock behind it costs nothing.
 const BATCH: Duration = Duration::from_micros(20);
+/// Nothing is so fast that it needs more; a loop that the compiler has removed shall not run for ever.
+const BATCH_OPS_MAX: u64 = 1 << 24;
 
 /// One operation to measure.
 pub struct Case {
@@ -218,7 +220,7 @@ fn batch(run: &mut Loop) -> u64 {
     loop {
         let start = Instant::now();
         run(times);
-        if start.elapsed() >= BATCH {
+        if start.elapsed() >= BATCH || times >= BATCH_OPS_MAX {
             return times;
         }
         times *= 2;
@@ -272,9 +274,9 @@ mod tests {
     fn every_case_gets_every_round_on_every_thread() {
         static CALLS: AtomicU64 = AtomicU64::new(0);
         let add = Case::op("add", || || _ = CALLS.fetch_add(1, Ordering::Relaxed)).ops(2);
-        let nothing = Case::over("nothing", &Arc::new([0u8; LEN]), || |_| ());
+        let look = Case::over("look", &Arc::new([0u8; LEN]), || |value| _ = black_box(value));
         let plan = Plan { rounds: 3, slice: Duration::from_micros(50) };
-        let times = run(&[&add, &nothing], 2, plan);
+        let times = run(&[&add, &look], 2, plan);
         assert_eq!(times.iter().map(Vec::len).collect::<Vec<_>>(), [3, 3]);
         assert!(times.iter().flatten().all(|&ns| ns.is_finite() && ns > 0.0), "{times:?}");
         assert!(CALLS.load(Ordering::Relaxed) > 6);

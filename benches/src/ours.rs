@@ -36,6 +36,26 @@ pub fn histogram(bounds: &[f64]) -> Histogram {
     made(Registry::new().histogram(("bench", ""), &buckets(bounds)))
 }
 
+/// Counters of one registry, as a program has them.
+pub fn counters<const N: usize>() -> [Counter; N] {
+    let registry = Registry::new();
+    std::array::from_fn(|at| made(registry.counter((format!("bench{at}_total"), ""))))
+}
+
+/// Histograms of one registry.
+pub fn histograms<const N: usize>(bounds: &[f64]) -> [Histogram; N] {
+    let registry = Registry::new();
+    let buckets = buckets(bounds);
+    std::array::from_fn(|at| made(registry.histogram((format!("bench{at}"), ""), &buckets)))
+}
+
+/// What a token moves: a counter and a histogram of one registry.
+pub fn token(bounds: &[f64]) -> (Counter, Histogram) {
+    let registry = Registry::new();
+    let tokens = registry.counter(("bench_tokens_total", ""));
+    (made(tokens), made(registry.histogram(("bench_latency", ""), &buckets(bounds))))
+}
+
 /// A family of counters by two labels, of a registry of its own.
 pub fn family() -> dynamo_metrics_core::Family<Counter, 2> {
     made(Registry::new().counter_family(("bench_total", ""), ["model", "endpoint"]))

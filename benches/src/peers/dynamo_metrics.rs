@@ -91,7 +91,7 @@ pub(crate) fn token(data: &Data) -> Vec<Case> {
         .expect("a registry of its own takes the catalogue");
     let card = ModelCard { context_length: 4096, kv_cache_block_size: 16, migration_limit: 3 };
     frontend.models().add(MODELS[0], 1, &card, &RuntimeConfig::default());
-    let (tokens, latency) = (ours::counter(), ours::histogram(&token_bounds()));
+    let (tokens, latency) = ours::token(&token_bounds());
     let nanos = Arc::new(data.tokens_micros.map(|micros| micros * 1000));
     vec![
         Case::over(NAME, &nanos, move || {
