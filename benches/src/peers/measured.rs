@@ -1,7 +1,8 @@
 //! `measured`: interned label values, dense families for labels known in advance; nothing sharded by thread.
 //!
-//! 0.0.25 is the newest that builds here: 0.1.0 fails with `error: rustc 1.95.0 is not supported by the
-//! following package: measured@0.1.0 requires rustc 1.98`.
+//! 0.0.25 is the newest that builds here. 0.1.0: `error: rustc 1.95.0 is not supported by the following packages:
+//! measured@0.1.0 requires rustc 1.98`, and with `--ignore-rust-version` `error[E0658]: use of unstable library
+//! feature int_format_into`.
 
 use super::by_label_count;
 use crate::measure::Case;
