@@ -5,6 +5,7 @@ mod common;
 use common::{Program, get, scrape};
 use std::io::{Read, Write};
 use std::net::TcpListener;
+use std::time::{Duration, Instant};
 
 /// Serves `body` to whoever asks, until the test ends.
 fn engine(body: &'static str) -> String {
@@ -64,5 +65,13 @@ fn an_engine_that_cannot_be_read_costs_only_its_own_families() {
     let page = scrape(worker.address("system"));
     assert_eq!(page.sum("dynamo_component_engine_errors_total"), Some(1.0));
     assert!(page.value("dynamo_component_uptime_seconds", &[]).is_some());
-    assert_eq!(get(worker.address("system"), "/health").status, 200);
+    // The worker serves `/metrics` a moment before it is ready.
+    let started = Instant::now();
+    while get(worker.address("system"), "/health").status != 200 {
+        assert!(
+            started.elapsed() < Duration::from_secs(10),
+            "an engine's error is not the worker's"
+        );
+        std::thread::sleep(Duration::from_millis(20));
+    }
 }
