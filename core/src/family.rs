@@ -192,6 +192,9 @@ struct Table {
 #[derive(Debug, Default)]
 pub(crate) struct SeriesList {
     pub(crate) series: Vec<Arc<Series>>,
+    /// Of each series, where its numbers are in a snapshot: a scrape that had to look into every series for that
+    /// would miss the cache once a series.
+    pub(crate) places: Vec<[u32; 2]>,
     pub(crate) removals: u64,
 }
 
@@ -319,10 +322,12 @@ impl FamilyCore {
         let table = self.table.read();
         if list.removals != table.removals {
             list.series.clear();
+            list.places.clear();
             list.removals = table.removals;
         }
         let known = list.series.len();
         list.series.extend(table.order[known..].iter().cloned());
+        list.places.extend(table.order[known..].iter().map(|series| series.numbers.places()));
     }
 
     #[inline]

@@ -140,6 +140,18 @@ impl Drop for Series {
     }
 }
 
+impl Numbers {
+    /// Where the first and the second kind of number begin in the totals of their ranks.
+    pub(crate) fn places(&self) -> [u32; 2] {
+        match self {
+            Self::Word(span) | Self::Float(span) => [span.place, 0],
+            Self::UpDown { rise, fall } => [rise.place, fall.place],
+            Self::Histogram { buckets, sums } => [buckets.place, sums.place],
+            Self::Shared(_) | Self::Callback(_) => [0, 0],
+        }
+    }
+}
+
 impl fmt::Debug for Numbers {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

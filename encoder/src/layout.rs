@@ -1,31 +1,33 @@
 //! Text that is rendered once: everything of an exposition but the numbers.
 //!
 //! When a family or series first appears in a scrape, its names and labels are escaped and laid out here; every
-//! scrape after that copies. Labels are kept once a series and `le` texts once a family, not once a line: nine
-//! times smaller for a 12-bucket histogram than whole lines, and faster when the scrape finds the caches cold,
-//! as it does in life (measured on the prototype: 15-20 %).
+//! scrape after that copies. What a series' lines begin with is kept once a series, and what they end with once a
+//! family, not whole lines: nine times smaller for a 12-bucket histogram, and faster when the scrape finds the
+//! caches cold, as it does in life.
 //!
 //! ```text
-//! counter, gauge:  series text = `name{a="x",b="y"} `                   then the value
-//! histogram:       series text = `a="x",b="y",`
-//!                  line        = `name_bucket{` + series text + `le="0.5"} ` + count
+//! one line a series:   text = `name{a="x",b="y"} `                                          then the value
+//! several:             text = `name_bucket{a="x",b="y",`    tail = `le="0.5"} `             then a count
+//!                      totals = `name_sum{`, then the labels inside text, then `} `         then the sum
 //! ```
 
-use crate::escape::{write_help, write_label_value};
-use crate::number::write_f64;
+use crate::cursor::{Cursor, Text, Texts};
+use crate::dialect::Dialect;
+use crate::escape::write_label_value;
 use bytes::BytesMut;
 use dynamo_metrics_core::{FamilySnapshot, Kind, PartSnapshot, SeriesSnapshot, Snapshot};
 
-/// The layouts of all families of one registry, in the order of its snapshot.
-#[derive(Debug, Default)]
+/// The layouts of all families of one registry in one dialect, in the order of its snapshot.
+#[derive(Debug)]
 pub(crate) struct Layout {
+    dialect: Dialect,
     pub(crate) families: Vec<FamilyLayout>,
 }
 
 /// Text of one family.
 #[derive(Debug)]
 pub(crate) struct FamilyLayout {
-    /// The lines `# HELP` and `# TYPE`.
+    /// The lines that describe it.
     pub(crate) header: BytesMut,
     pub(crate) parts: Vec<PartLayout>,
 }
@@ -35,30 +37,40 @@ pub(crate) struct FamilyLayout {
 pub(crate) struct PartLayout {
     id: u64,
     removals: u64,
-    /// The texts of all series, one after the other.
-    text: BytesMut,
-    /// Where each series' text ends.
-    ends: Vec<usize>,
-    /// What a histogram's lines need besides.
-    pub(crate) histogram: Option<HistogramLayout>,
+    /// What each series' lines begin with: up to the value, or up to what tells its lines apart.
+    pub(crate) texts: Texts,
+    /// Where series have several lines.
+    pub(crate) compound: Option<Compound>,
+    /// `name{` or `name_bucket{`: what each text begins with.
+    open: String,
+    /// `name `: the whole text of a series without labels.
+    bare: String,
 }
 
-/// Text that all series of a histogram share.
+/// Text that all series of a histogram or the like share.
 #[derive(Debug)]
-pub(crate) struct HistogramLayout {
-    /// `name_bucket{`
-    pub(crate) bucket: Box<[u8]>,
-    /// `name_sum`
-    pub(crate) sum: Box<[u8]>,
-    /// `name_count`
-    pub(crate) count: Box<[u8]>,
+pub(crate) struct Compound {
     /// `le="0.5"} ` for each bound and for `+Inf`.
-    pub(crate) les: Vec<Box<[u8]>>,
-    /// Bytes of all of the above that one series prints.
-    bytes: usize,
+    pub(crate) tails: Texts,
+    /// For [`SUM`] and [`COUNT`]: what stands before the labels, and the whole if there are none.
+    totals: Texts,
+    open_len: usize,
+}
+
+/// Longest number that is printed: `-1.7976931348623157e+308`.
+const NUMBER_BYTES_MAX: usize = 24;
+
+impl Default for Layout {
+    fn default() -> Self {
+        Self::new(Dialect { openmetrics: false })
+    }
 }
 
 impl Layout {
+    pub(crate) fn new(dialect: Dialect) -> Self {
+        Self { dialect, families: Vec::new() }
+    }
+
     /// Renders what is new since the last scrape. Allocates nothing when nothing is.
     pub(crate) fn sync(&mut self, snapshot: &Snapshot) {
         let same = self.families.len() == snapshot.families().len()
@@ -72,7 +84,7 @@ impl Layout {
         }
         for (known, family) in self.families.iter_mut().zip(snapshot.families()) {
             for (part, of) in known.parts.iter_mut().zip(family.parts()) {
-                part.sync(of);
+                part.sync(self.dialect, of);
             }
         }
     }
@@ -85,11 +97,19 @@ impl Layout {
                 .parts()
                 .map(|part| match known.iter().position(|layout| layout.id == part.id()) {
                     Some(at) => known.swap_remove(at),
-                    None => PartLayout::new(part),
+                    None => PartLayout::new(self.dialect, part),
                 })
                 .collect();
-            self.families.push(FamilyLayout { header: header(family), parts });
+            self.families.push(FamilyLayout { header: self.dialect.header(family), parts });
         }
+    }
+
+    /// At most so many bytes does a scrape print.
+    pub(crate) fn bytes_max(&self) -> usize {
+        let of = |family: &FamilyLayout| {
+            family.header.len() + family.parts.iter().map(PartLayout::bytes_max).sum::<usize>()
+        };
+        self.families.iter().map(of).sum()
     }
 }
 
@@ -101,114 +121,109 @@ impl FamilyLayout {
 }
 
 impl PartLayout {
-    fn new(part: PartSnapshot<'_>) -> Self {
-        let histogram =
-            (part.descriptor().kind() == Kind::Histogram).then(|| HistogramLayout::new(part));
-        Self { id: part.id(), removals: 0, text: BytesMut::new(), ends: Vec::new(), histogram }
+    fn new(dialect: Dialect, part: PartSnapshot<'_>) -> Self {
+        let descriptor = part.descriptor();
+        let compound = (descriptor.kind() == Kind::Histogram).then(|| Compound::new(dialect, part));
+        let sample = match compound {
+            Some(_) => format!("{}_bucket", dialect.family_name(descriptor)),
+            None => dialect.sample_name(descriptor),
+        };
+        let (open, bare) = (dialect.open(&sample), dialect.bare(&sample));
+        Self { id: part.id(), removals: 0, texts: Texts::default(), compound, open, bare }
     }
 
-    fn sync(&mut self, part: PartSnapshot<'_>) {
+    fn sync(&mut self, dialect: Dialect, part: PartSnapshot<'_>) {
         if self.removals != part.removals() {
             self.removals = part.removals();
-            self.text.clear();
-            self.ends.clear();
+            self.texts.clear();
         }
-        for at in self.ends.len()..part.len() {
+        for at in self.texts.len()..part.len() {
             let Some(series) = part.series(at) else { break };
-            self.render(part, series);
-            self.ends.push(self.text.len());
+            self.render(dialect, part, series);
         }
     }
 
-    fn render(&mut self, part: PartSnapshot<'_>, series: SeriesSnapshot<'_>) {
+    fn render(&mut self, dialect: Dialect, part: PartSnapshot<'_>, series: SeriesSnapshot<'_>) {
         let descriptor = part.descriptor();
         let own = descriptor.label_names().zip(series.label_values());
         // A label with an empty value is the same as no label; consumers drop it anyway.
         let labels = descriptor.const_labels().chain(own).filter(|(_, value)| !value.is_empty());
-        if self.histogram.is_none() {
-            self.text.extend_from_slice(descriptor.name().as_bytes());
-        }
-        let mut any = false;
-        for (name, value) in labels {
-            match (any, &self.histogram) {
-                (false, None) => self.text.extend_from_slice(b"{"),
-                (true, None) => self.text.extend_from_slice(b","),
-                (_, Some(_)) => {}
+        let Self { texts, compound, open, bare, .. } = self;
+        texts.push(|text| {
+            let start = text.len();
+            text.extend_from_slice(open.as_bytes());
+            let none = text.len();
+            for (name, value) in labels {
+                dialect.write_label_name(text, name);
+                text.extend_from_slice(b"=\"");
+                write_label_value(text, value);
+                text.extend_from_slice(b"\",");
             }
-            any = true;
-            self.text.extend_from_slice(name.as_bytes());
-            self.text.extend_from_slice(b"=\"");
-            write_label_value(&mut self.text, value);
-            self.text.extend_from_slice(b"\"");
-            if self.histogram.is_some() {
-                self.text.extend_from_slice(b",");
+            if compound.is_some() {
+                return;
             }
-        }
-        if self.histogram.is_none() {
-            self.text.extend_from_slice(if any { b"} " } else { b" " });
-        }
+            if text.len() == none {
+                text.truncate(start);
+                text.extend_from_slice(bare.as_bytes());
+            } else {
+                text.pop();
+                text.extend_from_slice(b"} ");
+            }
+        });
     }
 
-    /// The text of every series, in order.
-    pub(crate) fn texts(&self) -> impl Iterator<Item = &[u8]> {
-        let starts = std::iter::once(0).chain(self.ends.iter().copied());
-        starts.zip(&self.ends).map(|(start, &end)| &self.text[start..end])
-    }
-
-    /// At most so many bytes will the part print, if no number takes more than `number` bytes.
-    pub(crate) fn bytes_max(&self, number: usize) -> usize {
-        match &self.histogram {
-            None => self.text.len() + self.ends.len() * (number + 1),
-            Some(histogram) => {
-                let lines = histogram.les.len() + 2;
-                self.text.len() * lines + self.ends.len() * (histogram.bytes + lines * (number + 1))
+    /// At most so many bytes does the part print.
+    fn bytes_max(&self) -> usize {
+        let (texts, series) = (self.texts.bytes_len(), self.texts.len());
+        let line = NUMBER_BYTES_MAX + "} \n".len();
+        match &self.compound {
+            None => texts + series * line,
+            Some(compound) => {
+                let lines = compound.tails.len() + 2;
+                let shared = compound.tails.bytes_len() + compound.totals.bytes_len();
+                texts * lines + series * (shared + lines * line)
             }
         }
     }
 }
 
-impl HistogramLayout {
-    fn new(part: PartSnapshot<'_>) -> Self {
-        let name = part.descriptor().name();
+impl Compound {
+    fn new(dialect: Dialect, part: PartSnapshot<'_>) -> Self {
+        let name = dialect.family_name(part.descriptor());
         let bounds = part.descriptor().buckets().map_or(&[][..], |buckets| buckets.bounds());
-        let les: Vec<Box<[u8]>> = bounds
-            .iter()
-            .chain([&f64::INFINITY])
-            .map(|&bound| {
-                let mut text = BytesMut::from(&b"le=\""[..]);
-                write_f64(&mut text, bound);
+        let mut tails = Texts::default();
+        for &bound in bounds.iter().chain([&f64::INFINITY]) {
+            tails.push(|text| {
+                text.extend_from_slice(b"le=\"");
+                dialect.write_bound(text, bound);
                 text.extend_from_slice(b"\"} ");
-                text[..].into()
-            })
-            .collect();
-        let text = |suffix: &str| format!("{name}{suffix}").into_bytes().into_boxed_slice();
-        let (bucket, sum, count) = (text("_bucket{"), text("_sum"), text("_count"));
-        // Each of the two last lines may need braces and a blank besides.
-        let bytes = les.iter().map(|le| bucket.len() + le.len()).sum::<usize>()
-            + sum.len()
-            + count.len()
-            + 2 * "{} ".len();
-        Self { bucket, sum, count, les, bytes }
+            });
+        }
+        let mut totals = Texts::default();
+        for suffix in ["_sum", "_count"] {
+            let sample = format!("{name}{suffix}");
+            for text in [dialect.open(&sample), dialect.bare(&sample)] {
+                totals.push(|out| out.extend_from_slice(text.as_bytes()));
+            }
+        }
+        let open_len = dialect.open(&format!("{name}_bucket")).len();
+        Self { tails, totals, open_len }
+    }
+
+    /// Appends `name_sum{labels} ` or `name_count{labels} ` for the series with this text.
+    #[inline]
+    pub(crate) fn write_total(&self, cursor: &mut Cursor<'_>, total: usize, text: Text<'_>) {
+        if text.len() == self.open_len {
+            return cursor.copy(self.totals.get(2 * total + 1));
+        }
+        cursor.copy(self.totals.get(2 * total));
+        // The labels end with the comma that `le` follows.
+        cursor.copy(text.part(self.open_len..text.len() - 1));
+        cursor.bytes(b"} ");
     }
 }
 
-fn header(family: FamilySnapshot<'_>) -> BytesMut {
-    let mut text = BytesMut::new();
-    // A carriage return cannot be escaped, and at the end of a line it makes the line end in CR LF, which fails
-    // a whole scrape. Blanks at the ends do not survive parsers.
-    let help = family.help().replace('\r', " ");
-    let help = help.trim();
-    if !help.is_empty() {
-        text.extend_from_slice(b"# HELP ");
-        text.extend_from_slice(family.name().as_bytes());
-        text.extend_from_slice(b" ");
-        write_help(&mut text, help);
-        text.extend_from_slice(b"\n");
-    }
-    text.extend_from_slice(b"# TYPE ");
-    text.extend_from_slice(family.name().as_bytes());
-    text.extend_from_slice(b" ");
-    text.extend_from_slice(family.exposed_type().as_bytes());
-    text.extend_from_slice(b"\n");
-    text
-}
+/// For [`Compound::write_total`].
+pub(crate) const SUM: usize = 0;
+/// For [`Compound::write_total`].
+pub(crate) const COUNT: usize = 1;

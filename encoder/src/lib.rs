@@ -22,11 +22,14 @@
 //! # Ok::<(), dynamo_metrics_core::RegisterError>(())
 //! ```
 
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 #![warn(missing_docs)]
 
+mod cursor;
+mod dialect;
 pub mod escape;
 pub mod foreign;
+mod integer;
 mod layout;
 pub mod number;
 pub mod strict;

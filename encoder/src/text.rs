@@ -5,13 +5,10 @@
 //! consumer accepts: HELP before TYPE, no blank lines, no timestamps, one space before the value, buckets
 //! ascending and cumulative, `+Inf` equal to `_count`, LF at the end.
 
-use crate::layout::{HistogramLayout, Layout};
-use crate::number::{write_u64, write_value};
+use crate::cursor::{Cursor, Text, append};
+use crate::layout::{COUNT, Compound, FamilyLayout, Layout, SUM};
 use bytes::BytesMut;
-use dynamo_metrics_core::{Registry, Snapshot, Value};
-
-/// Longest number that is printed: `-1.7976931348623157e+308`.
-const NUMBER_BYTES_MAX: usize = 24;
+use dynamo_metrics_core::{FamilySnapshot, Registry, Snapshot, Value};
 
 /// Encodes a registry again and again into the caller's buffer.
 ///
@@ -62,87 +59,62 @@ impl TextEncoder {
     pub fn encode(&mut self, registry: &Registry, body: &mut BytesMut) {
         self.snapshot.take(registry);
         self.layout.sync(&self.snapshot);
-        body.reserve(self.bytes_max());
-        for (layout, family) in self.layout.families.iter().zip(self.snapshot.families()) {
-            if family.parts().all(|part| part.is_empty()) {
-                continue;
+        append(body, self.layout.bytes_max(), |cursor| {
+            for (layout, family) in self.layout.families.iter().zip(self.snapshot.families()) {
+                write_family(cursor, layout, family);
             }
-            let start = body.len();
-            body.extend_from_slice(&layout.header);
-            let values = body.len();
-            for (layout, part) in layout.parts.iter().zip(family.parts()) {
-                let series = (0..part.len()).filter_map(|at| part.series(at));
-                for (text, series) in layout.texts().zip(series) {
-                    match (series.value(), &layout.histogram) {
-                        (Value::Unsigned(value), _) => {
-                            line(body, text, |body| write_u64(body, value))
-                        }
-                        (Value::Signed(value), _) => line(body, text, |body| {
-                            if value < 0 {
-                                body.extend_from_slice(b"-");
-                            }
-                            write_u64(body, value.unsigned_abs());
-                        }),
-                        (Value::Float(value), _) => {
-                            line(body, text, |body| write_value(body, value))
-                        }
-                        (Value::Histogram { counts, sum }, Some(histogram)) => {
-                            write_histogram(body, histogram, text, counts, sum);
-                        }
-                        // A callback that panicked: its sample is left out, the registry counts it.
-                        _ => {}
-                    }
+        });
+    }
+}
+
+fn write_family(cursor: &mut Cursor<'_>, layout: &FamilyLayout, family: FamilySnapshot<'_>) {
+    let start = cursor.position();
+    cursor.bytes(&layout.header);
+    let values = cursor.position();
+    for (layout, part) in layout.parts.iter().zip(family.parts()) {
+        for (text, value) in layout.texts.iter().zip(part.values()) {
+            match (value, &layout.compound) {
+                (Value::Unsigned(value), _) => line(cursor, text, |cursor| cursor.number(value)),
+                (Value::Signed(value), _) => line(cursor, text, |cursor| cursor.signed(value)),
+                (Value::Float(value), _) => line(cursor, text, |cursor| cursor.value(value)),
+                (Value::Histogram { counts, sum }, Some(compound)) => {
+                    write_histogram(cursor, compound, text, counts, sum);
                 }
-            }
-            if body.len() == values {
-                body.truncate(start);
+                // A callback that panicked: its sample is left out, the registry counts it.
+                _ => {}
             }
         }
     }
-
-    fn bytes_max(&self) -> usize {
-        let families = self.layout.families.iter();
-        families
-            .map(|family| {
-                let parts = family.parts.iter().map(|part| part.bytes_max(NUMBER_BYTES_MAX));
-                family.header.len() + parts.sum::<usize>()
-            })
-            .sum()
+    if cursor.position() == values {
+        cursor.rewind(start);
     }
 }
 
-#[inline]
-fn line(body: &mut BytesMut, text: &[u8], value: impl FnOnce(&mut BytesMut)) {
-    body.extend_from_slice(text);
-    value(body);
-    body.extend_from_slice(b"\n");
+#[inline(always)]
+fn line<'a>(cursor: &mut Cursor<'a>, text: Text<'_>, value: impl FnOnce(&mut Cursor<'a>)) {
+    cursor.copy(text);
+    value(cursor);
+    cursor.bytes(b"\n");
 }
 
+#[inline]
 fn write_histogram(
-    body: &mut BytesMut,
-    layout: &HistogramLayout,
-    labels: &[u8],
+    cursor: &mut Cursor<'_>,
+    compound: &Compound,
+    text: Text<'_>,
     counts: &[u64],
     sum: f64,
 ) {
     let mut cumulated = 0u64;
-    for (le, count) in layout.les.iter().zip(counts) {
+    for (tail, count) in compound.tails.iter().zip(counts) {
         cumulated = cumulated.wrapping_add(*count);
-        body.extend_from_slice(&layout.bucket);
-        body.extend_from_slice(labels);
-        line(body, le, |body| write_u64(body, cumulated));
+        cursor.copy(text);
+        line(cursor, tail, |cursor| cursor.number(cumulated));
     }
-    let whole = |body: &mut BytesMut, name: &[u8]| {
-        body.extend_from_slice(name);
-        // The labels end with the comma that `le` follows.
-        if let Some((_, labels)) = labels.split_last() {
-            body.extend_from_slice(b"{");
-            body.extend_from_slice(labels);
-            body.extend_from_slice(b"}");
-        }
-    };
-    whole(body, &layout.sum);
-    line(body, b" ", |body| write_value(body, sum));
-    whole(body, &layout.count);
-    line(body, b" ", |body| write_u64(body, cumulated));
+    compound.write_total(cursor, SUM, text);
+    cursor.value(sum);
+    cursor.bytes(b"\n");
+    compound.write_total(cursor, COUNT, text);
+    cursor.number(cumulated);
+    cursor.bytes(b"\n");
 }
