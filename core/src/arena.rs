@@ -206,9 +206,9 @@ impl Pool {
         for shard in shards().iter() {
             for &(extent, place) in &*extents {
                 let totals = &mut totals[place as usize..][..extent.len as usize];
-                for (offset, total) in (extent.start..).zip(totals) {
-                    let Some(index) = CellIndex::new(offset) else { break };
-                    *total = add(*total, shard.read(index));
+                let Some(start) = CellIndex::new(extent.start) else { continue };
+                for (offset, total) in totals.iter_mut().enumerate() {
+                    *total = add(*total, shard.read(start.offset(offset)));
                 }
             }
         }

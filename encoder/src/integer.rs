@@ -13,8 +13,8 @@
 /// Numbers below this have at most eight digits.
 const EIGHT_DIGITS: u64 = 100_000_000;
 
-/// Most digits of a `u64`: 18446744073709551615.
-pub(crate) const DIGITS_MAX: usize = 20;
+/// Numbers below this have at most sixteen digits.
+const SIXTEEN_DIGITS: u64 = EIGHT_DIGITS * EIGHT_DIGITS;
 
 /// Up to eight digits: their ASCII bytes from the lowest byte on, and how many there are. Bytes beyond the length
 /// are garbage.
@@ -29,32 +29,25 @@ pub(crate) fn short(v: u64) -> (u64, usize) {
     ((digits | ASCII_ZEROS) >> (8 * leading), 8 - leading)
 }
 
-/// All digits of any number: at the front of the array, and how many there are.
-#[inline]
-pub(crate) fn long(v: u64) -> ([u8; 24], usize) {
-    let mut out = [0; 24];
-    // Blocks of eight digits from the first that is not empty; only that one drops its leading zeros.
-    let (top, middle, low) =
-        (v / (EIGHT_DIGITS * EIGHT_DIGITS), v / EIGHT_DIGITS % EIGHT_DIGITS, v % EIGHT_DIGITS);
-    let mut len = 0;
-    for block in [top, middle, low] {
-        let (bytes, digits) = if len > 0 { (eight(block) | ASCII_ZEROS, 8) } else { short(block) };
-        if len == 0 && block == 0 && v != 0 {
-            continue;
-        }
-        out[len..len + 8].copy_from_slice(&bytes.to_le_bytes());
-        len += digits;
-        if v == 0 {
-            break;
-        }
-    }
-    (out, len)
+/// Up to sixteen digits of a number below 10^16 that [`short`] does not take: the first ones, how many of those
+/// there are, and the eight that follow.
+#[inline(always)]
+pub(crate) fn medium(v: u64) -> (u64, usize, u64) {
+    debug_assert!((EIGHT_DIGITS..SIXTEEN_DIGITS).contains(&v));
+    let (first, len) = short(v / EIGHT_DIGITS);
+    (first, len, eight(v % EIGHT_DIGITS) | ASCII_ZEROS)
 }
 
 /// Whether [`short`] takes `v`.
 #[inline(always)]
 pub(crate) fn is_short(v: u64) -> bool {
     v < EIGHT_DIGITS
+}
+
+/// Whether [`medium`] takes `v`, if [`short`] does not.
+#[inline(always)]
+pub(crate) fn is_medium(v: u64) -> bool {
+    v < SIXTEEN_DIGITS
 }
 
 const ASCII_ZEROS: u64 = 0x3030_3030_3030_3030;
@@ -78,8 +71,12 @@ mod tests {
     use super::*;
 
     fn text(v: u64) -> String {
-        let (bytes, len) = long(v);
-        String::from_utf8(bytes[..len].to_vec()).unwrap()
+        if is_short(v) {
+            return short_text(v);
+        }
+        let (first, len, rest) = medium(v);
+        let text = [&first.to_le_bytes()[..len], &rest.to_le_bytes()].concat();
+        String::from_utf8(text).unwrap()
     }
 
     fn short_text(v: u64) -> String {
@@ -91,15 +88,13 @@ mod tests {
     fn around_every_power_of_ten_and_of_two() {
         let tens = (0..20).map(|x| 10u64.pow(x));
         let twos = (0..64).map(|x| 1u64 << x);
-        for around in tens.chain(twos).chain([u64::MAX]) {
+        for around in tens.chain(twos) {
             for v in around.saturating_sub(2)..=around.saturating_add(2) {
-                assert_eq!(text(v), v.to_string());
-                if is_short(v) {
-                    assert_eq!(short_text(v), v.to_string());
+                if is_medium(v) {
+                    assert_eq!(text(v), v.to_string());
                 }
             }
         }
-        assert_eq!(text(u64::MAX).len(), DIGITS_MAX);
     }
 
     #[test]
@@ -114,7 +109,7 @@ mod tests {
     proptest::proptest! {
         #[test]
         fn any_number(bits in proptest::prelude::any::<u64>(), shift in 0..64_u32) {
-            let v = bits >> shift;
+            let v = (bits >> shift) % SIXTEEN_DIGITS;
             proptest::prop_assert_eq!(text(v), v.to_string());
         }
     }

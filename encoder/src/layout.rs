@@ -212,14 +212,18 @@ impl Compound {
 
     /// Appends `name_sum{labels} ` or `name_count{labels} ` for the series with this text.
     #[inline]
-    pub(crate) fn write_total(&self, cursor: &mut Cursor<'_>, total: usize, text: Text<'_>) {
+    pub(crate) fn write_total<'a>(
+        &self,
+        cursor: Cursor<'a>,
+        total: usize,
+        text: Text<'_>,
+    ) -> Cursor<'a> {
         if text.len() == self.open_len {
             return cursor.copy(self.totals.get(2 * total + 1));
         }
-        cursor.copy(self.totals.get(2 * total));
         // The labels end with the comma that `le` follows.
-        cursor.copy(text.part(self.open_len..text.len() - 1));
-        cursor.bytes(b"} ");
+        let labels = text.part(self.open_len..text.len() - 1);
+        cursor.copy(self.totals.get(2 * total)).copy(labels).bytes(b"} ")
     }
 }
 

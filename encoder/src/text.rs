@@ -5,10 +5,10 @@
 //! consumer accepts: HELP before TYPE, no blank lines, no timestamps, one space before the value, buckets
 //! ascending and cumulative, `+Inf` equal to `_count`, LF at the end.
 
-use crate::cursor::{Cursor, Text, append};
+use crate::cursor::{Cursor, MANY, Text, append};
 use crate::layout::{COUNT, Compound, FamilyLayout, Layout, SUM};
 use bytes::BytesMut;
-use dynamo_metrics_core::{FamilySnapshot, Registry, Snapshot, Value};
+use dynamo_metrics_core::{FamilySnapshot, Kind, Registry, Snapshot, Value};
 
 /// Encodes a registry again and again into the caller's buffer.
 ///
@@ -59,62 +59,75 @@ impl TextEncoder {
     pub fn encode(&mut self, registry: &Registry, body: &mut BytesMut) {
         self.snapshot.take(registry);
         self.layout.sync(&self.snapshot);
+        let families = self.layout.families.iter().zip(self.snapshot.families());
         append(body, self.layout.bytes_max(), |cursor| {
-            for (layout, family) in self.layout.families.iter().zip(self.snapshot.families()) {
-                write_family(cursor, layout, family);
-            }
+            families.fold(cursor, |cursor, (layout, family)| write_family(cursor, layout, family))
         });
     }
 }
 
-fn write_family(cursor: &mut Cursor<'_>, layout: &FamilyLayout, family: FamilySnapshot<'_>) {
+fn write_family<'a>(
+    cursor: Cursor<'a>,
+    layout: &FamilyLayout,
+    family: FamilySnapshot<'_>,
+) -> Cursor<'a> {
     let start = cursor.position();
-    cursor.bytes(&layout.header);
+    let mut cursor = cursor.bytes(&layout.header);
     let values = cursor.position();
     for (layout, part) in layout.parts.iter().zip(family.parts()) {
+        if part.descriptor().kind() == Kind::Counter {
+            let series = layout.texts.iter().zip(part.counts());
+            cursor = series
+                .fold(cursor, |cursor, (text, count)| cursor.copy(text).number(count).newline());
+            continue;
+        }
         for (text, value) in layout.texts.iter().zip(part.values()) {
-            match (value, &layout.compound) {
-                (Value::Unsigned(value), _) => line(cursor, text, |cursor| cursor.number(value)),
-                (Value::Signed(value), _) => line(cursor, text, |cursor| cursor.signed(value)),
-                (Value::Float(value), _) => line(cursor, text, |cursor| cursor.value(value)),
+            cursor = match (value, &layout.compound) {
+                (Value::Unsigned(value), _) => cursor.copy(text).number(value).newline(),
+                (Value::Signed(value), _) => cursor.copy(text).signed(value).newline(),
+                (Value::Float(value), _) => cursor.copy(text).value(value).newline(),
                 (Value::Histogram { counts, sum }, Some(compound)) => {
-                    write_histogram(cursor, compound, text, counts, sum);
+                    write_histogram(cursor, compound, text, counts, sum)
                 }
                 // A callback that panicked: its sample is left out, the registry counts it.
-                _ => {}
-            }
+                _ => cursor,
+            };
         }
     }
-    if cursor.position() == values {
-        cursor.rewind(start);
-    }
-}
-
-#[inline(always)]
-fn line<'a>(cursor: &mut Cursor<'a>, text: Text<'_>, value: impl FnOnce(&mut Cursor<'a>)) {
-    cursor.copy(text);
-    value(cursor);
-    cursor.bytes(b"\n");
+    if cursor.position() == values { cursor.rewind(start) } else { cursor }
 }
 
 #[inline]
-fn write_histogram(
-    cursor: &mut Cursor<'_>,
+fn write_histogram<'a>(
+    cursor: Cursor<'a>,
     compound: &Compound,
     text: Text<'_>,
     counts: &[u64],
     sum: f64,
-) {
+) -> Cursor<'a> {
+    let (cursor, count) = match text.blocks() {
+        0..=1 => write_buckets::<1>(cursor, compound, text, counts),
+        2 => write_buckets::<2>(cursor, compound, text, counts),
+        3 => write_buckets::<3>(cursor, compound, text, counts),
+        4 => write_buckets::<4>(cursor, compound, text, counts),
+        _ => write_buckets::<MANY>(cursor, compound, text, counts),
+    };
+    let cursor = compound.write_total(cursor, SUM, text).value(sum).newline();
+    compound.write_total(cursor, COUNT, text).number(count).newline()
+}
+
+/// The bucket lines of a series whose text takes `N` blocks, and the number of observations.
+#[inline(always)]
+fn write_buckets<'a, const N: usize>(
+    mut cursor: Cursor<'a>,
+    compound: &Compound,
+    text: Text<'_>,
+    counts: &[u64],
+) -> (Cursor<'a>, u64) {
     let mut cumulated = 0u64;
     for (tail, count) in compound.tails.iter().zip(counts) {
         cumulated = cumulated.wrapping_add(*count);
-        cursor.copy(text);
-        line(cursor, tail, |cursor| cursor.number(cumulated));
+        cursor = cursor.line::<N>(text, tail, cumulated);
     }
-    compound.write_total(cursor, SUM, text);
-    cursor.value(sum);
-    cursor.bytes(b"\n");
-    compound.write_total(cursor, COUNT, text);
-    cursor.number(cumulated);
-    cursor.bytes(b"\n");
+    (cursor, cumulated)
 }
