@@ -20,9 +20,6 @@ use std::ops::Range;
 /// Bytes that are copied at a time: one vector register.
 const BLOCK: usize = 32;
 
-/// For [`Cursor::line`]: more blocks than it has a case for.
-pub(crate) const MANY: usize = 5;
-
 /// Texts one after the other, each readable beyond its end.
 #[derive(Debug, Default)]
 pub(crate) struct Texts {
@@ -92,12 +89,6 @@ impl<'a> Text<'a> {
     pub(crate) fn len(self) -> usize {
         self.len
     }
-
-    /// How many blocks the text takes.
-    #[inline]
-    pub(crate) fn blocks(self) -> usize {
-        self.len.div_ceil(BLOCK)
-    }
 }
 
 /// Writes into the room that was reserved behind a body.
@@ -161,17 +152,6 @@ impl Cursor<'_> {
             to[at].write_copy_of_slice(&from[at]);
         }
         Self { at: self.at + text.len, ..self }
-    }
-
-    /// Appends a line of a histogram: two texts, a number, and the line's end.
-    ///
-    /// `N` is the number of blocks that `text` takes, at least: the caller finds it once for many lines.
-    #[inline(always)]
-    pub(crate) fn line<const N: usize>(self, text: Text<'_>, tail: Text<'_>, v: u64) -> Self {
-        if N == MANY || tail.len > BLOCK {
-            return self.copy(text).copy(tail).number(v).newline();
-        }
-        self.blocks::<N>(text).blocks::<1>(tail).number(v).newline()
     }
 
     /// Appends bytes that are not a [`Text`].

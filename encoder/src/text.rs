@@ -5,7 +5,7 @@
 //! consumer accepts: HELP before TYPE, no blank lines, no timestamps, one space before the value, buckets
 //! ascending and cumulative, `+Inf` equal to `_count`, LF at the end.
 
-use crate::cursor::{Cursor, MANY, Text, append};
+use crate::cursor::{Cursor, Text, append};
 use crate::layout::{COUNT, Compound, FamilyLayout, Layout, SUM};
 use bytes::BytesMut;
 use dynamo_metrics_core::{FamilySnapshot, Kind, Registry, Snapshot, Value};
@@ -97,37 +97,19 @@ fn write_family<'a>(
     if cursor.position() == values { cursor.rewind(start) } else { cursor }
 }
 
-#[inline]
+#[inline(always)]
 fn write_histogram<'a>(
-    cursor: Cursor<'a>,
+    mut cursor: Cursor<'a>,
     compound: &Compound,
     text: Text<'_>,
     counts: &[u64],
     sum: f64,
 ) -> Cursor<'a> {
-    let (cursor, count) = match text.blocks() {
-        0..=1 => write_buckets::<1>(cursor, compound, text, counts),
-        2 => write_buckets::<2>(cursor, compound, text, counts),
-        3 => write_buckets::<3>(cursor, compound, text, counts),
-        4 => write_buckets::<4>(cursor, compound, text, counts),
-        _ => write_buckets::<MANY>(cursor, compound, text, counts),
-    };
-    let cursor = compound.write_total(cursor, SUM, text).value(sum).newline();
-    compound.write_total(cursor, COUNT, text).number(count).newline()
-}
-
-/// The bucket lines of a series whose text takes `N` blocks, and the number of observations.
-#[inline(always)]
-fn write_buckets<'a, const N: usize>(
-    mut cursor: Cursor<'a>,
-    compound: &Compound,
-    text: Text<'_>,
-    counts: &[u64],
-) -> (Cursor<'a>, u64) {
     let mut cumulated = 0u64;
     for (tail, count) in compound.tails.iter().zip(counts) {
         cumulated = cumulated.wrapping_add(*count);
-        cursor = cursor.line::<N>(text, tail, cumulated);
+        cursor = cursor.copy(text).copy(tail).number(cumulated).newline();
     }
-    (cursor, cumulated)
+    let cursor = compound.write_total(cursor, SUM, text).value(sum).newline();
+    compound.write_total(cursor, COUNT, text).number(cumulated).newline()
 }
