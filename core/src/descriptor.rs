@@ -2,7 +2,10 @@
 
 use crate::buckets::Buckets;
 use crate::error::RegisterError;
-use crate::label::{check_label_name, check_metric_name};
+use crate::escaping::Escaping;
+use crate::label::{
+    check_label_name, check_metric_name, check_utf8_label_name, check_utf8_metric_name,
+};
 use std::sync::Arc;
 
 /// Series that one family may have unless [`Opts::series_max`] says otherwise. Ten thousand series of a
@@ -29,6 +32,7 @@ pub struct Opts {
     pub(crate) const_labels: Vec<(String, String)>,
     pub(crate) series_max: usize,
     pub(crate) nested: bool,
+    pub(crate) utf8_names: bool,
 }
 
 impl Opts {
@@ -41,6 +45,7 @@ impl Opts {
             const_labels: Vec::new(),
             series_max: SERIES_MAX_DEFAULT,
             nested: false,
+            utf8_names: false,
         }
     }
 
@@ -71,6 +76,28 @@ impl Opts {
     #[must_use]
     pub fn nested(mut self) -> Self {
         self.nested = true;
+        self
+    }
+
+    /// Allows any non-empty UTF-8 text (without NUL) as the name of the metric and of its own labels, as
+    /// OpenTelemetry's `http.server.duration`. Scrapers that do not ask for UTF-8 get names that are
+    /// [escaped](Escaping), so a name that meets another one under any scheme is refused. Labels of scopes keep
+    /// to the legacy pattern.
+    ///
+    /// ```
+    /// use dynamo_metrics_core::{Escaping, Opts, RegisterError, Registry};
+    ///
+    /// let registry = Registry::new();
+    /// let opts = Opts::new("http.server.requests_total", "Requests.").utf8_names();
+    /// registry.counter_family(opts, ["http.route"])?.with(["/v1/models"]).inc();
+    /// // What scrapers that do not ask for UTF-8 see is taken now.
+    /// let error = registry.counter(("http_server_requests_total", "Requests.")).unwrap_err();
+    /// assert!(matches!(error, RegisterError::EscapedClash { scheme: Escaping::Underscores, .. }));
+    /// # Ok::<(), RegisterError>(())
+    /// ```
+    #[must_use]
+    pub fn utf8_names(mut self) -> Self {
+        self.utf8_names = true;
         self
     }
 }
@@ -148,8 +175,8 @@ impl Descriptor {
         label_names: &[&str],
         buckets: Option<Arc<Buckets>>,
     ) -> Result<Self, RegisterError> {
-        let Opts { name, help, unit, const_labels, series_max, nested } = opts;
-        check_metric_name(&name)?;
+        let Opts { name, help, unit, const_labels, series_max, nested, utf8_names } = opts;
+        if utf8_names { check_utf8_metric_name(&name) } else { check_metric_name(&name) }?;
         let own = const_labels.into_iter().map(|(label, value)| (label.into(), value.into()));
         let const_labels: Box<[(Box<str>, Box<str>)]> = scope.iter().cloned().chain(own).collect();
         let all: Vec<&str> = const_labels
@@ -158,12 +185,30 @@ impl Descriptor {
             .chain(label_names.iter().copied())
             .collect();
         for (at, label) in all.iter().enumerate() {
-            check_label_name(&name, label)?;
+            if utf8_names {
+                check_utf8_label_name(&name, label)?;
+            } else {
+                check_label_name(&name, label)?;
+            }
             if all[..at].contains(label) {
                 return Err(RegisterError::DuplicateLabel { name, label: (*label).into() });
             }
+            if let Some((scheme, other)) = Escaping::ALL.into_iter().find_map(|scheme| {
+                let escaped = scheme.label_name(label);
+                let meets = |other: &&&str| scheme.label_name(other) == escaped;
+                all[..at].iter().find(meets).map(|&other| (scheme, other))
+            }) {
+                let (label, other) = (label.to_string(), other.to_string());
+                let escaped = scheme.label_name(&label).into_owned();
+                return Err(RegisterError::EscapedLabels { name, label, other, scheme, escaped });
+            }
         }
         if let Some(unit) = &unit {
+            // The name's pattern no longer says what a unit may consist of, and formats cannot quote units.
+            let plain = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == ':';
+            if !unit.chars().all(plain) {
+                return Err(RegisterError::InvalidUnit { name, unit: unit.clone() });
+            }
             let stem = name.strip_suffix("_total").unwrap_or(&name);
             if unit.is_empty()
                 || !stem.strip_suffix(unit.as_str()).is_some_and(|s| s.ends_with('_'))
@@ -236,9 +281,9 @@ impl Descriptor {
         Some(RegisterError::Conflict { name: self.name.to_string(), what, existing, requested })
     }
 
-    /// Sample and family names, in any format, that this metric occupies.
-    pub(crate) fn occupied(&self) -> Vec<String> {
-        let name = &*self.name;
+    /// Sample and family names, in any format, that this metric occupies where its name is printed as `name`:
+    /// it is the name that is escaped, and suffixes come and go afterwards.
+    pub(crate) fn occupied_as(&self, name: &str) -> Vec<String> {
         let suffixes: &[&str] = match self.kind {
             Kind::Counter | Kind::FloatCounter | Kind::CounterCallback => {
                 let stem = name.strip_suffix("_total").unwrap_or(name);
@@ -250,23 +295,28 @@ impl Descriptor {
         suffixes.iter().map(|suffix| format!("{name}{suffix}")).collect()
     }
 
-    /// Whether `self` and `other`, of one name in two scopes, could have a series in common: they have the
-    /// same label names, and no label has a constant value in both that differs.
-    pub(crate) fn may_meet(&self, other: &Self) -> bool {
-        let names = |d: &Self| {
-            let mut names: Vec<String> = d
-                .const_labels()
-                .map(|(label, _)| label)
-                .chain(d.label_names())
-                .map(Into::into)
-                .collect();
-            names.sort();
-            names
-        };
-        let differs = |(label, value): (&str, &str)| {
-            other.const_labels().any(|(also, theirs)| label == also && value != theirs)
-        };
-        names(self) == names(other) && !self.const_labels().any(differs)
+    /// The scheme under which `self` and `other`, of one name in two scopes, could have a series in common:
+    /// they have the same label names, and no label has a constant value in both that differs.
+    pub(crate) fn may_meet(&self, other: &Self) -> Option<Escaping> {
+        Escaping::ALL.into_iter().find(|&scheme| {
+            let names = |d: &Self| {
+                let mut names: Vec<String> = d
+                    .const_labels()
+                    .map(|(label, _)| label)
+                    .chain(d.label_names())
+                    .map(|label| scheme.label_name(label).into_owned())
+                    .collect();
+                names.sort();
+                names
+            };
+            let differs = |(label, value): (&str, &str)| {
+                let label = scheme.label_name(label);
+                other
+                    .const_labels()
+                    .any(|(also, theirs)| label == scheme.label_name(also) && value != theirs)
+            };
+            names(self) == names(other) && !self.const_labels().any(differs)
+        })
     }
 
     /// The constant labels as `{a="x"}`, for error messages.

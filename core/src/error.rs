@@ -2,6 +2,7 @@
 //!
 //! Everything is checked once, when a metric is registered. Recording is infallible by type.
 
+use crate::escaping::Escaping;
 use thiserror::Error;
 
 /// Why bounds were refused.
@@ -58,15 +59,17 @@ impl PartialEq for BucketsError {
 #[derive(Clone, Debug, Error, PartialEq)]
 #[non_exhaustive]
 pub enum RegisterError {
-    /// The name does not match `[a-zA-Z_:][a-zA-Z0-9_:]*`.
-    #[error(
-        "metric name {name:?} is not valid; it must match [a-zA-Z_:][a-zA-Z0-9_:]*, for example \"requests_total\""
-    )]
+    /// The name does not match `[a-zA-Z_:][a-zA-Z0-9_:]*`; or, with [`Opts::utf8_names`](crate::Opts::utf8_names),
+    /// is empty or contains NUL.
+    #[error("metric name {name:?} is not valid: {reason}")]
     InvalidName {
         /// The metric.
         name: String,
+        /// What is wrong with it, and what to do.
+        reason: &'static str,
     },
-    /// A label name does not match `[a-zA-Z_][a-zA-Z0-9_]*`, or is reserved.
+    /// A label name does not match `[a-zA-Z_][a-zA-Z0-9_]*`, or is reserved. With
+    /// [`Opts::utf8_names`](crate::Opts::utf8_names): it is empty, contains NUL, or is reserved once escaped.
     #[error("label name {label:?} of metric {name:?} is not usable: {reason}; choose another name")]
     InvalidLabel {
         /// The metric.
@@ -112,6 +115,36 @@ pub enum RegisterError {
         /// The name they share.
         sample: String,
     },
+    /// A sample name of one metric is a sample name of another for scrapers that ask for an escaping scheme.
+    #[error(
+        "metric {name:?} would print samples named {sample:?} for scrapers that ask for escaping={scheme}, which belong to metric {other:?}; rename one of them"
+    )]
+    EscapedClash {
+        /// The metric.
+        name: String,
+        /// The metric that is there.
+        other: String,
+        /// The scheme under which they meet.
+        scheme: Escaping,
+        /// The escaped name they share.
+        sample: String,
+    },
+    /// Two labels of one metric are one label for scrapers that ask for an escaping scheme.
+    #[error(
+        "labels {other:?} and {label:?} of metric {name:?} are both {escaped:?} for scrapers that ask for escaping={scheme} (labels of the metric's scope count); rename one of them"
+    )]
+    EscapedLabels {
+        /// The metric.
+        name: String,
+        /// The label that comes later.
+        label: String,
+        /// The label that comes first.
+        other: String,
+        /// The scheme under which they meet.
+        scheme: Escaping,
+        /// The escaped name they share.
+        escaped: String,
+    },
     /// Two scopes could print the same series.
     #[error(
         "metric {name:?} in scope {scope} could print the same series as in scope {other}: both have the labels {labels}; give one of them a label that the other lacks, or register it once and share it"
@@ -139,6 +172,14 @@ pub enum RegisterError {
         "metric {name:?} has unit {unit:?}, which must be the end of its name (before `_total`); rename it to end in \"_{unit}\""
     )]
     Unit {
+        /// The metric.
+        name: String,
+        /// The unit.
+        unit: String,
+    },
+    /// The unit has characters that no format can print.
+    #[error("unit {unit:?} of metric {name:?} must match [a-zA-Z0-9_:]+, for example \"seconds\"")]
+    InvalidUnit {
         /// The metric.
         name: String,
         /// The unit.

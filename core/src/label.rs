@@ -1,6 +1,7 @@
 //! Names that are valid once they exist, and label values in one allocation.
 
 use crate::error::RegisterError;
+use crate::escaping::{Escaping, is_legacy_label_name, is_legacy_metric_name};
 
 /// Bytes of a label value that are kept; the rest is cut on a character boundary. Client-controlled values
 /// (model names, tenants) reach label values, and this bounds what one of them can cost in every scrape.
@@ -8,30 +9,81 @@ pub const LABEL_VALUE_BYTES_MAX: usize = 128;
 
 /// Checks a metric name against `[a-zA-Z_:][a-zA-Z0-9_:]*` (Prometheus data model).
 pub(crate) fn check_metric_name(name: &str) -> Result<(), RegisterError> {
-    let valid = |(at, c): (usize, char)| {
-        c.is_ascii_alphabetic() || c == '_' || c == ':' || (at > 0 && c.is_ascii_digit())
-    };
-    if name.is_empty() || !name.char_indices().all(valid) {
-        return Err(RegisterError::InvalidName { name: name.into() });
+    if is_legacy_metric_name(name) {
+        return Ok(());
     }
-    Ok(())
+    Err(RegisterError::InvalidName {
+        name: name.into(),
+        reason: "it must match [a-zA-Z_:][a-zA-Z0-9_:]*, for example \"requests_total\"; \
+                 `Opts::utf8_names` allows any other UTF-8 text",
+    })
 }
 
-/// Checks a label name against `[a-zA-Z_][a-zA-Z0-9_]*` and the names that Prometheus keeps for itself.
-pub(crate) fn check_label_name(name: &str, label: &str) -> Result<(), RegisterError> {
-    let valid = |(at, c): (usize, char)| {
-        c.is_ascii_alphabetic() || c == '_' || (at > 0 && c.is_ascii_digit())
-    };
-    let reason = if label.is_empty() || !label.char_indices().all(valid) {
-        "it must match [a-zA-Z_][a-zA-Z0-9_]*"
-    } else if label.starts_with("__") {
-        "names that begin with `__` are Prometheus' own"
-    } else if label == "le" || label == "quantile" {
-        "it is the label of histogram buckets and summary quantiles"
+/// Checks a metric name that may be any UTF-8 text but the empty one and [`NUL`].
+pub(crate) fn check_utf8_metric_name(name: &str) -> Result<(), RegisterError> {
+    let reason = if name.is_empty() {
+        "it is empty; give it one, for example \"requests_total\""
+    } else if name.contains(NUL) {
+        "Prometheus' parsers refuse NUL in names; leave it out"
     } else {
         return Ok(());
     };
-    Err(RegisterError::InvalidLabel { name: name.into(), label: label.into(), reason })
+    Err(RegisterError::InvalidName { name: name.into(), reason })
+}
+
+/// Refused in names. Prometheus' lexers (text and OpenMetrics alike) take a NUL in label values, help texts and
+/// comments only; in a quoted name it is a syntax error that fails the whole scrape. All other control
+/// characters are taken there: a quoted name runs to the next quote, and line feeds are escaped.
+const NUL: char = '\0';
+
+/// The label that holds a series' name; as a label of its own it fails a whole scrape. Other names that begin
+/// with `__` are reserved by convention only, so what merely *escapes* to such a name is let pass: under
+/// underscores that is every label that begins with two characters of, say, Chinese.
+const NAME_LABEL: &str = "__name__";
+
+/// Checks a label name against `[a-zA-Z_][a-zA-Z0-9_]*` and the names that Prometheus keeps for itself.
+pub(crate) fn check_label_name(name: &str, label: &str) -> Result<(), RegisterError> {
+    let reason = if is_legacy_label_name(label) {
+        reserved(label)
+    } else {
+        Some(
+            "it must match [a-zA-Z_][a-zA-Z0-9_]* (`Opts::utf8_names` allows any other UTF-8 text \
+             in a metric's own labels)",
+        )
+    };
+    usable(name, label, reason)
+}
+
+/// Checks a label name that may be any UTF-8 text but the empty one, [`NUL`] and reserved names, those included
+/// that escaping would turn into reserved ones.
+pub(crate) fn check_utf8_label_name(name: &str, label: &str) -> Result<(), RegisterError> {
+    let reason = if label.is_empty() {
+        Some("it is empty")
+    } else if label.contains(NUL) {
+        Some("Prometheus' parsers refuse NUL in names")
+    } else {
+        reserved(label)
+    };
+    usable(name, label, reason)
+}
+
+fn usable(name: &str, label: &str, reason: Option<&'static str>) -> Result<(), RegisterError> {
+    reason.map_or(Ok(()), |reason| {
+        Err(RegisterError::InvalidLabel { name: name.into(), label: label.into(), reason })
+    })
+}
+
+/// Why a label name is not for users, if it is not.
+fn reserved(label: &str) -> Option<&'static str> {
+    if label == "le" || label == "quantile" {
+        Some("it is the label of histogram buckets and summary quantiles")
+    } else if label.starts_with("__") {
+        Some("names that begin with `__` are Prometheus' own")
+    } else if Escaping::ALL.iter().any(|scheme| scheme.label_name(label) == NAME_LABEL) {
+        Some("some scrapers would get it escaped as `__name__`, which fails a scrape")
+    } else {
+        None
+    }
 }
 
 /// Cuts a value to [`LABEL_VALUE_BYTES_MAX`] bytes, on a character boundary.
@@ -112,8 +164,25 @@ mod tests {
         for good in ["a", "_a", "model_9"] {
             assert!(check_label_name("x", good).is_ok(), "{good}");
         }
-        for bad in ["", "9a", "a:b", "le", "quantile", "__name__", "__x"] {
+        for bad in ["", "9a", "a:b", "le", "quantile", "__name__", "__x", "_name_"] {
             assert!(check_label_name("x", bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn utf8_names_are_checked() {
+        for good in ["a", "a.b", "9", "größe", "\"{},\n\r\t\u{1} \u{7f}", "\u{feff}", "__x"] {
+            assert!(check_utf8_metric_name(good).is_ok(), "{good:?}");
+        }
+        for bad in ["", "\0", "a.b\0"] {
+            assert!(check_utf8_metric_name(bad).is_err(), "{bad:?}");
+        }
+        for good in ["a", "k8s.pod", "a:b", "0", "\n", "花火", "..x", "name_", "_name"] {
+            assert!(check_utf8_label_name("x", good).is_ok(), "{good:?}");
+        }
+        // The last ones are `__name__` under underscores, and under dots.
+        for bad in ["", "\0", "le", "quantile", "__x", ".-name..", "-name_", "_name_"] {
+            assert!(check_utf8_label_name("x", bad).is_err(), "{bad:?}");
         }
     }
 

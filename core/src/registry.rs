@@ -13,10 +13,12 @@ use crate::buckets::Buckets;
 use crate::counter::{Counter, FloatCounter};
 use crate::descriptor::{Descriptor, Kind, Opts};
 use crate::error::RegisterError;
+use crate::escaping::Escaping;
 use crate::family::{Family, FamilyCore, Metric};
 use crate::gauge::{Gauge, UpDownCounter};
 use crate::histogram::Histogram;
 use crate::label::check_label_name;
+use crate::occupied::Occupied;
 use crate::series::{Callback, Shape};
 use crate::shard::CELLS_MAX;
 use crate::sync::{AtomicU64, Mutex, Ordering, RwLock};
@@ -78,8 +80,8 @@ pub(crate) struct Root {
 struct Names {
     /// Family name -> its parts, one for each level and set of constant labels.
     parts: HashMap<Box<str>, Vec<Part>>,
-    /// Sample or family name in any format -> the family that occupies it.
-    occupied: HashMap<String, Box<str>>,
+    /// Sample or family name in any format and escaping scheme -> the family that occupies it.
+    occupied: Occupied,
 }
 
 #[derive(Debug)]
@@ -319,7 +321,7 @@ impl Registry {
             parts.retain(|part| !part.is_in(&self.node));
             if parts.is_empty() {
                 names.parts.remove(name);
-                names.occupied.retain(|_, family| &**family != name);
+                names.occupied.remove(name);
             }
         }
         drop(names);
@@ -331,9 +333,10 @@ impl Registry {
         removed
     }
 
-    /// Whether any level of the tree has a metric that prints samples of this name.
+    /// Whether any level of the tree has a metric that prints samples of this name, under any
+    /// [escaping](crate::Escaping).
     pub fn occupies(&self, sample_name: &str) -> bool {
-        self.node.root.names.lock().occupied.contains_key(sample_name)
+        self.node.root.names.lock().occupied.contains(sample_name)
     }
 
     fn family<M: Metric, const N: usize>(
@@ -401,35 +404,28 @@ impl Registry {
         }
         for part in parts {
             let there = &part.family.shape.descriptor;
-            if there.may_meet(asked) {
+            if let Some(scheme) = there.may_meet(asked) {
                 let labels: Vec<&str> =
                     asked.const_labels().map(|label| label.0).chain(asked.label_names()).collect();
+                let labels = match scheme {
+                    Escaping::AllowUtf8 => format!("[{}]", labels.join(", ")),
+                    _ => format!("[{}] under escaping={scheme}", labels.join(", ")),
+                };
                 return Err(RegisterError::SameSeries {
                     name: asked.name.to_string(),
                     scope: asked.scope_text(),
                     other: there.scope_text(),
-                    labels: format!("[{}]", labels.join(", ")),
+                    labels,
                 });
             }
         }
-        for sample in asked.occupied() {
-            if let Some(other) = names.occupied.get(&sample).filter(|&other| *other != asked.name) {
-                return Err(RegisterError::SuffixClash {
-                    name: asked.name.to_string(),
-                    other: other.to_string(),
-                    sample,
-                });
-            }
-        }
-        Ok(None)
+        names.occupied.clash(asked).map_or(Ok(None), Err)
     }
 
     fn add(&self, names: &mut Names, family: FamilyCore) -> Arc<FamilyCore> {
         let family = Arc::new(family);
         let descriptor = &family.shape.descriptor;
-        for sample in descriptor.occupied() {
-            names.occupied.insert(sample, descriptor.name.clone());
-        }
+        names.occupied.insert(descriptor);
         let part = Part { labels: self.node.labels.clone(), family: Arc::clone(&family) };
         names.parts.entry(descriptor.name.clone()).or_default().push(part);
         self.node.members.write().families.push(Arc::clone(&family));
