@@ -31,6 +31,8 @@ pub mod escape;
 pub mod foreign;
 mod integer;
 mod layout;
+pub mod name_filter;
+pub mod negotiate;
 pub mod number;
 pub mod strict;
 mod text;
