@@ -6,7 +6,7 @@ use bytes::BytesMut;
 use dynamo_metrics_core::{
     Buckets, Counter, FloatCounter, Gauge, Histogram, Opts, RegisterError, Registry, UpDownCounter,
 };
-use dynamo_metrics_encoder::TextEncoder;
+use dynamo_metrics_encoder::Encoder;
 
 /// The name that our rows have.
 pub const NAME: &str = "dynamo-metrics";
@@ -86,14 +86,14 @@ pub fn registry(shape: &Shape) -> Registry {
 #[derive(Debug)]
 pub struct Scraper {
     registry: Registry,
-    encoder: TextEncoder,
+    encoder: Encoder,
     body: BytesMut,
 }
 
 impl Scraper {
     /// A scraper that has not rendered anything yet.
     pub fn new(registry: Registry) -> Self {
-        Self { registry, encoder: TextEncoder::new(), body: BytesMut::new() }
+        Self { registry, encoder: Encoder::new(), body: BytesMut::new() }
     }
 
     /// Bytes that the buffer of the body takes.

@@ -293,6 +293,11 @@ impl<'a> SeriesSnapshot<'a> {
         self.part.entry.list.series[self.at].values.iter()
     }
 
+    /// What the series' family is.
+    pub fn descriptor(&self) -> &'a Descriptor {
+        self.part.descriptor()
+    }
+
     /// The value.
     pub fn value(&self) -> Value<'a> {
         self.part.value(self.at, self.part.entry.list.places[self.at])

@@ -94,7 +94,7 @@ impl<'a> Text<'a> {
 /// Writes into the room that was reserved behind a body.
 ///
 /// It is passed by value and each write returns it, so that room and position stay in registers: behind a
-/// reference the compiler has to take each byte written for a change of the position itself (measured: 5 ns a line).
+/// reference the compiler has to take each byte written for a change of the position itself.
 #[derive(Debug)]
 #[must_use]
 pub(crate) struct Cursor<'a> {
@@ -129,6 +129,14 @@ impl Cursor<'_> {
     /// Forgets what was written behind an earlier position.
     pub(crate) fn rewind(self, position: usize) -> Self {
         Self { at: self.at.min(position), ..self }
+    }
+
+    /// Writes over bytes that were written at `position`; does nothing if there are not that many.
+    pub(crate) fn patch(self, position: usize, bytes: &[u8]) -> Self {
+        if let Some(written) = self.room[..self.at].get_mut(position..position + bytes.len()) {
+            written.write_copy_of_slice(bytes);
+        }
+        self
     }
 
     /// Appends a text, block by block.
@@ -188,7 +196,7 @@ impl Cursor<'_> {
 
     /// Appends a signed integer.
     #[inline]
-    pub(crate) fn signed(self, v: i64) -> Self {
+    pub(crate) fn signed_number(self, v: i64) -> Self {
         let cursor = if v < 0 { self.bytes(b"-") } else { self };
         cursor.number(v.unsigned_abs())
     }
@@ -197,7 +205,7 @@ impl Cursor<'_> {
     #[inline]
     pub(crate) fn value(self, v: f64) -> Self {
         match number::whole(v) {
-            Some(v) => self.signed(v),
+            Some(v) => self.signed_number(v),
             None => self.fraction(v),
         }
     }
@@ -294,7 +302,9 @@ mod tests {
     fn a_writer_that_panics_appends_nothing() {
         let mut body = BytesMut::new();
         let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-            append(&mut body, 1, |cursor| (0..100).for_each(|_| cursor.bytes(&[b'x'; 64])));
+            append(&mut body, 1, |cursor| {
+                (0..100).fold(cursor, |cursor, _| cursor.bytes(&[b'x'; 64]))
+            });
         }));
         assert!(result.is_err() && body.is_empty());
     }

@@ -63,10 +63,12 @@ pub fn write_f64(out: &mut impl BufMut, v: f64) {
 /// Whole numbers up to here are exact in an `f64` one by one: 2^53.
 const WHOLE_MAX: f64 = 9_007_199_254_740_992.0;
 
-/// Appends a sample's value: a whole number up to 2^53 as plain digits, anything else as [`write_f64`] does.
+/// Appends a sample's value: a whole number up to 2^53 as plain digits, anything else as the fewest digits that
+/// read back to the same bits.
 ///
 /// Bounds must be spelled as Go spells them, because series are told apart by that text; values need not, and
-/// people read `22361870` more easily than `2.236187e+07`.
+/// people read `22361870` more easily than `2.236187e+07`. The digits are `zmij`'s, which writes a sum in a third of
+/// the time that `ryu` and Go's layout take.
 ///
 /// ```
 /// use dynamo_metrics_encoder::number::write_value;
@@ -84,6 +86,7 @@ pub fn write_value(out: &mut impl BufMut, v: f64) {
             }
             write_u64(out, v.unsigned_abs());
         }
+        None if v.is_finite() => out.put_slice(zmij::Buffer::new().format_finite(v).as_bytes()),
         None => write_f64(out, v),
     }
 }
@@ -310,10 +313,10 @@ mod tests {
             (22_361_870.0, "22361870"),
             (9_007_199_254_740_992.0, "9007199254740992"),
             (-9_007_199_254_740_992.0, "-9007199254740992"),
-            (9_007_199_254_740_994.0, "9.007199254740994e+15"),
+            (9_007_199_254_740_994.0, "9007199254740994.0"),
             (0.5, "0.5"),
-            (1_234_567.5, "1.2345675e+06"),
-            (1e300, "1e+300"),
+            (1_234_567.5, "1234567.5"),
+            (1e300, "1e300"),
             (f64::NAN, "NaN"),
             (f64::INFINITY, "+Inf"),
             (f64::NEG_INFINITY, "-Inf"),

@@ -2,7 +2,7 @@
 
 use bytes::BytesMut;
 use dynamo_metrics_core::{Buckets, Registry};
-use dynamo_metrics_encoder::TextEncoder;
+use dynamo_metrics_encoder::Encoder;
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::hint::black_box;
@@ -57,10 +57,10 @@ fn a_steady_scrape_allocates_nothing() {
         inflight.inc();
     };
     record(1);
-    let mut encoder = TextEncoder::new();
+    let mut encoder = Encoder::new();
     let mut body = BytesMut::new();
     encoder.encode(&registry, &mut body);
-    let scrape = |encoder: &mut TextEncoder, body: &mut BytesMut| {
+    let scrape = |encoder: &mut Encoder, body: &mut BytesMut| {
         body.clear();
         encoder.encode(&registry, body);
     };

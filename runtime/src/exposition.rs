@@ -1,7 +1,7 @@
 //! One page: a registry's metrics, then those of the engines behind it, valid as a whole.
 //!
 //! ```text
-//! registry --TextEncoder--> families of ours, sorted
+//! registry --Encoder--> families of ours, sorted
 //! engines  --fetch-------> text --Foreign::merge--> their families, filtered and repaired
 //! ```
 //!
@@ -11,7 +11,7 @@
 use crate::engine::Engine;
 use crate::hierarchy::DistributedRuntime;
 use dynamo_metrics_core::Registry;
-use dynamo_metrics_encoder::TextEncoder;
+use dynamo_metrics_encoder::Encoder;
 use dynamo_metrics_encoder::foreign::Foreign;
 use dynamo_metrics_server::bytes::BytesMut;
 use dynamo_metrics_server::{ContentType, ExposeError, Exposition, ScrapeRequest};
@@ -53,7 +53,7 @@ struct Inner {
 
 #[derive(Default)]
 struct Memory {
-    encoder: TextEncoder,
+    encoder: Encoder,
     foreign: Foreign,
 }
 

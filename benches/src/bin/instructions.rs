@@ -5,7 +5,7 @@
 
 use bytes::BytesMut;
 use dynamo_metrics_core::{Buckets, Opts, Registry};
-use dynamo_metrics_encoder::TextEncoder;
+use dynamo_metrics_encoder::Encoder;
 use std::hint::black_box;
 
 const OPERATIONS: [&str; 8] = [
@@ -62,7 +62,7 @@ fn main() {
             for i in 0..1000 {
                 family.with([&i.to_string(), "chat_completions"]).add(i * 7919);
             }
-            let mut encoder = TextEncoder::new();
+            let mut encoder = Encoder::new();
             let mut body = BytesMut::new();
             for _ in 0..times {
                 body.clear();
