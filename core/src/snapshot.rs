@@ -14,7 +14,7 @@ use crate::descriptor::{Descriptor, Kind};
 use crate::family::{FamilyCore, SeriesList};
 use crate::histogram::finite;
 use crate::registry::Registry;
-use crate::series::{Callback, Numbers, SUMS, Series, up_down_ranks};
+use crate::series::{Callback, Numbers, SUMS, SeriesRef, up_down_ranks};
 use crate::sync::Ordering;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -235,13 +235,13 @@ impl<'a> PartSnapshot<'a> {
 #[derive(Clone, Copy, Debug)]
 pub struct SeriesSnapshot<'a> {
     part: PartSnapshot<'a>,
-    series: &'a Series,
+    series: &'a SeriesRef,
 }
 
 impl<'a> SeriesSnapshot<'a> {
     /// Label values in the order of [`Descriptor::label_names`], unescaped.
     pub fn label_values(&self) -> impl Iterator<Item = &'a str> + use<'a> {
-        self.series.values.iter()
+        self.series.values().iter()
     }
 
     /// The value.
@@ -250,20 +250,20 @@ impl<'a> SeriesSnapshot<'a> {
         let total =
             |rank: Rank, place: u32| self.part.snapshot.sums[rank as usize].totals[place as usize];
         match &self.series.numbers {
-            Numbers::Word(span) => Value::Unsigned(total(Rank::Word, span.place)),
-            Numbers::Float(span) => Value::Float(f64::from_bits(total(Rank::Float, span.place))),
+            Numbers::Word(span) => Value::Unsigned(total(Rank::Word, span.place())),
+            Numbers::Float(span) => Value::Float(f64::from_bits(total(Rank::Float, span.place()))),
             Numbers::UpDown { rise, fall } => {
                 let (rise_rank, fall_rank) = up_down_ranks(self.series.shape.descriptor.nested);
-                let rises = total(rise_rank, rise.place);
-                let falls = total(fall_rank, fall.place);
+                let rises = total(rise_rank, rise.place());
+                let falls = total(fall_rank, fall.place());
                 Value::Signed(rises.wrapping_sub(falls).cast_signed())
             }
             Numbers::Histogram { buckets, sums } => {
                 let words = &self.part.snapshot.sums[Rank::Word as usize].totals;
                 let counts =
-                    &words[buckets.place as usize..][..self.series.shape.buckets_len() as usize];
+                    &words[buckets.place() as usize..][..self.series.shape.buckets_len() as usize];
                 let sum =
-                    (0..SUMS).map(|i| f64::from_bits(total(Rank::Float, sums.place + i))).sum();
+                    (0..SUMS).map(|i| f64::from_bits(total(Rank::Float, sums.place() + i))).sum();
                 Value::Histogram { counts, sum }
             }
             // Relaxed: a gauge orders nothing.
