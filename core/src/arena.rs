@@ -56,13 +56,36 @@ impl Rank {
     ];
 }
 
-/// A run of cells handed to one series, which knows how many there are: a million series keep it.
+/// A run of cells handed to one series, which knows how many there are. A million series keep it, so it is two numbers
+/// of 28 bits, little-endian and without alignment: two of them and a tag fit into 16 bytes, see `series.rs`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Span {
+pub(crate) struct Span([u8; 7]);
+
+const SPAN_NUMBER_BITS: u32 = 28;
+// A registry's places are its extents' cells, so they are no more than there are cells.
+const _: () = assert!(CELLS_MAX <= 1 << SPAN_NUMBER_BITS, "a span's numbers have 28 bits");
+
+impl Span {
+    fn new(cell: CellIndex, place: u32) -> Self {
+        debug_assert!(place < 1 << SPAN_NUMBER_BITS);
+        let both = u64::from(cell.get()) << SPAN_NUMBER_BITS | u64::from(place);
+        let [a, b, c, d, e, f, g, _] = both.to_le_bytes();
+        Self([a, b, c, d, e, f, g])
+    }
+
     /// The first cell, the same in every shard.
-    pub(crate) cell: CellIndex,
+    #[inline]
+    pub(crate) fn cell(self) -> CellIndex {
+        let [.., d, e, f, g] = self.0;
+        CellIndex::FIRST.offset((u32::from_le_bytes([d, e, f, g]) >> 4) as usize)
+    }
+
     /// The first cell's place among the registry's cells of this rank, which is its place in a snapshot.
-    pub(crate) place: u32,
+    #[inline]
+    pub(crate) fn place(self) -> u32 {
+        let [a, b, c, d, ..] = self.0;
+        u32::from_le_bytes([a, b, c, d]) & ((1 << SPAN_NUMBER_BITS) - 1)
+    }
 }
 
 /// A run of cells handed to one registry.
@@ -156,7 +179,7 @@ impl Pool {
         shards().fallback()?;
         let mut pool = self.ranks[rank as usize].lock();
         if let Some(span) = pool.free.get_mut(&len).and_then(Vec::pop) {
-            zero(shards(), span.cell.get(), len);
+            zero(shards(), span.cell().get(), len);
             return Some(span);
         }
         let room = pool.extents.last().map_or(0, |(extent, _)| extent.len - pool.used);
@@ -177,7 +200,7 @@ impl Pool {
         }
         let &(extent, _) = pool.extents.last()?;
         let cell = CellIndex::new(extent.start + pool.used)?;
-        let span = Span { cell, place: pool.places };
+        let span = Span::new(cell, pool.places);
         pool.used += len;
         pool.places += len;
         Some(span)
@@ -259,10 +282,19 @@ mod tests {
     }
 
     #[test]
+    fn a_span_keeps_the_largest_numbers() {
+        for (cell, place) in [(0, 0), (CELLS_MAX - 1, 0), (0, CELLS_MAX - 1), (0xabcdef, 0x123456)]
+        {
+            let span = Span::new(CellIndex::new(cell).unwrap(), place);
+            assert_eq!((span.cell().get(), span.place()), (cell, place));
+        }
+    }
+
+    #[test]
     fn a_span_is_zero_when_it_is_reused() {
         let pool = Pool::new();
         let span = pool.take(Rank::Word, 3).unwrap();
-        writer().unwrap().add(span.cell.offset(2), 5);
+        writer().unwrap().add(span.cell().offset(2), 5);
         let mut sums = Sums::default();
         pool.sum_into(Rank::Word, &mut sums, u64::wrapping_add);
         assert_eq!(sums.totals, [0, 0, 5]);
@@ -278,11 +310,11 @@ mod tests {
         let pool = Pool::new();
         let first = pool.take(Rank::Word, EXTENT_CELLS_MIN - 1).unwrap();
         let second = pool.take(Rank::Word, 2).unwrap();
-        assert_eq!(first.place, 0);
-        assert_eq!(second.place, EXTENT_CELLS_MIN);
-        writer().unwrap().add(second.cell, 8);
+        assert_eq!(first.place(), 0);
+        assert_eq!(second.place(), EXTENT_CELLS_MIN);
+        writer().unwrap().add(second.cell(), 8);
         let mut sums = Sums::default();
         pool.sum_into(Rank::Word, &mut sums, u64::wrapping_add);
-        assert_eq!(sums.totals[second.place as usize], 8);
+        assert_eq!(sums.totals[second.place() as usize], 8);
     }
 }

@@ -4,9 +4,8 @@ use crate::descriptor::Kind;
 use crate::family::{Metric, sealed};
 use crate::histogram::finite;
 use crate::lookup::AnyHandle;
-use crate::series::{Numbers, Series};
+use crate::series::{Numbers, Series, SeriesRef};
 use crate::shard::{CellIndex, LocalLease, Writer, own, writer};
-use std::sync::Arc;
 
 /// A count that only grows. Exact up to 2^64 - 1, where it wraps to 0, which scrapers see as a restart.
 ///
@@ -26,7 +25,7 @@ use std::sync::Arc;
 #[derive(Clone, Debug)]
 pub struct Counter {
     cell: CellIndex,
-    series: Arc<Series>,
+    series: SeriesRef,
 }
 
 impl Counter {
@@ -80,12 +79,7 @@ impl Counter {
     /// ```
     pub fn local(&self) -> Option<LocalCounter> {
         let (lease, writer) = LocalLease::take()?;
-        Some(LocalCounter {
-            writer,
-            cell: self.cell,
-            _series: Arc::clone(&self.series),
-            _lease: lease,
-        })
+        Some(LocalCounter { writer, cell: self.cell, _series: self.series.clone(), _lease: lease })
     }
 }
 
@@ -95,7 +89,7 @@ pub struct LocalCounter {
     writer: Writer,
     cell: CellIndex,
     // Keeps the cells from being reused.
-    _series: Arc<Series>,
+    _series: SeriesRef,
     // Keeps the shard from being adopted by another thread.
     _lease: LocalLease,
 }
@@ -116,7 +110,7 @@ impl LocalCounter {
 
 impl Counter {
     #[inline]
-    pub(crate) fn series(&self) -> &Series {
+    pub(crate) fn series(&self) -> &SeriesRef {
         &self.series
     }
 }
@@ -137,9 +131,9 @@ impl Metric for Counter {
         }
     }
 
-    fn bind(series: Arc<Series>) -> Self {
+    fn bind(series: SeriesRef) -> Self {
         let Numbers::Word(span) = series.numbers else { unreachable!("a counter has one word") };
-        Self { cell: span.cell, series }
+        Self { cell: span.cell(), series }
     }
 }
 
@@ -160,7 +154,7 @@ impl Metric for Counter {
 #[derive(Clone, Debug)]
 pub struct FloatCounter {
     cell: CellIndex,
-    series: Arc<Series>,
+    series: SeriesRef,
 }
 
 impl FloatCounter {
@@ -200,7 +194,7 @@ impl FloatCounter {
 
 impl FloatCounter {
     #[inline]
-    pub(crate) fn series(&self) -> &Series {
+    pub(crate) fn series(&self) -> &SeriesRef {
         &self.series
     }
 }
@@ -221,11 +215,11 @@ impl Metric for FloatCounter {
         }
     }
 
-    fn bind(series: Arc<Series>) -> Self {
+    fn bind(series: SeriesRef) -> Self {
         let Numbers::Float(span) = series.numbers else {
             unreachable!("a float counter has one float")
         };
-        Self { cell: span.cell, series }
+        Self { cell: span.cell(), series }
     }
 }
 

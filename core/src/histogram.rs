@@ -14,7 +14,7 @@ use crate::buckets::{Buckets, INFINITY_BITS};
 use crate::descriptor::Kind;
 use crate::family::{Metric, sealed};
 use crate::lookup::AnyHandle;
-use crate::series::{Numbers, Series};
+use crate::series::{Numbers, SeriesRef};
 use crate::shard::{CellIndex, Writer, own, writer};
 use std::sync::Arc;
 
@@ -46,7 +46,7 @@ pub struct Histogram {
     buckets: Arc<Buckets>,
     counts: CellIndex,
     sums: CellIndex,
-    series: Arc<Series>,
+    series: SeriesRef,
 }
 
 /// The numbers of one histogram at one instant.
@@ -135,7 +135,7 @@ impl Histogram {
 
 impl Histogram {
     #[inline]
-    pub(crate) fn series(&self) -> &Series {
+    pub(crate) fn series(&self) -> &SeriesRef {
         &self.series
     }
 }
@@ -161,12 +161,12 @@ impl Metric for Histogram {
         }
     }
 
-    fn bind(series: Arc<Series>) -> Self {
+    fn bind(series: SeriesRef) -> Self {
         let Numbers::Histogram { buckets, sums } = series.numbers else {
             unreachable!("a histogram has buckets and sums")
         };
         let layout = series.shape.descriptor.buckets.clone();
         let layout = layout.unwrap_or_else(|| unreachable!("a histogram has bounds"));
-        Self { buckets: layout, counts: buckets.cell, sums: sums.cell, series }
+        Self { buckets: layout, counts: buckets.cell(), sums: sums.cell(), series }
     }
 }

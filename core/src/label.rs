@@ -1,4 +1,4 @@
-//! Names that are valid once they exist, and label values in one allocation.
+//! Names that are valid once they exist, and label values packed into bytes.
 
 use crate::error::RegisterError;
 use crate::escaping::{Escaping, is_legacy_label_name, is_legacy_metric_name};
@@ -97,53 +97,56 @@ pub(crate) fn cut(value: &str) -> &str {
 
 /// The label values of one series, in the order of the family's label names.
 ///
-/// One string: before each value stands one character whose code point is the value's length in bytes.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct LabelValues(Box<str>);
+/// Packed bytes, which the series has in its own allocation: before each value stands its length in one byte.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct LabelValues<'a>(&'a [u8]);
 
-impl LabelValues {
-    /// Packs values that are already [`cut`].
-    pub(crate) fn new(values: &[&str]) -> Self {
-        let mut packed =
-            String::with_capacity(values.iter().map(|value| value.len() + 2).sum::<usize>());
+const _: () = assert!(LABEL_VALUE_BYTES_MAX <= u8::MAX as usize, "a length is one byte");
+
+impl<'a> LabelValues<'a> {
+    /// The bytes of values that are already [`cut`].
+    pub(crate) fn pack(values: &[&str]) -> Vec<u8> {
+        let mut packed = Vec::with_capacity(values.iter().map(|value| value.len() + 1).sum());
         for value in values {
             debug_assert!(value.len() <= LABEL_VALUE_BYTES_MAX);
-            packed.push(char::from(value.len() as u8));
-            packed.push_str(value);
+            packed.push(value.len() as u8);
+            packed.extend_from_slice(value.as_bytes());
         }
-        Self(packed.into())
+        packed
     }
 
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &str> {
-        let mut rest = &*self.0;
+    /// What [`pack`](Self::pack) packed.
+    #[inline]
+    pub(crate) fn of(packed: &'a [u8]) -> Self {
+        Self(packed)
+    }
+
+    pub(crate) fn iter(self) -> impl Iterator<Item = &'a str> + use<'a> {
+        let mut rest = self.0;
         std::iter::from_fn(move || {
-            let length = rest.chars().next()?;
-            let (value, after) = rest[length.len_utf8()..].split_at(length as usize);
+            let (&length, after) = rest.split_first()?;
+            let (value, after) = after.split_at(usize::from(length));
             rest = after;
-            Some(value)
+            // Checked, because only `unsafe` could skip it; a scrape renders a series once.
+            Some(str::from_utf8(value).unwrap_or_else(|_| unreachable!("packed from a `str`")))
         })
     }
 
     /// Whether these are exactly `values`.
     #[inline]
-    pub(crate) fn are(&self, values: &[&str]) -> bool {
-        let mut rest = self.0.as_bytes();
+    pub(crate) fn are(self, values: &[&str]) -> bool {
+        let mut rest = self.0;
         for value in values {
-            let length = value.len();
-            // The length as a character: one byte, or two for 128.
-            let prefix = if length < 128 {
-                rest.first() == Some(&(length as u8))
-            } else {
-                length == 128 && rest.starts_with("\u{80}".as_bytes())
-            };
-            let start = 1 + usize::from(length >= 128);
-            if !prefix
-                || rest.len() < start + length
-                || rest[start..start + length] != *value.as_bytes()
-            {
+            let Some((&length, after)) = rest.split_first() else { return false };
+            // A value that was not cut has no equal: its length is more than any that is packed.
+            if usize::from(length) != value.len() {
                 return false;
             }
-            rest = &rest[start + length..];
+            let Some((packed, after)) = after.split_at_checked(value.len()) else { return false };
+            if packed != value.as_bytes() {
+                return false;
+            }
+            rest = after;
         }
         rest.is_empty()
     }
@@ -200,7 +203,8 @@ mod tests {
     fn packed_values_come_out_as_they_went_in() {
         let long = "y".repeat(128);
         let values = ["", "foo", "\0\n\"\\", &long, "é"];
-        let packed = LabelValues::new(&values);
+        let packed = LabelValues::pack(&values);
+        let packed = LabelValues::of(&packed);
         assert_eq!(packed.iter().collect::<Vec<_>>(), values);
         assert!(packed.are(&values));
         assert!(!packed.are(&values[..4]));
@@ -208,7 +212,10 @@ mod tests {
 
     #[test]
     fn values_that_concatenate_alike_differ() {
-        let upstream_bug = LabelValues::new(&["foo", "chat_completions"]);
+        let upstream_bug = LabelValues::pack(&["foo", "chat_completions"]);
+        let upstream_bug = LabelValues::of(&upstream_bug);
         assert!(!upstream_bug.are(&["foochat_", "completions"]));
+        assert!(!upstream_bug.are(&["foo", "chat_completions", ""]));
+        assert!(!upstream_bug.are(&["foo", "chat_completion"]));
     }
 }

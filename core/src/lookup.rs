@@ -6,13 +6,14 @@
 //! threads).
 //!
 //! The cache holds handles, so a removed series is kept until its entry is overwritten or its thread ends: at
-//! most 128 series a thread. A removed series is never *found* here: it is marked.
+//! most 128 series a thread. A removed series is never *found* here: entries are kept under their family's key, and
+//! every removal gives the family a new one (`family.rs`). So a removal costs each thread one walk to the table for
+//! each series of that family, and no series carries a mark of its own.
 
 use crate::counter::{Counter, FloatCounter};
 use crate::gauge::{Gauge, UpDownCounter};
 use crate::histogram::Histogram;
-use crate::series::Series;
-use crate::sync::Ordering;
+use crate::series::SeriesRef;
 use std::cell::RefCell;
 
 /// Sets of a thread's cache, and entries of a set: 128 entries in 8 KiB, enough for the frontend's families with
@@ -34,7 +35,8 @@ struct Set {
 }
 
 struct Entry {
-    family: u64,
+    /// The family's key when the series was looked up.
+    key: u64,
     handle: AnyHandle,
 }
 
@@ -55,7 +57,7 @@ pub enum AnyHandle {
 
 impl AnyHandle {
     #[inline]
-    fn series(&self) -> &Series {
+    fn series(&self) -> &SeriesRef {
         match self {
             Self::Counter(handle) => handle.series(),
             Self::FloatCounter(handle) => handle.series(),
@@ -66,11 +68,11 @@ impl AnyHandle {
     }
 }
 
-/// Calls `hit` with the cached handle of this family and these values. Gives `hit` back when there is none, or
+/// Calls `hit` with the handle that is cached under this key of a family and these values. Gives `hit` back when there is none, or
 /// when the entry is in use by a caller further up, or when the thread is past its end.
 #[inline]
 pub(crate) fn find<R, F: FnOnce(&AnyHandle) -> R>(
-    family: u64,
+    key: u64,
     hash: u64,
     values: &[&str],
     hit: F,
@@ -79,11 +81,8 @@ pub(crate) fn find<R, F: FnOnce(&AnyHandle) -> R>(
     let found = CACHE.try_with(|cache| {
         let set = cache[place(hash)].try_borrow().ok()?;
         for (entry, _) in set.entries.iter().zip(set.hashes).filter(|(_, there)| *there == hash) {
-            let Some(Entry { family: of, handle }) = entry else { continue };
-            let series = handle.series();
-            // Relaxed: a lookup that races with a removal may come before it.
-            if *of == family && !series.removed.load(Ordering::Relaxed) && series.values.are(values)
-            {
+            let Some(Entry { key: of, handle }) = entry else { continue };
+            if *of == key && handle.series().values().are(values) {
                 return hit.take().map(|hit| hit(handle));
             }
         }
@@ -96,15 +95,15 @@ pub(crate) fn find<R, F: FnOnce(&AnyHandle) -> R>(
     }
 }
 
-/// Remembers a handle, in place of another one.
-pub(crate) fn remember(family: u64, hash: u64, handle: AnyHandle) {
+/// Remembers a handle, in place of another one. `key` is the family's from before the handle was looked up.
+pub(crate) fn remember(key: u64, hash: u64, handle: AnyHandle) {
     // What was there may be the last handle of its series, whose end takes locks: not while it is borrowed.
     let before = CACHE.try_with(|cache| {
         let mut set = cache[place(hash)].try_borrow_mut().ok()?;
         let way = set.next;
         set.next = (way + 1) % WAYS;
         set.hashes[way] = hash;
-        set.entries[way].replace(Entry { family, handle })
+        set.entries[way].replace(Entry { key, handle })
     });
     drop(before);
 }

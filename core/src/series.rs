@@ -1,4 +1,4 @@
-//! One series: its label values and where its numbers are.
+//! One series: where its numbers are, and its label values, in one allocation behind one word.
 //!
 //! A handle (`Counter`, `Histogram`, ...) is the address of the numbers plus a reference to the series. **A
 //! series' cells are reused only after its last handle is gone**: its `Drop` gives them back, and they are
@@ -7,11 +7,13 @@
 use crate::arena::{Pool, Rank, Span};
 use crate::descriptor::{Descriptor, Kind};
 use crate::label::LabelValues;
-use crate::sync::{AtomicBool, AtomicU64};
+use crate::sync::AtomicU64;
 use crate::telemetry::Telemetry;
 use crossbeam_utils::CachePadded;
 use std::fmt;
+use std::ops::Deref;
 use std::sync::Arc;
+use triomphe::ThinArc;
 
 /// What all series of a family have in common.
 #[derive(Debug)]
@@ -31,18 +33,23 @@ impl Shape {
     }
 }
 
-/// One series. There may be a million of them, so its size is watched: see the test below.
+/// One series but for its label values. There may be a million of them, so its size is watched: see the test below.
 #[derive(Debug)]
 #[doc(hidden)]
 pub struct Series {
     pub(crate) shape: Arc<Shape>,
-    pub(crate) values: LabelValues,
     pub(crate) numbers: Numbers,
-    /// No longer in its family's table.
-    pub(crate) removed: AtomicBool,
 }
 
-/// Where a series' numbers are.
+/// A counted reference to a [`Series`] and its label values.
+///
+/// `ThinArc` and not std's `Arc`: the label values are the tail of the same allocation, with a pointer of one word. That
+/// is 124 bytes and three allocations a counter with 3 labels no more, but 87 and one.
+#[derive(Clone, Debug)]
+#[doc(hidden)]
+pub struct SeriesRef(ThinArc<Series, u8>);
+
+/// Where a series' numbers are. 16 bytes, as long as every variant is a box or two [`Span`]s.
 pub(crate) enum Numbers {
     /// `u64` in [`Rank::Word`].
     Word(Span),
@@ -69,9 +76,9 @@ pub(crate) enum Callback {
     Gauge(Box<dyn Fn() -> f64 + Send + Sync>),
 }
 
-impl Series {
+impl SeriesRef {
     /// A series with cells of its own, all zero. `None` when there are no cells left.
-    pub(crate) fn new(shape: &Arc<Shape>, values: &[&str]) -> Option<Arc<Self>> {
+    pub(crate) fn new(shape: &Arc<Shape>, values: &[&str]) -> Option<Self> {
         let descriptor = &shape.descriptor;
         let pool = &shape.pool;
         let numbers = match descriptor.kind {
@@ -105,18 +112,33 @@ impl Series {
     }
 
     /// A series that a closure computes.
-    pub(crate) fn computed(shape: &Arc<Shape>, callback: Callback) -> Arc<Self> {
+    pub(crate) fn computed(shape: &Arc<Shape>, callback: Callback) -> Self {
         Self::with(shape, &[], Numbers::Callback(Box::new(callback)))
     }
 
-    fn with(shape: &Arc<Shape>, values: &[&str], numbers: Numbers) -> Arc<Self> {
-        let values = LabelValues::new(values);
-        Arc::new(Self {
-            shape: Arc::clone(shape),
-            values,
-            numbers,
-            removed: AtomicBool::new(false),
-        })
+    fn with(shape: &Arc<Shape>, values: &[&str], numbers: Numbers) -> Self {
+        let series = Series { shape: Arc::clone(shape), numbers };
+        Self(ThinArc::from_header_and_slice(series, &LabelValues::pack(values)))
+    }
+
+    /// The label values.
+    #[inline]
+    pub(crate) fn values(&self) -> LabelValues<'_> {
+        LabelValues::of(&self.0.slice)
+    }
+
+    /// Whether both are the same series.
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        std::ptr::eq::<Series>(&**self, &**other)
+    }
+}
+
+impl Deref for SeriesRef {
+    type Target = Series;
+
+    #[inline]
+    fn deref(&self) -> &Series {
+        &self.0.header.header
     }
 }
 
@@ -144,9 +166,9 @@ impl Numbers {
     /// Where the first and the second kind of number begin in the totals of their ranks.
     pub(crate) fn places(&self) -> [u32; 2] {
         match self {
-            Self::Word(span) | Self::Float(span) => [span.place, 0],
-            Self::UpDown { rise, fall } => [rise.place, fall.place],
-            Self::Histogram { buckets, sums } => [buckets.place, sums.place],
+            Self::Word(span) | Self::Float(span) => [span.place(), 0],
+            Self::UpDown { rise, fall } => [rise.place(), fall.place()],
+            Self::Histogram { buckets, sums } => [buckets.place(), sums.place()],
             Self::Shared(_) | Self::Callback(_) => [0, 0],
         }
     }
@@ -180,7 +202,8 @@ mod tests {
 
     #[test]
     fn a_series_is_small() {
-        // Shape, label values, numbers, the mark of removal; the two counts of the `Arc` come on top.
-        assert!(size_of::<Series>() <= 56, "{} bytes", size_of::<Series>());
+        // Shape and numbers; a count, a length and the label values come on top.
+        assert!(size_of::<Series>() <= 24, "{} bytes", size_of::<Series>());
+        assert_eq!(size_of::<SeriesRef>(), size_of::<usize>());
     }
 }

@@ -290,7 +290,7 @@ pub struct SeriesSnapshot<'a> {
 impl<'a> SeriesSnapshot<'a> {
     /// Label values in the order of [`Descriptor::label_names`], unescaped.
     pub fn label_values(&self) -> impl Iterator<Item = &'a str> + use<'a> {
-        self.part.entry.list.series[self.at].values.iter()
+        self.part.entry.list.series[self.at].values().iter()
     }
 
     /// What the series' family is.
