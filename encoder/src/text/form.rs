@@ -29,6 +29,9 @@ pub(crate) struct Compound {
     pub(crate) tails: Texts,
     /// For [`SUM`] and [`COUNT`]: what stands before the labels, and the whole if there are none.
     totals: Texts,
+    /// Whether there are such lines: OpenMetrics forbids them beside a negative bound, since a sum of values of both
+    /// signs may fall.
+    pub(crate) has_totals: bool,
     open_len: usize,
 }
 
@@ -113,7 +116,9 @@ impl Compound {
                 totals.push(|out| out.extend_from_slice(text.as_bytes()));
             }
         }
-        Self { tails, totals, open_len: dialect.open(&format!("{name}_bucket")).len() }
+        let has_totals = !dialect.openmetrics || bounds.first().is_none_or(|&bound| bound >= 0.0);
+        let open_len = dialect.open(&format!("{name}_bucket")).len();
+        Self { tails, totals, has_totals, open_len }
     }
 
     /// Appends `name_sum{labels} ` or `name_count{labels} ` for the series with this text.

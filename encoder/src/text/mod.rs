@@ -63,6 +63,9 @@ fn write_histogram<'a>(
         cumulated = cumulated.wrapping_add(*count);
         cursor = cursor.copy(text).copy(tail).number(cumulated).newline();
     }
+    if !compound.has_totals {
+        return cursor;
+    }
     let cursor = compound.write_total(cursor, SUM, text).value(sum).newline();
     compound.write_total(cursor, COUNT, text).number(cumulated).newline()
 }
