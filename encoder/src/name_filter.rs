@@ -13,9 +13,22 @@ use std::iter;
 use thiserror::Error;
 
 /// Longest query, in bytes, that is read (as in client_java). A thousand names of the usual length fit in it.
+///
+/// ```
+/// use dynamo_metrics_encoder::name_filter::{NameFilter, QUERY_BYTES_MAX};
+///
+/// assert!(NameFilter::from_query(&"x".repeat(QUERY_BYTES_MAX)).is_ok());
+/// assert!(NameFilter::from_query(&"x".repeat(QUERY_BYTES_MAX + 1)).is_err());
+/// ```
 pub const QUERY_BYTES_MAX: usize = 64 * 1024;
 
 /// Most names that may be asked for (as in client_java). Who wants more wants everything.
+///
+/// ```
+/// use dynamo_metrics_encoder::name_filter::{NAMES_MAX, NameFilter};
+///
+/// assert!(NameFilter::from_query(&"name[]=x&".repeat(NAMES_MAX)).is_ok());
+/// ```
 pub const NAMES_MAX: usize = 1024;
 
 /// Which families a scraper asks for; the default are all.

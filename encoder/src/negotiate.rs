@@ -17,9 +17,24 @@ use dynamo_metrics_core::Escaping;
 
 /// Clauses of a header that are read; those after it are ignored. Prometheus sends up to seven. With this a
 /// header of nothing but commas costs what an ordinary one costs.
+///
+/// ```
+/// use dynamo_metrics_encoder::negotiate::{ACCEPT_CLAUSES_MAX, negotiate};
+///
+/// let too_late = format!("{}application/openmetrics-text", "x/y,".repeat(ACCEPT_CLAUSES_MAX));
+/// assert_eq!(negotiate(Some(&too_late)), negotiate(None));
+/// ```
 pub const ACCEPT_CLAUSES_MAX: usize = 32;
 
 /// What an exposition is written in. Its media type is [`Negotiated::content_type`].
+///
+/// ```
+/// use dynamo_metrics_encoder::negotiate::{Format, negotiate};
+///
+/// let protobuf = "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited";
+/// assert_eq!(negotiate(Some(protobuf)).format, Format::Protobuf);
+/// assert_eq!(Format::default(), Format::Text);
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Format {
@@ -36,6 +51,14 @@ pub enum Format {
 }
 
 /// What one scraper gets. The body depends on the two public fields only, so they can be the key of a cache.
+///
+/// ```
+/// use dynamo_metrics_encoder::negotiate::negotiate;
+///
+/// let (new, old) = (negotiate(Some("text/plain;version=1.0.0")), negotiate(Some("text/plain")));
+/// assert_ne!(new.content_type(), old.content_type());
+/// assert_eq!((new.format, new.escaping), (old.format, old.escaping), "one body");
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Negotiated {
     /// The format of the body.

@@ -233,6 +233,13 @@ fn content_types_name_what_they_are() {
             assert_eq!(negotiate(Some(answer.content_type())), answer);
         }
     }
+    #[cfg(feature = "openmetrics2")]
+    for escaping in Escaping::ALL {
+        let answer = Negotiated::new(Format::OpenMetrics2, escaping);
+        let start = "application/openmetrics-text; version=2.0.0; charset=utf-8; escaping=";
+        assert_eq!(answer.content_type(), format!("{start}{escaping}"));
+        assert_eq!(negotiate(Some(answer.content_type())), answer);
+    }
 }
 
 /// A clause before it is written down.
