@@ -31,14 +31,14 @@ pub(crate) fn check_utf8_metric_name(name: &str) -> Result<(), RegisterError> {
     Err(RegisterError::InvalidName { name: name.into(), reason })
 }
 
-/// Refused in names. Prometheus' lexers (text and OpenMetrics alike) take a NUL in label values, help texts and
-/// comments only; in a quoted name it is a syntax error that fails the whole scrape. All other control
-/// characters are taken there: a quoted name runs to the next quote, and line feeds are escaped.
+/// Refused in names: in a quoted name it is a syntax error that fails the whole scrape (text and OpenMetrics,
+/// Prometheus 3.5.3). Every other control character goes through there and in the strict Python parser, raw or,
+/// as line feeds, escaped.
 const NUL: char = '\0';
 
 /// The label that holds a series' name; as a label of its own it fails a whole scrape. Other names that begin
-/// with `__` are reserved by convention only, so what merely *escapes* to such a name is let pass: under
-/// underscores that is every label that begins with two characters of, say, Chinese.
+/// with `__` are reserved by convention (Prometheus 3.5.3 stores them), so what merely *escapes* to such a name
+/// is let pass: under underscores that is every label that begins with two characters of, say, Chinese.
 const NAME_LABEL: &str = "__name__";
 
 /// Checks a label name against `[a-zA-Z_][a-zA-Z0-9_]*` and the names that Prometheus keeps for itself.
