@@ -298,24 +298,23 @@ impl Descriptor {
     /// The scheme under which `self` and `other`, of one name in two scopes, could have a series in common:
     /// they have the same label names, and no label has a constant value in both that differs.
     pub(crate) fn may_meet(&self, other: &Self) -> Option<Escaping> {
-        Escaping::ALL.into_iter().find(|&scheme| {
-            let names = |d: &Self| {
-                let mut names: Vec<String> = d
-                    .const_labels()
-                    .map(|(label, _)| label)
-                    .chain(d.label_names())
-                    .map(|label| scheme.label_name(label).into_owned())
-                    .collect();
-                names.sort();
-                names
-            };
-            let differs = |(label, value): (&str, &str)| {
-                let label = scheme.label_name(label);
-                other
-                    .const_labels()
-                    .any(|(also, theirs)| label == scheme.label_name(also) && value != theirs)
-            };
-            names(self) == names(other) && !self.const_labels().any(differs)
+        fn labels(d: &Descriptor) -> impl Iterator<Item = &str> {
+            d.const_labels().map(|(label, _)| label).chain(d.label_names())
+        }
+        let differ = |same: &dyn Fn(&str, &str) -> bool| {
+            self.const_labels().any(|(label, value)| {
+                other.const_labels().any(|(also, theirs)| value != theirs && same(label, also))
+            })
+        };
+        // Scopes mostly differ in a value. What is one label as it is, is one under every scheme: this answers
+        // for all of them and escapes nothing, which counts where a name is registered in thousands of scopes.
+        if differ(&|a, b| a == b) || labels(self).count() != labels(other).count() {
+            return None;
+        }
+        Escaping::ALL.into_iter().find(|scheme| {
+            let same = |a: &str, b: &str| scheme.label_name(a) == scheme.label_name(b);
+            // No two labels of one family are the same under any scheme, so with equal numbers this is equality.
+            labels(self).all(|label| labels(other).any(|also| same(label, also))) && !differ(&same)
         })
     }
 

@@ -1,6 +1,8 @@
 //! UTF-8 names: what is accepted when they are opted into, and which names are one name once escaped.
 
-use dynamo_metrics_core::{Buckets, Opts, RegisterError, Registry};
+use dynamo_metrics_core::{Buckets, Escaping, Opts, RegisterError, Registry};
+use proptest::prelude::*;
+use std::collections::{BTreeMap, BTreeSet};
 
 fn buckets() -> Buckets {
     Buckets::new([1.0]).unwrap()
@@ -123,4 +125,125 @@ fn scopes_do_not_share_series_once_escaped_either() {
          it once and share it"
     );
     registry.gauge(opts("2")).unwrap();
+}
+
+/// What a metric prints under a scheme, said anew: names of samples, and of the family where it differs.
+fn printed(kind: char, name: &str, scheme: Escaping) -> BTreeSet<String> {
+    let name = scheme.metric_name(name).into_owned();
+    let with = |stem: &str, suffixes: &[&str]| -> BTreeSet<String> {
+        suffixes.iter().map(|suffix| format!("{stem}{suffix}")).collect()
+    };
+    match kind {
+        'c' => with(name.strip_suffix("_total").unwrap_or(&name), &["", "_total", "_created"]),
+        'h' => with(&name, &["", "_bucket", "_sum", "_count", "_created"]),
+        _ => with(&name, &[""]),
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2000))]
+
+    /// What is registered can be printed under every scheme, and what is refused could not.
+    #[test]
+    fn no_two_metrics_print_one_name_under_any_scheme(
+        asked in prop::collection::vec(
+            (
+                prop::sample::select(vec!['c', 'h', 'g']),
+                "(U__)?[a._é-]{1,3}(2e_)?",
+                prop::sample::select(vec!["", "", "_total", ".total", "_sum", ".sum", "_bucket", "_created"]),
+            ),
+            2..7,
+        ),
+    ) {
+        let registry = Registry::new();
+        let mut there: Vec<(char, String)> = Vec::new();
+        for (kind, stem, suffix) in asked {
+            let name = format!("{stem}{suffix}");
+            let opts = Opts::new(&name, "").utf8_names();
+            let result = match kind {
+                'c' => registry.counter(opts).map(drop),
+                'h' => registry.histogram(opts, &buckets()).map(drop),
+                _ => registry.gauge(opts).map(drop),
+            };
+            if there.iter().any(|(_, known)| *known == name) {
+                continue;
+            }
+            let first = Escaping::ALL.into_iter().find(|&scheme| {
+                let mine = printed(kind, &name, scheme);
+                there.iter().any(|(kind, other)| !printed(*kind, other, scheme).is_disjoint(&mine))
+            });
+            match (result, first) {
+                (Ok(()), None) => there.push((kind, name)),
+                (Err(RegisterError::SuffixClash { .. }), Some(Escaping::AllowUtf8)) => {}
+                (Err(RegisterError::EscapedClash { scheme, .. }), Some(found)) if scheme == found => {}
+                (result, first) => prop_assert!(false, "{name}: {result:?}, expected {first:?}"),
+            }
+        }
+        // Unregistering frees what one metric printed, and nothing else.
+        while let Some((_, name)) = there.pop() {
+            prop_assert!(registry.unregister(&name));
+            for (kind, name) in &there {
+                for scheme in Escaping::ALL {
+                    for sample in printed(*kind, name, scheme) {
+                        prop_assert!(registry.occupies(&sample), "{sample} of {name}");
+                    }
+                }
+            }
+            if there.is_empty() {
+                prop_assert!(!registry.occupies(&name));
+            }
+        }
+    }
+
+    /// Two levels register one name only if no scheme can make a series of one a series of the other.
+    #[test]
+    fn levels_share_no_series_under_any_scheme(
+        levels in prop::collection::vec(
+            (
+                prop::collection::btree_map("[a._]{2}", "[xy]", 0..3),
+                prop::sample::select(vec!["a.", "aa", "_a", ".a", "a_"]),
+            ),
+            2,
+        ),
+    ) {
+        let registry = Registry::new();
+        let scope = registry.scope(&[("scope", "s")]).unwrap();
+        let mut asked = Vec::new();
+        for (level, (constant, varying)) in [&registry, &scope].into_iter().zip(&levels) {
+            let mut opts = Opts::new("x", "").utf8_names();
+            let mut labels: Vec<(&str, Option<&str>)> = vec![(varying, None)];
+            for (label, value) in constant {
+                opts = opts.const_label(label, value);
+                labels.push((label, Some(value)));
+            }
+            // The root has the scope's label as one of its own.
+            match level.labels().next() {
+                Some((label, value)) => labels.push((label, Some(value))),
+                None => {
+                    opts = opts.const_label("scope", "s");
+                    labels.push(("scope", Some("s")));
+                }
+            }
+            asked.push((labels, level.gauge_family(opts, [varying])));
+        }
+        let usable = |error: &RegisterError| matches!(error, RegisterError::SameSeries { .. });
+        let [(one, first), (other, second)] = &asked[..] else { unreachable!("two levels") };
+        if first.is_err() || second.as_ref().is_err_and(|error| !usable(error)) {
+            // Labels that are reserved or meet within one level, which other tests are about.
+            return Ok(());
+        }
+        let meet = Escaping::ALL.into_iter().any(|scheme| {
+            let escaped = |labels: &[(&str, Option<&str>)]| -> BTreeMap<String, Option<String>> {
+                let value = |value: Option<&str>| value.map(String::from);
+                labels.iter().map(|&(l, v)| (scheme.label_name(l).into_owned(), value(v))).collect()
+            };
+            let (one, other) = (escaped(one), escaped(other));
+            one.len() == other.len() && one.iter().all(|(label, value)| {
+                other.get(label).is_some_and(|theirs| {
+                    value.is_none() || theirs.is_none() || value == theirs
+                })
+            })
+        });
+        prop_assert_eq!(second.is_err(), meet, "{:?} {:?}", one, other);
+    }
 }
