@@ -11,7 +11,9 @@
 use crate::counter::{Counter, FloatCounter};
 use crate::gauge::{Gauge, UpDownCounter};
 use crate::histogram::Histogram;
+use crate::info::Info;
 use crate::series::Series;
+use crate::stateset::StateSet;
 use crate::sync::Ordering;
 use std::cell::RefCell;
 
@@ -51,6 +53,8 @@ pub enum AnyHandle {
     Gauge(Gauge),
     UpDownCounter(UpDownCounter),
     Histogram(Histogram),
+    Info(Info),
+    StateSet(StateSet),
 }
 
 impl AnyHandle {
@@ -62,6 +66,8 @@ impl AnyHandle {
             Self::Gauge(handle) => handle.series(),
             Self::UpDownCounter(handle) => handle.series(),
             Self::Histogram(handle) => handle.series(),
+            Self::Info(handle) => handle.series(),
+            Self::StateSet(handle) => handle.series(),
         }
     }
 }
