@@ -3,6 +3,7 @@
 use crate::buckets::Buckets;
 use crate::error::RegisterError;
 use crate::escaping::Escaping;
+use crate::info::INFO_SUFFIX;
 use crate::label::{
     check_label_name, check_metric_name, check_utf8_label_name, check_utf8_metric_name,
 };
@@ -33,6 +34,8 @@ pub struct Opts {
     pub(crate) series_max: usize,
     pub(crate) nested: bool,
     pub(crate) utf8_names: bool,
+    pub(crate) exemplars: bool,
+    pub(crate) states: Vec<String>,
 }
 
 impl Opts {
@@ -46,6 +49,8 @@ impl Opts {
             series_max: SERIES_MAX_DEFAULT,
             nested: false,
             utf8_names: false,
+            exemplars: false,
+            states: Vec::new(),
         }
     }
 
@@ -100,6 +105,14 @@ impl Opts {
         self.utf8_names = true;
         self
     }
+
+    /// For a counter or histogram that keeps the newest [`Exemplar`](crate::Exemplar): one a counter, one a bucket.
+    /// Each takes 72 bytes of the series. Without this, exemplars given to a metric are dropped.
+    #[must_use]
+    pub fn exemplars(mut self) -> Self {
+        self.exemplars = true;
+        self
+    }
 }
 
 impl<N: Into<String>, H: Into<String>> From<(N, H)> for Opts {
@@ -126,16 +139,46 @@ pub enum Kind {
     CounterCallback,
     /// `f64` that a closure computes at scrape time.
     GaugeCallback,
+    /// Labels that say what something is; the value is always 1.
+    Info,
+    /// Up to 64 named states, each on or off.
+    StateSet,
 }
 
 impl Kind {
-    /// The type that exposition formats have for it: `counter`, `gauge` or `histogram`.
+    /// The type that text format 0.0.4 has for it: `counter`, `gauge` or `histogram`.
     pub fn exposed(self) -> &'static str {
         match self {
             Self::Counter | Self::FloatCounter | Self::CounterCallback => "counter",
-            Self::Gauge | Self::UpDownCounter | Self::GaugeCallback => "gauge",
+            Self::Gauge
+            | Self::UpDownCounter
+            | Self::GaugeCallback
+            | Self::Info
+            | Self::StateSet => "gauge",
             Self::Histogram => "histogram",
         }
+    }
+
+    /// The type that OpenMetrics has for it: as [`exposed`](Self::exposed), but for `info` and `stateset`, which
+    /// text format 0.0.4 lacks.
+    ///
+    /// ```
+    /// use dynamo_metrics_core::Kind;
+    /// assert_eq!((Kind::Info.exposed(), Kind::Info.open_metrics()), ("gauge", "info"));
+    /// assert_eq!((Kind::Counter.exposed(), Kind::Counter.open_metrics()), ("counter", "counter"));
+    /// ```
+    pub fn open_metrics(self) -> &'static str {
+        match self {
+            Self::Info => "info",
+            Self::StateSet => "stateset",
+            _ => self.exposed(),
+        }
+    }
+
+    /// Whether it starts at zero when its series is made and grows from there, so that a start timestamp means
+    /// something. A callback's count began elsewhere.
+    pub(crate) fn accumulates(self) -> bool {
+        matches!(self, Self::Counter | Self::FloatCounter | Self::Histogram)
     }
 
     fn named(self) -> &'static str {
@@ -147,6 +190,8 @@ impl Kind {
             Self::Histogram => "histogram",
             Self::CounterCallback => "counter callback",
             Self::GaugeCallback => "gauge callback",
+            Self::Info => "info",
+            Self::StateSet => "state set",
         }
     }
 }
@@ -164,6 +209,8 @@ pub struct Descriptor {
     pub(crate) buckets: Option<Arc<Buckets>>,
     pub(crate) series_max: usize,
     pub(crate) nested: bool,
+    pub(crate) exemplars: bool,
+    pub(crate) states: Box<[Box<str>]>,
 }
 
 impl Descriptor {
@@ -175,8 +222,25 @@ impl Descriptor {
         label_names: &[&str],
         buckets: Option<Arc<Buckets>>,
     ) -> Result<Self, RegisterError> {
-        let Opts { name, help, unit, const_labels, series_max, nested, utf8_names } = opts;
+        let Opts {
+            name,
+            help,
+            unit,
+            const_labels,
+            series_max,
+            nested,
+            utf8_names,
+            exemplars,
+            states,
+        } = opts;
         if utf8_names { check_utf8_metric_name(&name) } else { check_metric_name(&name) }?;
+        let unsupported = [
+            ("a unit", unit.is_some() && matches!(kind, Kind::Info | Kind::StateSet)),
+            ("exemplars", exemplars && !kind.accumulates()),
+        ];
+        if let Some((what, _)) = unsupported.into_iter().find(|&(_, asked)| asked) {
+            return Err(RegisterError::Unsupported { name, kind: kind.named(), what });
+        }
         let own = const_labels.into_iter().map(|(label, value)| (label.into(), value.into()));
         let const_labels: Box<[(Box<str>, Box<str>)]> = scope.iter().cloned().chain(own).collect();
         let all: Vec<&str> = const_labels
@@ -227,6 +291,8 @@ impl Descriptor {
             buckets,
             series_max,
             nested,
+            exemplars,
+            states: states.into_iter().map(Into::into).collect(),
         })
     }
 
@@ -265,10 +331,25 @@ impl Descriptor {
         self.buckets.as_deref()
     }
 
+    /// The states of a state set; the first is the lowest bit of [`Value::States`](crate::Value::States). Empty for
+    /// other kinds.
+    pub fn states(&self) -> impl ExactSizeIterator<Item = &str> {
+        self.states.iter().map(|state| &**state)
+    }
+
+    /// How many exemplars a series keeps: none unless the family opted in, else one, or one a bucket.
+    pub fn exemplar_slots(&self) -> usize {
+        match (self.exemplars, self.buckets()) {
+            (false, _) => 0,
+            (true, None) => 1,
+            (true, Some(buckets)) => buckets.bounds().len() + 1,
+        }
+    }
+
     /// The error that says how `self`, which is registered, differs from `asked`, which is not.
     pub(crate) fn conflict(&self, asked: &Self) -> Option<RegisterError> {
         let list = |names: &[Box<str>]| format!("[{}]", names.join(", "));
-        let properties: [(&'static str, String, String); 7] = [
+        let properties: [(&'static str, String, String); 9] = [
             ("type", self.kind.named().into(), asked.kind.named().into()),
             ("help", format!("{:?}", self.help), format!("{:?}", asked.help)),
             ("label names", list(&self.label_names), list(&asked.label_names)),
@@ -276,6 +357,8 @@ impl Descriptor {
             ("unit", format!("{:?}", self.unit), format!("{:?}", asked.unit)),
             ("series limit", self.series_max.to_string(), asked.series_max.to_string()),
             ("nesting", self.nested.to_string(), asked.nested.to_string()),
+            ("exemplar setting", self.exemplars.to_string(), asked.exemplars.to_string()),
+            ("list of states", list(&self.states), list(&asked.states)),
         ];
         let (what, existing, requested) = properties.into_iter().find(|(_, a, b)| a != b)?;
         Some(RegisterError::Conflict { name: self.name.to_string(), what, existing, requested })
@@ -290,7 +373,12 @@ impl Descriptor {
                 return ["", "_total", "_created"].map(|suffix| format!("{stem}{suffix}")).into();
             }
             Kind::Histogram => &["", "_bucket", "_sum", "_count", "_created"],
-            Kind::Gauge | Kind::UpDownCounter | Kind::GaugeCallback => &[""],
+            Kind::Gauge | Kind::UpDownCounter | Kind::GaugeCallback | Kind::StateSet => &[""],
+            // OpenMetrics' family has the name without the suffix.
+            Kind::Info => {
+                let stem = name.strip_suffix(INFO_SUFFIX).unwrap_or(name);
+                return vec![stem.into(), name.into()];
+            }
         };
         suffixes.iter().map(|suffix| format!("{name}{suffix}")).collect()
     }

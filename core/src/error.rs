@@ -185,6 +185,42 @@ pub enum RegisterError {
         /// The unit.
         unit: String,
     },
+    /// Something was asked for that this kind of metric does not have.
+    #[error(
+        "metric {name:?} is of kind {kind}, which cannot have {what}; leave that out of its options"
+    )]
+    Unsupported {
+        /// The metric.
+        name: String,
+        /// Its kind.
+        kind: &'static str,
+        /// What it cannot have.
+        what: &'static str,
+    },
+    /// The name of an info metric does not end in `_info`.
+    #[error(
+        "info metric {name:?} needs a name that ends in \"_info\", as \"build_info\": OpenMetrics prints it with that suffix"
+    )]
+    InfoName {
+        /// The metric.
+        name: String,
+    },
+    /// The states of a state set are not usable.
+    #[error("state set {name:?} cannot have these states: {reason}")]
+    States {
+        /// The metric.
+        name: String,
+        /// What is wrong, and what to do.
+        reason: String,
+    },
+    /// A label of a state set has the name of the state set, which is the label of its states.
+    #[error(
+        "state set {name:?} cannot have a label of its own name, which is the label that holds the state; rename one of them"
+    )]
+    StateLabel {
+        /// The metric.
+        name: String,
+    },
     /// The bounds of a histogram are not usable.
     #[error("histogram {name:?}: {source}")]
     Buckets {
@@ -203,4 +239,32 @@ pub enum RegisterError {
         /// The limit.
         max: u32,
     },
+}
+
+/// Why a trace or span identifier was refused.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+#[error(
+    "{what} {id:?} is not usable in an exemplar: it needs 1 to {max} characters of [A-Za-z0-9_-], because some scrapers do not take escapes there"
+)]
+#[non_exhaustive]
+pub struct ExemplarError {
+    /// `trace_id` or `span_id`.
+    pub what: &'static str,
+    /// What was given, cut to 128 bytes.
+    pub id: String,
+    /// How many characters are allowed.
+    pub max: usize,
+}
+
+/// A state that its state set does not have.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+#[error("state set {name:?} has no state {state:?}; its states are [{known}]")]
+#[non_exhaustive]
+pub struct UnknownState {
+    /// The metric.
+    pub name: String,
+    /// What was given.
+    pub state: String,
+    /// The states that there are.
+    pub known: String,
 }

@@ -7,7 +7,9 @@
 //! **The cap.** A family has at most `series_max` series. A set of values beyond it gets the handle of one
 //! overflow series, whose values are all `other`, and `dynamo_metrics_series_overflow_total` counts the lookup.
 
+use crate::clock::Millis;
 use crate::descriptor::Kind;
+use crate::exemplar::{self, Words};
 use crate::label::cut;
 use crate::lookup::{self, AnyHandle};
 use crate::series::{SeriesRef, Shape};
@@ -201,6 +203,8 @@ struct Table {
     index: HashTable<u32>,
     /// In order of creation, but that the last one takes the place of a removed one: what a scrape prints.
     order: Vec<SeriesRef>,
+    /// When each of `order` was made; empty without a clock, or for what has no start.
+    created: Vec<Millis>,
     /// Grows with every removal, so that a snapshot knows whether its copy of `order` was only appended to.
     removals: u64,
     /// Made with the family, so that a lookup never fails; listed from its first use on. `None` for callbacks.
@@ -214,6 +218,9 @@ pub(crate) struct SeriesList {
     /// Of each series, where its numbers are in a snapshot: a scrape that had to look into every series for that
     /// would miss the cache once a series.
     pub(crate) places: Vec<[u32; 2]>,
+    pub(crate) created: Vec<Millis>,
+    /// [`exemplar_slots`](crate::Descriptor::exemplar_slots) for each series, all read anew by each scrape.
+    pub(crate) exemplars: Vec<Words>,
     pub(crate) removals: u64,
 }
 
@@ -231,12 +238,13 @@ impl FamilyCore {
     pub(crate) fn computed(shape: Shape, callback: crate::series::Callback) -> Self {
         let core = Self::with(Arc::new(shape), None);
         let series = SeriesRef::computed(&core.shape, callback);
-        core.table.write().insert(series, core.hash(&[]), |series| core.hash_of(series));
+        core.table.write().insert(series, None, core.hash(&[]), |series| core.hash_of(series));
         core
     }
 
     fn with(shape: Arc<Shape>, overflow: Option<SeriesRef>) -> Self {
-        let table = Table { index: HashTable::new(), order: Vec::new(), removals: 0, overflow };
+        let (index, order, created) = (HashTable::new(), Vec::new(), Vec::new());
+        let table = Table { index, order, created, removals: 0, overflow };
         let (key, hasher) = (AtomicU64::new(new_key()), RandomState::default());
         Self { shape, key, hasher, table: RwLock::new(table) }
     }
@@ -255,6 +263,8 @@ impl FamilyCore {
 
     #[cold]
     fn create(&self, hash: u64, values: &[&str]) -> SeriesRef {
+        // Before the lock, since the clock is the caller's code; and before the first recording.
+        let created = self.now();
         let mut table = self.table.write();
         if let Some(series) = table.find(hash, values) {
             return series.clone();
@@ -264,7 +274,7 @@ impl FamilyCore {
             && table.order.len() < self.shape.descriptor.series_max
             && let Some(series) = SeriesRef::new(&self.shape, values)
         {
-            table.insert(series.clone(), hash, |series| self.hash_of(series));
+            table.insert(series.clone(), created, hash, |series| self.hash_of(series));
             return series;
         }
         let Some(overflow) = table.overflow.clone() else {
@@ -273,7 +283,7 @@ impl FamilyCore {
         let values = vec![OVERFLOW_VALUE; values.len()];
         let hash = self.hash(&values);
         if table.find(hash, &values).is_none() {
-            table.insert(overflow.clone(), hash, |series| self.hash_of(series));
+            table.insert(overflow.clone(), created, hash, |series| self.hash_of(series));
         }
         // The telemetry's own tables are other tables, so this lock is never taken twice.
         drop(table);
@@ -321,7 +331,7 @@ impl FamilyCore {
     /// Takes a series out; the last one moves into its place.
     fn remove_at(&self, table: &mut Table, place: usize) -> SeriesRef {
         let last = table.order.len() - 1;
-        let Table { index, order, .. } = table;
+        let Table { index, order, created, .. } = table;
         if let Ok(entry) = index.find_entry(self.hash_of(&order[place]), |&at| at as usize == place)
         {
             entry.remove();
@@ -333,6 +343,9 @@ impl FamilyCore {
             *moved = place as u32;
         }
         let series = order.swap_remove(place);
+        if place < created.len() {
+            created.swap_remove(place);
+        }
         if table.overflow.as_ref().is_some_and(|overflow| overflow.is(&series)) {
             // The next overflow starts at zero. Without cells for a new series the old one has to go on.
             let values: Vec<&str> = series.values().iter().collect();
@@ -347,11 +360,21 @@ impl FamilyCore {
         if list.removals != table.removals {
             list.series.clear();
             list.places.clear();
+            list.created.clear();
             list.removals = table.removals;
         }
         let known = list.series.len();
         list.series.extend(table.order[known..].iter().cloned());
         list.places.extend(table.order[known..].iter().map(|series| series.numbers.places()));
+        list.created.extend_from_slice(table.created.get(known..).unwrap_or_default());
+        drop(table);
+        exemplar::copy(&list.series, &mut list.exemplars);
+    }
+
+    /// The time, if series of this family remember when they were made.
+    fn now(&self) -> Option<Millis> {
+        let clock = self.shape.clock.as_ref()?;
+        self.shape.descriptor.kind.accumulates().then(|| clock.now())
     }
 
     #[inline]
@@ -378,13 +401,20 @@ impl Table {
         self.place(hash, values).map(|place| &self.order[place])
     }
 
-    fn insert(&mut self, series: SeriesRef, hash: u64, hash_of: impl Fn(&SeriesRef) -> u64) {
+    fn insert(
+        &mut self,
+        series: SeriesRef,
+        created: Option<Millis>,
+        hash: u64,
+        hash_of: impl Fn(&SeriesRef) -> u64,
+    ) {
         let Self { index, order, .. } = self;
         let place = order.len() as u32;
         if order.len() == order.capacity() {
             order.reserve_exact((order.len() / ORDER_SLACK).max(ORDER_MIN));
         }
         order.push(series);
+        self.created.extend(created);
         index.insert_unique(hash, place, |&place| hash_of(&order[place as usize]));
     }
 }

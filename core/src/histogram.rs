@@ -12,6 +12,7 @@
 
 use crate::buckets::{Buckets, INFINITY_BITS};
 use crate::descriptor::Kind;
+use crate::exemplar::Exemplar;
 use crate::family::{Metric, sealed};
 use crate::lookup::AnyHandle;
 use crate::series::{Numbers, SeriesRef};
@@ -78,6 +79,38 @@ impl Histogram {
             self.write(Writer::Own(base), bucket, v, n);
         } else {
             self.observe_slowly(v, n);
+        }
+    }
+
+    /// Records one value, and remembers what it was for: the newest exemplar of each bucket is kept. In a family
+    /// without [`Opts::exemplars`](crate::Opts::exemplars) it only records. Waits for nobody: when another thread is
+    /// writing the bucket's exemplar right now, this one is dropped. A value that is not finite, or not counted,
+    /// leaves no exemplar.
+    ///
+    /// Cost: that of [`observe`](Self::observe), a second look for the bucket, a compare-and-swap and eight stores in
+    /// memory that all threads share.
+    ///
+    /// ```
+    /// use dynamo_metrics_core::{Buckets, Exemplar, Opts, Registry, Snapshot};
+    ///
+    /// let registry = Registry::new();
+    /// let opts = Opts::new("latency_seconds", "Time to answer.").exemplars();
+    /// let latency = registry.histogram(opts, &Buckets::new([0.1, 1.0])?)?;
+    /// latency.observe_with_exemplar(0.5, &Exemplar::new("a1")?.span_id("b2")?);
+    /// let mut snapshot = Snapshot::new();
+    /// snapshot.take(&registry);
+    /// let family = snapshot.families().find(|family| family.name() == "latency_seconds").unwrap();
+    /// let series = family.parts().next().unwrap().series(0).unwrap();
+    /// assert_eq!(series.exemplar(0), None);
+    /// let exemplar = series.exemplar(1).unwrap();
+    /// assert_eq!((exemplar.span_id(), exemplar.value), (Some("b2"), 0.5));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn observe_with_exemplar(&self, v: f64, exemplar: &Exemplar) {
+        // First the count: a scrape that sees the exemplar sees what it stands for.
+        self.observe(v);
+        if v.is_finite() && (v >= 0.0 || self.buckets.is_signed()) {
+            self.series.exemplify(self.buckets.index(v), v, exemplar);
         }
     }
 
@@ -162,7 +195,7 @@ impl Metric for Histogram {
     }
 
     fn bind(series: SeriesRef) -> Self {
-        let Numbers::Histogram { buckets, sums } = series.numbers else {
+        let Numbers::Histogram { buckets, sums } = *series.numbers() else {
             unreachable!("a histogram has buckets and sums")
         };
         let layout = series.shape.descriptor.buckets.clone();

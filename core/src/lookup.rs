@@ -13,7 +13,9 @@
 use crate::counter::{Counter, FloatCounter};
 use crate::gauge::{Gauge, UpDownCounter};
 use crate::histogram::Histogram;
+use crate::info::Info;
 use crate::series::SeriesRef;
+use crate::stateset::StateSet;
 use std::cell::RefCell;
 
 /// Sets of a thread's cache, and entries of a set: 128 entries in 8 KiB, enough for the frontend's families with
@@ -53,6 +55,8 @@ pub enum AnyHandle {
     Gauge(Gauge),
     UpDownCounter(UpDownCounter),
     Histogram(Histogram),
+    Info(Info),
+    StateSet(StateSet),
 }
 
 impl AnyHandle {
@@ -64,6 +68,8 @@ impl AnyHandle {
             Self::Gauge(handle) => handle.series(),
             Self::UpDownCounter(handle) => handle.series(),
             Self::Histogram(handle) => handle.series(),
+            Self::Info(handle) => handle.series(),
+            Self::StateSet(handle) => handle.series(),
         }
     }
 }

@@ -10,6 +10,7 @@
 
 use crate::arena::Pool;
 use crate::buckets::Buckets;
+use crate::clock::Clock;
 use crate::counter::{Counter, FloatCounter};
 use crate::descriptor::{Descriptor, Kind, Opts};
 use crate::error::RegisterError;
@@ -73,6 +74,7 @@ pub(crate) struct Root {
     generation: AtomicU64,
     names: Mutex<Names>,
     telemetry: OnceLock<Arc<Telemetry>>,
+    clock: Option<Clock>,
 }
 
 /// The index of names. Its lock also puts registrations in order.
@@ -100,11 +102,16 @@ impl Part {
 impl Registry {
     /// An empty registry.
     pub fn new() -> Self {
+        Self::build(None)
+    }
+
+    pub(crate) fn build(clock: Option<Clock>) -> Self {
         let root = Arc::new(Root {
             pool: Arc::new(Pool::new()),
             generation: AtomicU64::new(0),
             names: Mutex::new(Names::default()),
             telemetry: OnceLock::new(),
+            clock,
         });
         let node = Node { root, labels: Box::new([]), members: RwLock::new(Members::default()) };
         let registry = Self { node: Arc::new(node) };
@@ -339,7 +346,7 @@ impl Registry {
         self.node.root.names.lock().occupied.contains(sample_name)
     }
 
-    fn family<M: Metric, const N: usize>(
+    pub(crate) fn family<M: Metric, const N: usize>(
         &self,
         opts: Opts,
         label_names: [&str; N],
@@ -374,6 +381,7 @@ impl Registry {
             descriptor,
             pool: Arc::clone(&self.node.root.pool),
             telemetry: self.node.root.telemetry.get().cloned(),
+            clock: self.node.root.clock.clone(),
         }
     }
 
@@ -396,8 +404,8 @@ impl Registry {
                 if !there.const_labels().map(|l| l.0).eq(asked.const_labels().map(|l| l.0)) {
                     return Err(differs(there, "constant labels", Descriptor::scope_text, asked));
                 }
-            } else if there.kind.exposed() != asked.kind.exposed() {
-                return Err(differs(there, "type", |d| d.kind.exposed().into(), asked));
+            } else if there.kind.open_metrics() != asked.kind.open_metrics() {
+                return Err(differs(there, "type", |d| d.kind.open_metrics().into(), asked));
             } else if there.unit != asked.unit {
                 return Err(differs(there, "unit", |d| format!("{:?}", d.unit), asked));
             }

@@ -5,7 +5,9 @@
 //! zeroed in every shard before the pool hands them out again.
 
 use crate::arena::{Pool, Rank, Span};
+use crate::clock::Clock;
 use crate::descriptor::{Descriptor, Kind};
+use crate::exemplar::Exemplars;
 use crate::label::LabelValues;
 use crate::sync::AtomicU64;
 use crate::telemetry::Telemetry;
@@ -24,6 +26,7 @@ pub(crate) struct Shape {
     pub(crate) pool: Arc<Pool>,
     /// `None` for the metrics that are themselves this telemetry.
     pub(crate) telemetry: Option<Arc<Telemetry>>,
+    pub(crate) clock: Option<Clock>,
 }
 
 impl Shape {
@@ -64,6 +67,12 @@ pub(crate) enum Numbers {
     Shared(Box<CachePadded<AtomicU64>>),
     /// Computed at scrape time.
     Callback(Box<Callback>),
+    /// Always 1.
+    One,
+    /// A bit a state. States change rarely, so it may share its line with what lookups read.
+    States(AtomicU64),
+    /// Any of the others, in a family that keeps exemplars. Here, because then a series without them pays nothing.
+    Exemplified(Box<(Numbers, Exemplars)>),
 }
 
 /// Cells that hold a histogram's sum, by parity of the bucket's former count. One cell would make observations
@@ -106,7 +115,13 @@ impl SeriesRef {
                 }
             }
             Kind::Gauge => Numbers::Shared(Box::new(AtomicU64::new(0f64.to_bits()).into())),
+            Kind::Info => Numbers::One,
+            Kind::StateSet => Numbers::States(AtomicU64::new(0)),
             Kind::CounterCallback | Kind::GaugeCallback => return None,
+        };
+        let numbers = match descriptor.exemplar_slots() {
+            0 => numbers,
+            slots => Numbers::Exemplified(Box::new((numbers, Exemplars::new(slots)))),
         };
         Some(Self::with(shape, values, numbers))
     }
@@ -142,10 +157,30 @@ impl Deref for SeriesRef {
     }
 }
 
+impl Series {
+    /// Where its numbers are, whether it keeps exemplars or not.
+    #[inline]
+    pub(crate) fn numbers(&self) -> &Numbers {
+        match &self.numbers {
+            Numbers::Exemplified(both) => &both.0,
+            numbers => numbers,
+        }
+    }
+
+    /// Its exemplars, if its family opted in.
+    #[inline]
+    pub(crate) fn exemplars(&self) -> Option<&Exemplars> {
+        match &self.numbers {
+            Numbers::Exemplified(both) => Some(&both.1),
+            _ => None,
+        }
+    }
+}
+
 impl Drop for Series {
     fn drop(&mut self) {
         let pool = &self.shape.pool;
-        match self.numbers {
+        match *self.numbers() {
             Numbers::Word(span) => pool.give_back(Rank::Word, span, 1),
             Numbers::Float(span) => pool.give_back(Rank::Float, span, 1),
             Numbers::UpDown { rise, fall } => {
@@ -157,7 +192,11 @@ impl Drop for Series {
                 pool.give_back(Rank::Word, buckets, self.shape.buckets_len());
                 pool.give_back(Rank::Float, sums, SUMS);
             }
-            Numbers::Shared(_) | Numbers::Callback(_) => {}
+            Numbers::Shared(_)
+            | Numbers::Callback(_)
+            | Numbers::One
+            | Numbers::States(_)
+            | Numbers::Exemplified(_) => {}
         }
     }
 }
@@ -169,7 +208,8 @@ impl Numbers {
             Self::Word(span) | Self::Float(span) => [span.place(), 0],
             Self::UpDown { rise, fall } => [rise.place(), fall.place()],
             Self::Histogram { buckets, sums } => [buckets.place(), sums.place()],
-            Self::Shared(_) | Self::Callback(_) => [0, 0],
+            Self::Exemplified(both) => both.0.places(),
+            Self::Shared(_) | Self::Callback(_) | Self::One | Self::States(_) => [0, 0],
         }
     }
 }
@@ -187,6 +227,9 @@ impl fmt::Debug for Numbers {
             }
             Self::Shared(_) => f.write_str("Shared"),
             Self::Callback(_) => f.write_str("Callback"),
+            Self::One => f.write_str("One"),
+            Self::States(_) => f.write_str("States"),
+            Self::Exemplified(both) => f.debug_tuple("Exemplified").field(&both.0).finish(),
         }
     }
 }

@@ -1,16 +1,17 @@
 //! One pass over the shards, into memory that is reused.
 //!
 //! ```text
-//! 1. bring the list of families and their series up to date   (allocates only for what is new)
+//! 1. bring the list of families and their series up to date   (allocates only for what is new), copy exemplars
 //! 2. call the callbacks, each behind a fence against panics
 //! 3. for each rank, for each shard: total[place] += shard[cell]   (linear in cells x shards)
 //! ```
 //!
 //! Step 1 comes before step 3 and holds references, so no cell that is read for a series can have been given to
-//! another one meanwhile. No writer is ever waited for, and no lock is held while a callback runs.
+//! another one meanwhile. Exemplars come before the counts, so no exemplar is seen whose value is not counted. No writer is ever waited for, and no lock is held while a callback runs.
 
 use crate::arena::{Rank, Sums};
 use crate::descriptor::{Descriptor, Kind};
+use crate::exemplar::ExemplarValue;
 use crate::family::{FamilyCore, SeriesList};
 use crate::histogram::finite;
 use crate::registry::Registry;
@@ -18,6 +19,7 @@ use crate::series::{Callback, Numbers, SUMS, up_down_ranks};
 use crate::sync::Ordering;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// The values of a registry at one scrape. Keep it and take the next scrape into it: in steady state, with no
 /// series added or removed, [`take`](Self::take) allocates nothing.
@@ -74,6 +76,11 @@ pub enum Value<'a> {
         /// Sum of the finite observations.
         sum: f64,
     },
+    /// Of an info metric: it prints as 1.
+    Info,
+    /// Of a state set: a bit for each of [`Descriptor::states`], the first the lowest. One whole set, as one thread
+    /// left it.
+    States(u64),
     /// A callback that panicked in this scrape.
     Missing,
 }
@@ -266,10 +273,16 @@ impl<'a> PartSnapshot<'a> {
                 let sums = &totals(Rank::Float)[second as usize..][..SUMS as usize];
                 Value::Histogram { counts, sum: sums.iter().map(|&sum| f64::from_bits(sum)).sum() }
             }
-            Kind::Gauge => match &self.entry.list.series[at].numbers {
+            Kind::Gauge => match self.entry.list.series[at].numbers() {
                 // Relaxed: a gauge orders nothing.
                 Numbers::Shared(cell) => Value::Float(f64::from_bits(cell.load(Ordering::Relaxed))),
                 _ => unreachable!("a gauge is one shared cell"),
+            },
+            Kind::Info => Value::Info,
+            Kind::StateSet => match self.entry.list.series[at].numbers() {
+                // Relaxed: the set orders nothing.
+                Numbers::States(bits) => Value::States(bits.load(Ordering::Relaxed)),
+                _ => unreachable!("a state set is one word"),
             },
             Kind::CounterCallback => self.entry.computed.map_or(Value::Missing, Value::Unsigned),
             Kind::GaugeCallback => self
@@ -296,6 +309,21 @@ impl<'a> SeriesSnapshot<'a> {
     /// What the series' family is.
     pub fn descriptor(&self) -> &'a Descriptor {
         self.part.descriptor()
+    }
+
+    /// When the series was made, since the Unix epoch, in whole milliseconds. For counters and histograms of a
+    /// [`Registry::with_clock`]; `None` for everything else.
+    pub fn created(&self) -> Option<Duration> {
+        self.part.entry.list.created.get(self.at)?.get()
+    }
+
+    /// The newest exemplar of a counter (slot 0), or of a histogram's bucket, in the order of its counts. Copied by
+    /// [`Snapshot::take`], so that it is the same however often an encoder asks, and its value is in the counts.
+    pub fn exemplar(&self, slot: usize) -> Option<ExemplarValue> {
+        let slots = self.part.descriptor().exemplar_slots();
+        let words =
+            self.part.entry.list.exemplars.get(self.at * slots..)?.get(..slots)?.get(slot)?;
+        ExemplarValue::from_words(words)
     }
 
     /// The value.
