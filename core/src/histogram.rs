@@ -193,3 +193,28 @@ impl Metric for Histogram {
         Self { buckets: layout, counts: buckets.cell(), sums: sums.cell(), series }
     }
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use crate::Registry;
+
+    #[test]
+    fn observations_of_a_thread_take_turns_between_the_cells_of_the_sum() {
+        let registry = Registry::new();
+        let bounds = Buckets::new([1.0, 2.0]).unwrap();
+        let histogram = registry.histogram(("h", ""), &bounds).unwrap();
+        // Into one bucket or into several: neither decides.
+        [0.5, 0.5, 1.5, 9.0, 0.5, 0.5].into_iter().for_each(|v| histogram.observe(v));
+        let halves = [0, 1].map(|half| {
+            let cells = crate::shard::shards().iter();
+            cells.map(|shard| f64::from_bits(shard.read(histogram.sums.offset(half)))).sum::<f64>()
+        });
+        let [mut less, mut more] = halves;
+        if less > more {
+            (less, more) = (more, less);
+        }
+        assert_eq!((less, more), (2.5, 10.0));
+        assert_eq!(histogram.get(), HistogramValue { counts: vec![4, 1, 1], sum: 12.5 });
+    }
+}
