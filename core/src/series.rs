@@ -75,8 +75,8 @@ pub(crate) enum Numbers {
     Exemplified(Box<(Numbers, Exemplars)>),
 }
 
-/// Cells that hold a histogram's sum, by parity of the bucket's former count. One cell would make observations
-/// of the same histogram wait for each other's addition (measured: one cell 3.3 ns, two 2.0 ns).
+/// Cells that hold a histogram's sum, taken in turns. One cell would make observations of the same histogram wait for
+/// each other's addition (measured: one cell 2.7 ns, two 1.7, four no less).
 pub(crate) const SUMS: u32 = 2;
 
 /// A closure that computes a value at scrape time.
