@@ -177,7 +177,7 @@ impl Kind {
 
     /// Whether it starts at zero when its series is made and grows from there, so that a start timestamp means
     /// something. A callback's count began elsewhere.
-    pub(crate) fn accumulates(self) -> bool {
+    pub fn accumulates(self) -> bool {
         matches!(self, Self::Counter | Self::FloatCounter | Self::Histogram)
     }
 

@@ -42,6 +42,8 @@ use dynamo_metrics_core::{Escaping, FamilySnapshot, Registry, Snapshot};
 #[derive(Debug, Default)]
 pub struct Encoder {
     snapshot: Snapshot,
+    /// Whether OpenMetrics has lines for start times.
+    created: bool,
     /// At most one for each format and escaping.
     rendered: Vec<((Format, Escaping), Rendering)>,
 }
@@ -57,6 +59,30 @@ impl Encoder {
     /// An encoder that has rendered nothing yet.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// An encoder that prints start times as lines of their own in OpenMetrics, as `requests_created`, if the registry
+    /// [has a clock](Registry::with_clock). Otherwise only protobuf has them, because a scraper that was not told
+    /// what these lines are stores each as one more series.
+    ///
+    /// ```
+    /// use dynamo_metrics_core::Registry;
+    /// use dynamo_metrics_encoder::name_filter::NameFilter;
+    /// use dynamo_metrics_encoder::{Encoder, negotiate::negotiate};
+    /// use std::time::Duration;
+    ///
+    /// let registry = Registry::with_clock(|| Duration::from_millis(1_700_000_000_500));
+    /// registry.counter(("requests_total", ""))?.add(3);
+    /// let asked = negotiate(Some("application/openmetrics-text;version=1.0.0"));
+    /// let filter = NameFilter::from_query("name[]=requests")?;
+    /// let mut body = bytes::BytesMut::new();
+    /// Encoder::with_created_samples().encode_as(&registry, asked, &filter, &mut body);
+    /// let expected = "# TYPE requests counter\nrequests_total 3\nrequests_created 1700000000.5\n# EOF\n";
+    /// assert_eq!(body, expected.as_bytes());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn with_created_samples() -> Self {
+        Self { created: true, ..Self::default() }
     }
 
     /// Appends the exposition of the registry and the scopes below it to `body`, as text 0.0.4.
@@ -98,7 +124,8 @@ impl Encoder {
         let snapshot = &self.snapshot;
         let known = self.rendered.iter().position(|(of, _)| *of == (asked.format, asked.escaping));
         let at = known.unwrap_or_else(|| {
-            self.rendered.push(((asked.format, asked.escaping), Rendering::new(asked)));
+            self.rendered
+                .push(((asked.format, asked.escaping), Rendering::new(asked, self.created)));
             self.rendered.len() - 1
         });
         match &mut self.rendered[at].1 {
@@ -120,14 +147,14 @@ impl Encoder {
 }
 
 impl Rendering {
-    fn new(asked: Negotiated) -> Self {
+    fn new(asked: Negotiated, created: bool) -> Self {
         let escaping = asked.escaping;
         let openmetrics = match asked.format {
             Format::Protobuf => return Self::Protobuf(Layout::new(escaping)),
             Format::Text => false,
             _ => true,
         };
-        let dialect = Dialect { openmetrics, escaping };
+        let dialect = Dialect { openmetrics, escaping, created: created && openmetrics };
         Self::Text(dialect, Layout::new(dialect))
     }
 }

@@ -1,13 +1,14 @@
 //! A steady-state scrape allocates nothing, by a counting allocator.
 
 use bytes::BytesMut;
-use dynamo_metrics_core::{Buckets, Escaping, Registry};
+use dynamo_metrics_core::{Buckets, Escaping, Exemplar, Opts, Registry};
 use dynamo_metrics_encoder::Encoder;
 use dynamo_metrics_encoder::name_filter::NameFilter;
 use dynamo_metrics_encoder::negotiate::{Format, Negotiated};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::hint::black_box;
+use std::time::Duration;
 
 struct Counting;
 
@@ -41,8 +42,12 @@ fn allocations(work: impl FnOnce()) -> u64 {
 #[test]
 fn a_steady_scrape_allocates_nothing() {
     assert!(allocations(|| drop(black_box(Box::new(1)))) > 0, "the allocator counts");
-    let registry = Registry::new();
-    let requests = registry.counter_family(("requests_total", "h"), ["model", "status"]).unwrap();
+    let registry = Registry::with_clock(|| Duration::from_secs(1_700_000_000));
+    let requests = Opts::new("requests_total", "h").exemplars();
+    let requests = registry.counter_family(requests, ["model", "status"]).unwrap();
+    let trace = Exemplar::new("4bf92f3577b34da6").unwrap();
+    registry.info(("build_info", "h"), &[("version", "1")]).unwrap();
+    registry.state_set(("health", "h"), &["starting", "ready"]).unwrap().only("ready").unwrap();
     let buckets = Buckets::dynamo(0.001, 480.0, 18).unwrap();
     let waits = registry.histogram_family(("wait_seconds", "h"), ["model"], &buckets).unwrap();
     let load = registry.gauge(("load", "h")).unwrap();
@@ -51,7 +56,7 @@ fn a_steady_scrape_allocates_nothing() {
     registry.gauge_callback(("up_seconds", "h"), || 1.25).unwrap();
     let record = |i: u32| {
         for model in ["a", "b\"", "c"] {
-            requests.with([model, "ok"]).add(u64::from(i) << 20);
+            requests.with([model, "ok"]).add_with_exemplar(u64::from(i) << 20, &trace);
             waits.with([model]).observe(f64::from(i) / 7.0);
         }
         load.set(f64::from(i) / 3.0);
@@ -59,7 +64,7 @@ fn a_steady_scrape_allocates_nothing() {
         inflight.inc();
     };
     record(1);
-    let mut encoder = Encoder::new();
+    let mut encoder = Encoder::with_created_samples();
     let mut body = BytesMut::new();
     for format in [Format::Text, Format::OpenMetrics, Format::Protobuf] {
         for escaping in Escaping::ALL {

@@ -1,10 +1,11 @@
 //! OpenMetrics 1.0 and UTF-8 names: golden bodies.
 
 use bytes::BytesMut;
-use dynamo_metrics_core::{Buckets, Escaping, Opts, Registry};
+use dynamo_metrics_core::{Buckets, Escaping, Exemplar, Opts, Registry};
 use dynamo_metrics_encoder::Encoder;
 use dynamo_metrics_encoder::name_filter::NameFilter;
 use dynamo_metrics_encoder::negotiate::{Format, Negotiated};
+use std::time::Duration;
 
 fn encode_as(registry: &Registry, format: Format, escaping: Escaping) -> String {
     let mut body = BytesMut::new();
@@ -93,6 +94,104 @@ fn a_histogram_with_a_negative_bound_has_no_sum_and_no_count() {
         ]
     );
     assert!(encode_as(&registry, Format::Text, Escaping::Underscores).contains("delta_count 1\n"));
+}
+
+fn with_everything() -> Registry {
+    let registry = Registry::with_clock(|| Duration::from_millis(1_700_000_000_500));
+    let info = [("version", "0.9.0"), ("abi", "3")];
+    registry.info(("build_info", "What runs."), &info).unwrap();
+    let health =
+        registry.state_set_family(("health", "State."), ["engine"], &["starting", "ready"]);
+    let health = health.unwrap();
+    health.with(["a"]).only("ready").unwrap();
+    health.with([""]);
+    let tokens = Opts::new("tokens_total", "").exemplars();
+    let tokens = registry.counter_family(tokens, ["model"]).unwrap();
+    let trace = Exemplar::new("4bf92f3577b34da6a3ce929d0e0e4736").unwrap();
+    let trace =
+        trace.span_id("00f067aa0ba902b7").unwrap().at(Duration::from_millis(1_700_000_001_020));
+    tokens.with(["m"]).add_with_exemplar(3, &trace);
+    tokens.with([""]).inc();
+    let waits = Opts::new("wait_seconds", "").exemplars();
+    let waits = registry.histogram(waits, &Buckets::new([0.5, 1.0]).unwrap()).unwrap();
+    waits.observe_with_exemplar(0.25, &Exemplar::new("x").unwrap());
+    waits.observe_with_exemplar(7.0, &Exemplar::new("y").unwrap());
+    registry.gauge(("load", "")).unwrap().set(0.5);
+    registry
+}
+
+#[test]
+fn info_state_sets_exemplars_and_start_times() {
+    let registry = with_everything();
+    let mut body = BytesMut::new();
+    let asked = Negotiated::new(Format::OpenMetrics, Escaping::Underscores);
+    Encoder::with_created_samples().encode_as(&registry, asked, &NameFilter::default(), &mut body);
+    assert_eq!(
+        families(std::str::from_utf8(&body).unwrap()),
+        r##"# TYPE build info
+# HELP build What runs.
+build_info{version="0.9.0",abi="3"} 1
+# TYPE health stateset
+# HELP health State.
+health{engine="a",health="starting"} 0
+health{engine="a",health="ready"} 1
+health{health="starting"} 0
+health{health="ready"} 0
+# TYPE load gauge
+load 0.5
+# TYPE tokens counter
+tokens_total{model="m"} 3 # {trace_id="4bf92f3577b34da6a3ce929d0e0e4736",span_id="00f067aa0ba902b7"} 3 1700000001.02
+tokens_created{model="m"} 1700000000.5
+tokens_total 1
+tokens_created 1700000000.5
+# TYPE wait_seconds histogram
+wait_seconds_bucket{le="0.5"} 1 # {trace_id="x"} 0.25 1700000000.5
+wait_seconds_bucket{le="1.0"} 1
+wait_seconds_bucket{le="+Inf"} 2 # {trace_id="y"} 7 1700000000.5
+wait_seconds_sum 7.25
+wait_seconds_count 2
+wait_seconds_created 1700000000.5
+# EOF
+"##
+    );
+}
+
+#[test]
+fn text_0_0_4_has_gauges_for_them_and_no_extras() {
+    assert_eq!(
+        families(&encode_as(&with_everything(), Format::Text, Escaping::Underscores)),
+        r#"# HELP build_info What runs.
+# TYPE build_info gauge
+build_info{version="0.9.0",abi="3"} 1
+# HELP health State.
+# TYPE health gauge
+health{engine="a",health="starting"} 0
+health{engine="a",health="ready"} 1
+health{health="starting"} 0
+health{health="ready"} 0
+# TYPE load gauge
+load 0.5
+# TYPE tokens_total counter
+tokens_total{model="m"} 3
+tokens_total 1
+# TYPE wait_seconds histogram
+wait_seconds_bucket{le="0.5"} 1
+wait_seconds_bucket{le="1"} 1
+wait_seconds_bucket{le="+Inf"} 2
+wait_seconds_sum 7.25
+wait_seconds_count 2
+"#
+    );
+}
+
+#[test]
+fn a_unit_is_left_out_where_escaping_makes_it_no_suffix() {
+    let registry = Registry::new();
+    let opts = Opts::new("http.rate_bytes_per_second", "").unit("bytes_per_second").utf8_names();
+    registry.gauge(opts).unwrap();
+    let has_unit = |escaping| encode_as(&registry, Format::OpenMetrics, escaping).contains("UNIT");
+    assert!(has_unit(Escaping::Underscores) && has_unit(Escaping::AllowUtf8));
+    assert!(!has_unit(Escaping::Dots) && !has_unit(Escaping::Values));
 }
 
 #[test]

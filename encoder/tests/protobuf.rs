@@ -4,11 +4,12 @@ mod decode;
 
 use bytes::BytesMut;
 use decode::samples;
-use dynamo_metrics_core::{Buckets, Escaping, Opts, Registry};
+use dynamo_metrics_core::{Buckets, Escaping, Exemplar, Opts, Registry};
 use dynamo_metrics_encoder::name_filter::NameFilter;
 use dynamo_metrics_encoder::negotiate::{Format, Negotiated};
 use dynamo_metrics_encoder::{Encoder, strict};
 use proptest::prelude::*;
+use std::time::Duration;
 
 fn encode(registry: &Registry) -> BytesMut {
     let mut body = BytesMut::new();
@@ -82,6 +83,33 @@ fn a_family_longer_than_a_small_varint() {
     }
     assert!(encode(&registry).len() > 1 << 18);
     assert_eq!(samples(&encode(&registry)), samples_of_text(&registry));
+}
+
+#[test]
+fn info_state_sets_exemplars_and_start_times() {
+    let registry = Registry::with_clock(|| Duration::from_millis(1_700_000_000_500));
+    registry.info(("build_info", ""), &[("version", "1")]).unwrap();
+    registry.state_set(("health", ""), &["starting", "ready"]).unwrap().only("ready").unwrap();
+    let trace = Exemplar::new("4bf9").unwrap().span_id("00f0").unwrap();
+    registry.counter(Opts::new("a_total", "").exemplars()).unwrap().add_with_exemplar(2, &trace);
+    let buckets = Buckets::new([1.0, 2.0]).unwrap();
+    let waits = registry.histogram(Opts::new("b", "").exemplars(), &buckets).unwrap();
+    waits.observe_with_exemplar(7.0, &trace);
+    waits.observe_with_exemplar(0.5, &trace);
+    let body = encode(&registry);
+    assert_eq!(samples(&body), samples_of_text(&registry));
+    let extras = decode::extras(&body);
+    let labels = "span_id=00f0 trace_id=4bf9";
+    for expected in [
+        format!("a_total exemplar {labels} 2.0 at 1700000000.500000000"),
+        "a_total created 1700000000.500000000".into(),
+        format!("b bucket 1.0 exemplar {labels} 0.5 at 1700000000.500000000"),
+        format!("b bucket inf exemplar {labels} 7.0 at 1700000000.500000000"),
+        "b created 1700000000.500000000".into(),
+    ] {
+        assert!(extras.contains(&expected), "{expected} in {extras:#?}");
+    }
+    assert_eq!(extras.iter().filter(|extra| extra.contains("exemplar")).count(), 3);
 }
 
 proptest! {

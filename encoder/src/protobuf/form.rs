@@ -2,18 +2,27 @@
 
 use crate::cursor::Texts;
 use crate::layout::{Form, help, labels};
-use crate::protobuf::wire::{Growing, Message, Sink};
-use dynamo_metrics_core::{Escaping, FamilySnapshot, Kind, PartSnapshot, SeriesSnapshot};
+use crate::protobuf::messages::LabelPair;
+use crate::protobuf::wire::{Growing, Sink};
+use crate::text::unit;
+use dynamo_metrics_core::{
+    Escaping, FamilySnapshot, Kind, PartSnapshot, SPAN_ID_BYTES_MAX, SeriesSnapshot,
+    TRACE_ID_BYTES_MAX,
+};
 
 /// What all series of a part share.
 #[derive(Debug)]
 pub(crate) struct ProtobufForm {
     /// Bytes that the value of one series takes at most.
     value_bytes_max: usize,
+    /// The label of each state of a state set, as a field.
+    pub(crate) states: Texts,
 }
 
 /// Most bytes of the lengths of a message and what is nested in it.
 const LENGTHS_BYTES_MAX: usize = 32;
+/// An exemplar: two labels, a value and a time, with their tags and lengths.
+const EXEMPLAR_BYTES_MAX: usize = TRACE_ID_BYTES_MAX + SPAN_ID_BYTES_MAX + 80;
 /// A bucket: tag, length, count and bound.
 const BUCKET_BYTES_MAX: usize = 2 + 11 + 9;
 
@@ -24,9 +33,19 @@ impl Form for ProtobufForm {
         dialect
     }
 
-    fn new(_: Escaping, part: PartSnapshot<'_>) -> Self {
-        let buckets = part.descriptor().buckets().map_or(0, |buckets| buckets.bounds().len() + 1);
-        Self { value_bytes_max: buckets * BUCKET_BYTES_MAX + 2 * LENGTHS_BYTES_MAX }
+    fn new(escaping: Escaping, part: PartSnapshot<'_>) -> Self {
+        let descriptor = part.descriptor();
+        let buckets = descriptor.buckets().map_or(0, |buckets| buckets.bounds().len() + 1);
+        let name = escaping.metric_name(descriptor.name());
+        let mut states = Texts::default();
+        for value in descriptor.states() {
+            let pair = LabelPair { name: &name, value };
+            states.push(|text| drop(Growing(text).message(1, &pair)));
+        }
+        let value_bytes_max = buckets * BUCKET_BYTES_MAX
+            + descriptor.exemplar_slots() * EXEMPLAR_BYTES_MAX
+            + 2 * LENGTHS_BYTES_MAX;
+        Self { value_bytes_max, states }
     }
 
     fn render(&self, escaping: Escaping, series: SeriesSnapshot<'_>, text: &mut Vec<u8>) {
@@ -39,11 +58,12 @@ impl Form for ProtobufForm {
     fn header(escaping: Escaping, family: FamilySnapshot<'_>) -> Vec<u8> {
         let mut text = Vec::new();
         let Some(first) = family.parts().next() else { return text };
+        let name = escaping.metric_name(family.name());
         let mut fields = Growing(&mut text)
-            .string(1, escaping.metric_name(family.name()).as_bytes())
+            .string(1, name.as_bytes())
             .string(2, help(family).as_bytes())
             .unsigned(3, exposed_type(first.descriptor().kind()));
-        if let Some(unit) = first.descriptor().unit() {
+        if let Some(unit) = unit(first.descriptor(), &name) {
             fields = fields.string(5, unit.as_bytes());
         }
         let _ = fields;
@@ -51,19 +71,9 @@ impl Form for ProtobufForm {
     }
 
     fn bytes_max(&self, texts: &Texts) -> usize {
-        texts.bytes_len() + texts.len() * self.value_bytes_max
-    }
-}
-
-/// `io.prometheus.client.LabelPair`.
-pub(crate) struct LabelPair<'a> {
-    pub(crate) name: &'a str,
-    pub(crate) value: &'a str,
-}
-
-impl Message for LabelPair<'_> {
-    fn write<S: Sink>(&self, sink: S) -> S {
-        sink.string(1, self.name.as_bytes()).string(2, self.value.as_bytes())
+        let lines = self.states.len().max(1);
+        lines * (texts.bytes_len() + texts.len() * self.value_bytes_max)
+            + texts.len() * self.states.bytes_len()
     }
 }
 

@@ -12,14 +12,15 @@
 //! does: it is the count.
 
 mod form;
+mod messages;
 mod wire;
 
 pub(crate) use form::ProtobufForm;
 
-use crate::cursor::{Cursor, Text};
-use crate::layout::FamilyLayout;
-use dynamo_metrics_core::{FamilySnapshot, Value};
-use wire::{Sink, varint_len};
+use crate::cursor::{Cursor, Text, Texts};
+use crate::layout::{FamilyLayout, PartLayout};
+use dynamo_metrics_core::{FamilySnapshot, SeriesSnapshot, Value};
+use wire::{Message, Sink, Size, varint_len};
 
 /// Bytes of a family's length: five groups of seven bits hold any `u32`.
 const FAMILY_LENGTH_BYTES: usize = 5;
@@ -33,22 +34,42 @@ pub(crate) fn write_family<'a>(
     let start = cursor.position();
     let mut cursor = cursor.bytes(&[0; FAMILY_LENGTH_BYTES]).bytes(&layout.header);
     let values = cursor.position();
-    for (layout, part) in layout.parts.iter().zip(family.parts()) {
-        let bounds = part.descriptor().buckets().map_or(&[][..], |buckets| buckets.bounds());
+    for (PartLayout { texts, form, .. }, part) in layout.parts.iter().zip(family.parts()) {
+        let descriptor = part.descriptor();
+        let bounds = descriptor.buckets().map_or(&[][..], |buckets| buckets.bounds());
         let counter = family.exposed_type() == "counter";
-        for (labels, value) in layout.texts.iter().zip(part.values()) {
+        for (at, (labels, value)) in texts.iter().zip(part.values()).enumerate() {
             let number = match value {
                 Value::Unsigned(value) => value as f64,
                 Value::Signed(value) => value as f64,
                 Value::Float(value) => value,
+                Value::Info => 1.0,
+                Value::States(bits) => {
+                    cursor = write_states(cursor, &form.states, labels, bits);
+                    continue;
+                }
                 Value::Histogram { counts, sum } => {
-                    cursor = write_histogram(cursor, labels, bounds, counts, sum);
+                    let series = part.series(at);
+                    cursor = match series.filter(|series| has_extras(*series)) {
+                        Some(series) => {
+                            let histogram = messages::Histogram { bounds, counts, sum, series };
+                            write_metric(cursor, labels, HISTOGRAM, &histogram)
+                        }
+                        None => write_histogram(cursor, labels, bounds, counts, sum),
+                    };
                     continue;
                 }
                 // A callback that panicked: its sample is left out, the registry counts it.
                 _ => continue,
             };
-            cursor = write_number(cursor, labels, counter, number);
+            cursor = match part.series(at).filter(|series| counter && has_extras(*series)) {
+                Some(series) => {
+                    let (exemplar, created) = (series.exemplar(0), series.created());
+                    let value = messages::Counter { value: number, exemplar, created };
+                    write_metric(cursor, labels, COUNTER, &value)
+                }
+                None => write_number(cursor, labels, if counter { COUNTER } else { GAUGE }, number),
+            };
         }
     }
     let end = cursor.position();
@@ -58,11 +79,14 @@ pub(crate) fn write_family<'a>(
     cursor.patch(start, &padded_varint(end - start - FAMILY_LENGTH_BYTES))
 }
 
+/// Fields of `Metric`.
+const GAUGE: u32 = 2;
+const COUNTER: u32 = 3;
+const HISTOGRAM: u32 = 7;
+
 /// Tags: the field's number and wire type.
 mod tag {
     pub(super) const METRIC: u8 = 4 << 3 | 2;
-    pub(super) const GAUGE: u8 = 2 << 3 | 2;
-    pub(super) const COUNTER: u8 = 3 << 3 | 2;
     pub(super) const HISTOGRAM: u8 = 7 << 3 | 2;
     pub(super) const VALUE: u8 = 1 << 3 | 1;
     pub(super) const SAMPLE_COUNT: u8 = 1 << 3;
@@ -72,12 +96,54 @@ mod tag {
     pub(super) const UPPER_BOUND: u8 = 2 << 3 | 1;
 }
 
+/// Whether a series has what only the general way of writing it knows.
+#[inline]
+fn has_extras(series: SeriesSnapshot<'_>) -> bool {
+    series.descriptor().exemplar_slots() > 0 || series.created().is_some()
+}
+
+/// A metric whose value is this message, in this field.
+fn write_metric<'a>(
+    cursor: Cursor<'a>,
+    labels: Text<'_>,
+    field: u32,
+    value: &impl Message,
+) -> Cursor<'a> {
+    let len = labels.len() + Size(0).message(field, value).0;
+    cursor.bytes(&[tag::METRIC]).varint(len as u64).copy(labels).message(field, value)
+}
+
+fn write_states<'a>(cursor: Cursor<'a>, states: &Texts, labels: Text<'_>, bits: u64) -> Cursor<'a> {
+    states.iter().enumerate().fold(cursor, |cursor, (at, state)| {
+        let value = if bits >> at & 1 == 1 { 1f64 } else { 0.0 };
+        let [a, b, c, d, e, f, g, h] = value.to_bits().to_le_bytes();
+        cursor
+            .bytes(&[tag::METRIC])
+            .varint((labels.len() + state.len() + 2 + DOUBLE_BYTES) as u64)
+            .copy(labels)
+            .copy(state)
+            .bytes(&[
+                (GAUGE << 3 | 2) as u8,
+                DOUBLE_BYTES as u8,
+                tag::VALUE,
+                a,
+                b,
+                c,
+                d,
+                e,
+                f,
+                g,
+                h,
+            ])
+    })
+}
+
 /// A tag and a double.
 const DOUBLE_BYTES: usize = 9;
 
 #[inline(always)]
-fn write_number<'a>(cursor: Cursor<'a>, labels: Text<'_>, counter: bool, v: f64) -> Cursor<'a> {
-    let kind = if counter { tag::COUNTER } else { tag::GAUGE };
+fn write_number<'a>(cursor: Cursor<'a>, labels: Text<'_>, field: u32, v: f64) -> Cursor<'a> {
+    let kind = (field << 3 | 2) as u8;
     let [a, b, c, d, e, f, g, h] = v.to_bits().to_le_bytes();
     cursor
         .bytes(&[tag::METRIC])

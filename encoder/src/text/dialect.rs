@@ -3,6 +3,8 @@
 //! ```text
 //!                      text 0.0.4                    OpenMetrics 1.0
 //! counter x_total      # TYPE x_total counter        # TYPE x counter        sample x_total
+//! info x_info          # TYPE x_info gauge           # TYPE x info           sample x_info
+//! state set x          # TYPE x gauge                # TYPE x stateset
 //! header               HELP, TYPE                    TYPE, UNIT, HELP
 //! help text            `\` and LF escaped            `"` too
 //! le                   1, 1e+06                      1.0, 1e+06
@@ -23,6 +25,8 @@ pub(crate) struct Dialect {
     /// OpenMetrics 1.0, else text 0.0.4.
     pub(crate) openmetrics: bool,
     pub(crate) escaping: Escaping,
+    /// Start times have lines of their own; only in OpenMetrics.
+    pub(crate) created: bool,
 }
 
 impl Dialect {
@@ -59,15 +63,20 @@ impl Dialect {
 
     /// Appends `a="x",`.
     pub(crate) fn write_label(self, out: &mut Vec<u8>, label: &str, value: &str) {
-        let label = self.escaping.label_name(label);
-        if is_legacy_label_name(&label) {
+        self.write_pair(out, &self.escaping.label_name(label), value);
+        out.extend_from_slice(b",");
+    }
+
+    /// Appends `a="x"` for a label name that is escaped already.
+    pub(crate) fn write_pair(self, out: &mut Vec<u8>, label: &str, value: &str) {
+        if is_legacy_label_name(label) {
             out.extend_from_slice(label.as_bytes());
         } else {
-            out.extend_from_slice(quoted(&label).as_bytes());
+            out.extend_from_slice(quoted(label).as_bytes());
         }
         out.extend_from_slice(b"=\"");
         write_label_value(out, value);
-        out.extend_from_slice(b"\",");
+        out.extend_from_slice(b"\"");
     }
 
     /// Appends a bound or quantile.
@@ -81,13 +90,18 @@ impl Dialect {
         let Some(first) = family.parts().next() else { return text };
         let descriptor = first.descriptor();
         let name = self.family_name(descriptor);
+        let unit = unit(descriptor, &name);
         let name = if is_legacy_metric_name(&name) { name } else { quoted(&name) };
         let line = |text: &mut Vec<u8>, what: &str, value: &dyn Fn(&mut Vec<u8>)| {
             text.extend_from_slice(format!("# {what} {name} ").as_bytes());
             value(text);
             text.extend_from_slice(b"\n");
         };
-        let exposed = family.exposed_type();
+        let exposed = match descriptor.kind() {
+            Kind::Info if self.openmetrics => "info",
+            Kind::StateSet if self.openmetrics => "stateset",
+            kind => kind.exposed(),
+        };
         let help = help(family);
         if !self.openmetrics {
             if !help.is_empty() {
@@ -97,7 +111,7 @@ impl Dialect {
             return text;
         }
         line(&mut text, "TYPE", &|text| text.extend_from_slice(exposed.as_bytes()));
-        if let Some(unit) = descriptor.unit() {
+        if let Some(unit) = unit {
             line(&mut text, "UNIT", &|text| text.extend_from_slice(unit.as_bytes()));
         }
         if !help.is_empty() {
@@ -111,8 +125,18 @@ impl Dialect {
 fn only_suffix(kind: Kind) -> &'static str {
     match kind {
         Kind::Counter | Kind::FloatCounter | Kind::CounterCallback => "_total",
+        Kind::Info => "_info",
         _ => "",
     }
+}
+
+/// The unit, if the family's name as it is written ends with it: escaping may double underscores inside a unit, and
+/// a unit that is no suffix fails a scrape.
+pub(crate) fn unit<'a>(descriptor: &'a Descriptor, family: &str) -> Option<&'a str> {
+    let family = family.strip_suffix("_total").unwrap_or(family);
+    descriptor
+        .unit()
+        .filter(|unit| family.strip_suffix(unit).is_some_and(|stem| stem.ends_with('_')))
 }
 
 fn quoted(name: &str) -> String {

@@ -63,17 +63,73 @@ pub(crate) fn line(name: &str, mut labels: Vec<(String, String)>, value: f64) ->
 }
 
 /// Every sample as text 0.0.4 would have it, sorted.
-pub(crate) fn samples(mut body: &[u8]) -> Vec<String> {
-    let mut samples = Vec::new();
-    while !body.is_empty() {
-        let len = varint(&mut body) as usize;
-        family(take(&mut body, len), &mut samples);
-    }
-    samples.sort();
-    samples
+pub(crate) fn samples(body: &[u8]) -> Vec<String> {
+    let mut all = Decoded::of(body);
+    all.samples.sort();
+    all.samples
 }
 
-fn family(bytes: &[u8], samples: &mut Vec<String>) {
+/// Exemplars and start times, a line for each.
+pub(crate) fn extras(body: &[u8]) -> Vec<String> {
+    Decoded::of(body).extras
+}
+
+#[derive(Default)]
+struct Decoded {
+    samples: Vec<String>,
+    extras: Vec<String>,
+}
+
+impl Decoded {
+    fn of(mut body: &[u8]) -> Self {
+        let mut all = Self::default();
+        while !body.is_empty() {
+            let len = varint(&mut body) as usize;
+            family(take(&mut body, len), &mut all);
+        }
+        all
+    }
+}
+
+fn timestamp(bytes: &[u8]) -> String {
+    let (mut seconds, mut nanos) = (0, 0);
+    for (number, field) in fields(bytes) {
+        match (number, field) {
+            (1, Field::Varint(value)) => seconds = value,
+            (2, Field::Varint(value)) => nanos = value,
+            (other, _) => panic!("field {other} of a timestamp"),
+        }
+    }
+    format!("{seconds}.{nanos:09}")
+}
+
+fn label(bytes: &[u8]) -> (String, String) {
+    let mut pair = ["", ""].map(String::from);
+    for (number, field) in fields(bytes) {
+        let Field::Bytes(bytes) = field else { panic!("a label is text") };
+        pair[number as usize - 1] = text(bytes);
+    }
+    let [name, value] = pair;
+    (name, value)
+}
+
+fn exemplar(bytes: &[u8]) -> String {
+    let (mut labels, mut value, mut time) = (Vec::new(), f64::NAN, "never".into());
+    for (number, field) in fields(bytes) {
+        match (number, field) {
+            (1, Field::Bytes(bytes)) => labels.push(label(bytes)),
+            (2, Field::Double(double)) => value = double,
+            (3, Field::Bytes(bytes)) => time = timestamp(bytes),
+            (other, _) => panic!("field {other} of an exemplar"),
+        }
+    }
+    labels.sort();
+    let labels: Vec<String> =
+        labels.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    format!("exemplar {} {value:?} at {time}", labels.join(" "))
+}
+
+fn family(bytes: &[u8], samples: &mut Decoded) {
     let mut name = String::new();
     for (number, field) in fields(bytes) {
         match (number, field) {
@@ -86,33 +142,35 @@ fn family(bytes: &[u8], samples: &mut Vec<String>) {
     }
 }
 
-fn metric(name: &str, bytes: &[u8], samples: &mut Vec<String>) {
+fn metric(name: &str, bytes: &[u8], all: &mut Decoded) {
     let mut labels = Vec::new();
     for (number, field) in fields(bytes) {
         let Field::Bytes(bytes) = field else { panic!("field {number} of a metric") };
         match number {
-            1 => {
-                let mut pair = ["", ""].map(String::from);
-                for (number, field) in fields(bytes) {
-                    let Field::Bytes(bytes) = field else { panic!("a label is text") };
-                    pair[number as usize - 1] = text(bytes);
-                }
-                labels.push((pair[0].clone(), pair[1].clone()));
-            }
+            1 => labels.push(label(bytes)),
             2 | 3 | 5 => {
                 for (number, field) in fields(bytes) {
-                    if let (1, Field::Double(value)) = (number, field) {
-                        samples.push(line(name, labels.clone(), value));
+                    match (number, field) {
+                        (1, Field::Double(value)) => {
+                            all.samples.push(line(name, labels.clone(), value));
+                        }
+                        (2, Field::Bytes(bytes)) => {
+                            all.extras.push(format!("{name} {}", exemplar(bytes)));
+                        }
+                        (3, Field::Bytes(bytes)) => {
+                            all.extras.push(format!("{name} created {}", timestamp(bytes)));
+                        }
+                        (other, _) => panic!("field {other} of a number"),
                     }
                 }
             }
-            7 => histogram(name, &labels, bytes, samples),
+            7 => histogram(name, &labels, bytes, all),
             other => panic!("field {other} of a metric"),
         }
     }
 }
 
-fn histogram(name: &str, labels: &[(String, String)], bytes: &[u8], samples: &mut Vec<String>) {
+fn histogram(name: &str, labels: &[(String, String)], bytes: &[u8], all: &mut Decoded) {
     let bucket = |bound: f64, count: u64| {
         let bound = if bound == f64::INFINITY { "+Inf".into() } else { format!("{bound:?}") };
         let labels = [labels, &[("le".to_owned(), bound)]].concat();
@@ -121,22 +179,30 @@ fn histogram(name: &str, labels: &[(String, String)], bytes: &[u8], samples: &mu
     for (number, field) in fields(bytes) {
         match (number, field) {
             (1, Field::Varint(count)) => {
-                samples.push(line(&format!("{name}_count"), labels.to_vec(), count as f64));
-                samples.push(bucket(f64::INFINITY, count));
+                all.samples.push(line(&format!("{name}_count"), labels.to_vec(), count as f64));
+                all.samples.push(bucket(f64::INFINITY, count));
             }
             (2, Field::Double(sum)) => {
-                samples.push(line(&format!("{name}_sum"), labels.to_vec(), sum));
+                all.samples.push(line(&format!("{name}_sum"), labels.to_vec(), sum));
             }
             (3, Field::Bytes(bytes)) => {
-                let (mut count, mut bound) = (0, f64::NAN);
+                let (mut count, mut bound, mut seen) = (0, f64::NAN, None);
                 for (number, field) in fields(bytes) {
                     match (number, field) {
                         (1, Field::Varint(value)) => count = value,
                         (2, Field::Double(value)) => bound = value,
+                        (3, Field::Bytes(bytes)) => seen = Some(exemplar(bytes)),
                         (other, _) => panic!("field {other} of a bucket"),
                     }
                 }
-                samples.push(bucket(bound, count));
+                all.extras.extend(seen.map(|seen| format!("{name} bucket {bound:?} {seen}")));
+                // The one for `+Inf` repeats the count, above.
+                if bound.is_finite() {
+                    all.samples.push(bucket(bound, count));
+                }
+            }
+            (15, Field::Bytes(bytes)) => {
+                all.extras.push(format!("{name} created {}", timestamp(bytes)));
             }
             (other, _) => panic!("field {other} of a histogram"),
         }
