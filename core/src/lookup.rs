@@ -30,7 +30,7 @@ thread_local! {
 
 /// Handles whose hashes have the same low bits.
 struct Set {
-    hashes: [u64; WAYS],
+    tags: [u64; WAYS],
     entries: [Option<Entry>; WAYS],
     /// The entry to overwrite next: each in turn.
     next: usize,
@@ -43,8 +43,25 @@ struct Entry {
 }
 
 impl Set {
-    const EMPTY: Self = Self { hashes: [0; WAYS], entries: [const { None }; WAYS], next: 0 };
+    const EMPTY: Self = Self { tags: [0; WAYS], entries: [const { None }; WAYS], next: 0 };
+
+    /// The first entry with this tag; [`WAYS`] or more when there is none. All are compared, and without a jump: which of
+    /// them it is, is nothing that a branch could predict. (A second one with this tag is looked up in the table.)
+    #[inline(always)]
+    fn way(&self, tag: u64) -> usize {
+        let equal = |way: usize| u32::from(self.tags[way] == tag) << way;
+        (0..WAYS).fold(0, |all, way| all | equal(way)).trailing_zeros() as usize
+    }
 }
+
+/// A hash of key and values: what a family's former key left behind does not get in the way.
+#[inline(always)]
+fn tag(key: u64, hash: u64) -> u64 {
+    hash.wrapping_add(key.rotate_left(TAG_ROTATION))
+}
+
+/// Keys are small numbers in order; turned by this, they change the high bits of a tag, which the place leaves alone.
+const TAG_ROTATION: u32 = 40;
 
 /// A handle of any kind of metric.
 #[doc(hidden)]
@@ -86,11 +103,9 @@ pub(crate) fn find<R, F: FnOnce(&AnyHandle) -> R>(
     let mut hit = Some(hit);
     let found = CACHE.try_with(|cache| {
         let set = cache[place(hash)].try_borrow().ok()?;
-        for (entry, _) in set.entries.iter().zip(set.hashes).filter(|(_, there)| *there == hash) {
-            let Some(Entry { key: of, handle }) = entry else { continue };
-            if *of == key && handle.series().values().are(values) {
-                return hit.take().map(|hit| hit(handle));
-            }
+        let Entry { key: of, handle } = set.entries.get(set.way(tag(key, hash)))?.as_ref()?;
+        if *of == key && handle.series().values().are(values) {
+            return hit.take().map(|hit| hit(handle));
         }
         None
     });
@@ -108,7 +123,7 @@ pub(crate) fn remember(key: u64, hash: u64, handle: AnyHandle) {
         let mut set = cache[place(hash)].try_borrow_mut().ok()?;
         let way = set.next;
         set.next = (way + 1) % WAYS;
-        set.hashes[way] = hash;
+        set.tags[way] = tag(key, hash);
         set.entries[way].replace(Entry { key, handle })
     });
     drop(before);
