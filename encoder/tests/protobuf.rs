@@ -65,7 +65,7 @@ fn the_bytes_of_a_histogram() {
     .concat();
     let metric = [&[0x3a, value.len() as u8], &value[..]].concat();
     let family = [
-        b"\x0a\x09a_seconds\x12\x00\x18\x04\x2a\x07seconds\x22".as_slice(),
+        b"\x0a\x09a_seconds\x18\x04\x2a\x07seconds\x22".as_slice(),
         &[metric.len() as u8],
         &metric,
     ]

@@ -59,10 +59,12 @@ impl Form for ProtobufForm {
         let mut text = Vec::new();
         let Some(first) = family.parts().next() else { return text };
         let name = escaping.metric_name(family.name());
-        let mut fields = Growing(&mut text)
-            .string(1, name.as_bytes())
-            .string(2, help(family).as_bytes())
-            .unsigned(3, exposed_type(first.descriptor().kind()));
+        let help = help(family);
+        let mut fields = Growing(&mut text).string(1, name.as_bytes());
+        if !help.is_empty() {
+            fields = fields.string(2, help.as_bytes());
+        }
+        fields = fields.unsigned(3, exposed_type(first.descriptor().kind()));
         if let Some(unit) = unit(first.descriptor(), &name) {
             fields = fields.string(5, unit.as_bytes());
         }
