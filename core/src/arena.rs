@@ -57,34 +57,40 @@ impl Rank {
 }
 
 /// A run of cells handed to one series, which knows how many there are. A million series keep it, so it is two numbers
-/// of 28 bits, little-endian and without alignment: two of them and a tag fit into 16 bytes, see `series.rs`.
+/// of 28 bits in bytes, which need no alignment: two of them and a tag fit into 16 bytes, see `series.rs`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Span([u8; 7]);
+pub(crate) struct Span {
+    /// The place, which a scrape reads, and above it the low 4 bits of the cell; little-endian.
+    low: [u8; 4],
+    /// The other 24 bits of the cell.
+    high: [u8; 3],
+}
 
 const SPAN_NUMBER_BITS: u32 = 28;
+const SPAN_NUMBER_MASK: u32 = (1 << SPAN_NUMBER_BITS) - 1;
 // A registry's places are its extents' cells, so they are no more than there are cells.
 const _: () = assert!(CELLS_MAX <= 1 << SPAN_NUMBER_BITS, "a span's numbers have 28 bits");
 
 impl Span {
     fn new(cell: CellIndex, place: u32) -> Self {
-        debug_assert!(place < 1 << SPAN_NUMBER_BITS);
-        let both = u64::from(cell.get()) << SPAN_NUMBER_BITS | u64::from(place);
-        let [a, b, c, d, e, f, g, _] = both.to_le_bytes();
-        Self([a, b, c, d, e, f, g])
+        debug_assert!(place <= SPAN_NUMBER_MASK);
+        let low = (place & SPAN_NUMBER_MASK) | cell.get() << SPAN_NUMBER_BITS;
+        let [a, b, c, _] = (cell.get() >> (u32::BITS - SPAN_NUMBER_BITS)).to_le_bytes();
+        Self { low: low.to_le_bytes(), high: [a, b, c] }
     }
 
     /// The first cell, the same in every shard.
-    #[inline]
-    pub(crate) fn cell(self) -> CellIndex {
-        let [.., d, e, f, g] = self.0;
-        CellIndex::FIRST.offset((u32::from_le_bytes([d, e, f, g]) >> 4) as usize)
+    pub(crate) fn cell(&self) -> CellIndex {
+        let [a, b, c] = self.high;
+        let high = u32::from_le_bytes([a, b, c, 0]) << (u32::BITS - SPAN_NUMBER_BITS);
+        let low = u32::from_le_bytes(self.low) >> SPAN_NUMBER_BITS;
+        CellIndex::FIRST.offset((high | low) as usize)
     }
 
     /// The first cell's place among the registry's cells of this rank, which is its place in a snapshot.
     #[inline]
-    pub(crate) fn place(self) -> u32 {
-        let [a, b, c, d, ..] = self.0;
-        u32::from_le_bytes([a, b, c, d]) & ((1 << SPAN_NUMBER_BITS) - 1)
+    pub(crate) fn place(&self) -> u32 {
+        u32::from_le_bytes(self.low) & SPAN_NUMBER_MASK
     }
 }
 

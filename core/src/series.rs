@@ -46,8 +46,8 @@ pub struct Series {
 
 /// A counted reference to a [`Series`] and its label values.
 ///
-/// `ThinArc` and not std's `Arc`: the label values are the tail of the same allocation, with a pointer of one word. That
-/// is 124 bytes and three allocations a counter with 3 labels no more, but 87 and one.
+/// `ThinArc` and not std's `Arc`: the label values are the tail of the same allocation, and the pointer is one word. With
+/// values in a box of their own, a counter with 3 labels was 124 bytes; it is 89.
 #[derive(Clone, Debug)]
 #[doc(hidden)]
 pub struct SeriesRef(ThinArc<Series, u8>);
