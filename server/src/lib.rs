@@ -64,23 +64,39 @@
 #![warn(missing_docs)]
 
 mod connection;
+mod door;
 mod error;
 mod exposition;
 mod gather;
+mod head;
 mod health;
+mod intake;
+mod landing;
 mod limits;
 mod listen;
+mod reason;
+mod refusal;
+mod reserve;
 mod respond;
 mod running;
+mod serve;
 mod server;
+mod socket;
+mod start;
+mod stream;
+mod table;
 mod telemetry;
+#[cfg(unix)]
+mod unix;
 
 // The public interface is:
 pub use crate::{
     error::StartError,
     exposition::{ContentType, ExposeError, Exposition, ScrapeRequest},
     health::{Health, HealthAnswer},
-    limits::{Limit, Limits},
+    landing::LandingPage,
+    limits::Limits,
+    reason::Limit,
     respond::metrics_response,
     running::{RunningServer, ShutdownReport},
     server::{Server, ServerBuilder},

@@ -14,12 +14,13 @@ use http::header::{
 };
 use http::{HeaderMap, Method, Request, Response, StatusCode, Uri};
 use http_body_util::Full;
-use hyper::body::Body;
 
 use crate::exposition::{ContentType, Exposition, GatherFailure, ScrapeRequest, expose_fenced};
 use crate::gather::{GatherKey, GatherOutcome, GatherQueue};
 use crate::health::{Health, HealthAnswer, Probe, probe};
-use crate::limits::{Limit, Limits};
+use crate::limits::Limits;
+use crate::reason::Limit;
+use crate::refusal::Refusal;
 use crate::telemetry::ServerTelemetry;
 
 /// Answers a scrape for a program that has an HTTP server of its own.
@@ -60,29 +61,35 @@ pub fn metrics_response(
     scrape_response(exposed.map(|content_type| (content_type, body.freeze())))
 }
 
-/// The three paths, and what any other answers.
+/// The known paths, and what any other answers.
 #[derive(Debug)]
 pub(crate) struct Routes {
     pub(crate) metrics: String,
     pub(crate) health: String,
     pub(crate) live: String,
+    /// The path and the page.
+    pub(crate) landing: Option<(&'static str, Bytes)>,
     pub(crate) not_found_body: Bytes,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Route {
+enum Route<'a> {
     Metrics,
     Probe(Probe),
+    Landing(&'a Bytes),
 }
 
 impl Routes {
     /// Exact match of the path, which the parser split at the first `?`; no decoding, no folding.
-    fn find(&self, path: &str) -> Option<Route> {
+    fn find(&self, path: &str) -> Option<Route<'_>> {
         match path {
             _ if path == self.metrics => Some(Route::Metrics),
             _ if path == self.health => Some(Route::Probe(Probe::Health)),
             _ if path == self.live => Some(Route::Probe(Probe::Live)),
-            _ => None,
+            _ => {
+                let (landing, page) = self.landing.as_ref()?;
+                (*landing == path).then_some(Route::Landing(page))
+            }
         }
     }
 }
@@ -99,14 +106,19 @@ pub(crate) struct Responder {
 impl Responder {
     /// `HEAD` is answered as `GET` is: hyper sends the head, `Content-Length` included, and drops
     /// the body (RFC 9110 section 9.3.2).
-    pub(crate) async fn respond<B: Body>(&self, request: Request<B>) -> Response<Full<Bytes>> {
-        let mut response = self.answer(request.method(), request.uri(), request.headers()).await;
-        if !request.body().is_end_stream() {
-            // No body is ever read, so what follows on this connection cannot be told apart from
-            // one: nothing after this request is answered.
-            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-        }
+    pub(crate) async fn respond<B>(&self, request: Request<B>) -> Response<Full<Bytes>> {
+        let response = self.answer(request.method(), request.uri(), request.headers()).await;
         self.telemetry.response(response.status());
+        response.map(Full::new)
+    }
+
+    /// The last answer of a connection, whose next head is not served.
+    pub(crate) fn refuse(&self, refusal: Refusal) -> Response<Full<Bytes>> {
+        self.telemetry.limit_hit(refusal.limit());
+        let (status, text) = refusal.answer().unwrap_or((StatusCode::BAD_REQUEST, ""));
+        self.telemetry.response(status);
+        let mut response = text_response(status, Bytes::from_static(text.as_bytes()));
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         response.map(Full::new)
     }
 
@@ -124,6 +136,7 @@ impl Responder {
                 scrape_response(self.scrape(&ScrapeRequest::from_head(headers, uri)).await)
             }
             Route::Probe(asked) => probe_response(probe(&*self.health, asked, &self.telemetry)),
+            Route::Landing(page) => response(StatusCode::OK, HTML, page.clone()),
         }
     }
 
@@ -190,6 +203,8 @@ fn answer_within(timeout: Duration) -> Duration {
     timeout - (timeout / 10).min(Duration::from_millis(500))
 }
 
+const HTML: HeaderValue = HeaderValue::from_static("text/html; charset=utf-8");
+
 fn unavailable(answer: &'static str) -> GatherFailure {
     GatherFailure { status: StatusCode::SERVICE_UNAVAILABLE, answer, panicked: false }
 }
@@ -245,6 +260,7 @@ mod tests {
             metrics: "/metrics".into(),
             health: "/healthz".into(),
             live: "/live".into(),
+            landing: None,
             not_found_body: Bytes::new(),
         };
         assert_eq!(routes.find("/metrics"), Some(Route::Metrics));

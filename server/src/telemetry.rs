@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use http::StatusCode;
 
-use crate::limits::Limit;
+use crate::reason::Limit;
 
 /// Counters of one server (or of several that share it).
 ///
