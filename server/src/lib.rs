@@ -63,6 +63,8 @@
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
+mod coding;
+mod compress;
 mod connection;
 mod door;
 mod error;
@@ -74,6 +76,7 @@ mod intake;
 mod landing;
 mod limits;
 mod listen;
+mod pool;
 mod reason;
 mod refusal;
 mod reserve;
@@ -91,6 +94,7 @@ mod unix;
 
 // The public interface is:
 pub use crate::{
+    compress::Compression,
     error::StartError,
     exposition::{ContentType, ExposeError, Exposition, ScrapeRequest},
     health::{Health, HealthAnswer},

@@ -9,14 +9,16 @@ use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use http::header::{
-    ALLOW, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, RETRY_AFTER,
-    X_CONTENT_TYPE_OPTIONS,
+    ALLOW, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, RETRY_AFTER,
+    VARY, X_CONTENT_TYPE_OPTIONS,
 };
 use http::{HeaderMap, Method, Request, Response, StatusCode, Uri};
 use http_body_util::Full;
 
+use crate::coding::{Coding, Wanted};
+use crate::compress::Compression;
 use crate::exposition::{ContentType, Exposition, GatherFailure, ScrapeRequest, expose_fenced};
-use crate::gather::{GatherKey, GatherOutcome, GatherQueue};
+use crate::gather::{GatherKey, GatherOutcome, GatherQueue, Gathered};
 use crate::health::{Health, HealthAnswer, Probe, probe};
 use crate::limits::Limits;
 use crate::reason::Limit;
@@ -28,8 +30,8 @@ use crate::telemetry::ServerTelemetry;
 /// Calls the exposition once, on this thread and into a new buffer: it costs what the exposition
 /// costs, so an async program calls it from a blocking task. The response is what the own-thread
 /// server sends: 200 with `Content-Type`, `Content-Length` and `X-Content-Type-Options: nosniff`,
-/// or the error's status and text; a panic of the exposition is answered 500. Path, method and
-/// `HEAD` are the host's.
+/// or the error's status and text; a panic of the exposition is answered 500. Path, method, `HEAD`
+/// and compression are the host's.
 ///
 /// ```
 /// use dynamo_metrics_server::bytes::BytesMut;
@@ -58,7 +60,11 @@ pub fn metrics_response(
 ) -> Response<Bytes> {
     let mut body = BytesMut::new();
     let exposed = expose_fenced(exposition, request, &mut body);
-    scrape_response(exposed.map(|content_type| (content_type, body.freeze())))
+    scrape_response(exposed.map(|content_type| Gathered {
+        content_type,
+        coding: Coding::Identity,
+        body: body.freeze(),
+    }))
 }
 
 /// The known paths, and what any other answers.
@@ -98,6 +104,7 @@ impl Routes {
 pub(crate) struct Responder {
     pub(crate) routes: Routes,
     pub(crate) health: Box<dyn Health>,
+    pub(crate) compression: Compression,
     pub(crate) gathers: Arc<GatherQueue>,
     pub(crate) telemetry: Arc<ServerTelemetry>,
     pub(crate) scrapes: Scrapes,
@@ -133,20 +140,26 @@ impl Responder {
         }
         match route {
             Route::Metrics => {
-                scrape_response(self.scrape(&ScrapeRequest::from_head(headers, uri)).await)
+                let wanted = Wanted::from_headers(headers, &self.compression);
+                let scrape = self.scrape(&ScrapeRequest::from_head(headers, uri), wanted).await;
+                let mut response = scrape_response(scrape);
+                if self.compression.offers_any() && response.status() == StatusCode::OK {
+                    response.headers_mut().insert(VARY, VARY_BY);
+                }
+                response
             }
             Route::Probe(asked) => probe_response(probe(&*self.health, asked, &self.telemetry)),
             Route::Landing(page) => response(StatusCode::OK, HTML, page.clone()),
         }
     }
 
-    async fn scrape(&self, request: &ScrapeRequest<'_>) -> GatherOutcome {
+    async fn scrape(&self, request: &ScrapeRequest<'_>, wanted: Wanted) -> GatherOutcome {
         let Some(_place) = self.scrapes.enter() else {
             self.telemetry.limit_hit(Limit::Scrapes);
             return Err(unavailable("Too many scrapes in progress"));
         };
         let deadline = request.timeout().and_then(|timeout| Instant::now().checked_add(timeout));
-        let gather = self.gathers.submit(GatherKey::of(request), deadline);
+        let gather = self.gathers.submit(GatherKey::of(request), wanted, deadline);
         let wait = request.timeout().map_or(self.scrapes.deadline, |timeout| {
             self.scrapes.deadline.min(answer_within(timeout))
         });
@@ -203,6 +216,8 @@ fn answer_within(timeout: Duration) -> Duration {
     timeout - (timeout / 10).min(Duration::from_millis(500))
 }
 
+/// What a cache between us and a client must tell apart.
+const VARY_BY: HeaderValue = HeaderValue::from_static("Accept, Accept-Encoding");
 const HTML: HeaderValue = HeaderValue::from_static("text/html; charset=utf-8");
 
 fn unavailable(answer: &'static str) -> GatherFailure {
@@ -211,7 +226,13 @@ fn unavailable(answer: &'static str) -> GatherFailure {
 
 fn scrape_response(outcome: GatherOutcome) -> Response<Bytes> {
     match outcome {
-        Ok((content_type, body)) => response(StatusCode::OK, content_type.header(), body),
+        Ok(Gathered { content_type, coding, body }) => {
+            let mut response = response(StatusCode::OK, content_type.header(), body);
+            if let Some(coding) = coding.header() {
+                response.headers_mut().insert(CONTENT_ENCODING, coding);
+            }
+            response
+        }
         Err(GatherFailure { status, answer, .. }) => {
             let mut response = text_response(status, Bytes::from_static(answer.as_bytes()));
             if status == StatusCode::SERVICE_UNAVAILABLE {

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use crate::compress::Compression;
 use crate::exposition::Exposition;
 use crate::health::{Health, Unmonitored};
 use crate::landing::LandingPage;
@@ -55,6 +56,7 @@ impl Server {
             not_found_body: Bytes::new(),
             exposition: None,
             health: Box::new(Unmonitored),
+            compression: Compression::default(),
             limits: Limits::default(),
             telemetry: Arc::default(),
         }
@@ -77,6 +79,7 @@ pub struct ServerBuilder {
     pub(crate) not_found_body: Bytes,
     pub(crate) exposition: Option<Box<dyn Exposition>>,
     pub(crate) health: Box<dyn Health>,
+    pub(crate) compression: Compression,
     pub(crate) limits: Limits,
     pub(crate) telemetry: Arc<ServerTelemetry>,
 }
@@ -203,6 +206,31 @@ impl ServerBuilder {
     /// What the two probes answer. Default: 200 `{"status":"healthy"}` and `{"status":"live"}`.
     pub fn health(mut self, health: impl Health) -> Self {
         self.health = Box::new(health);
+        self
+    }
+
+    /// Which compressions are offered. Default: [`Compression::default`].
+    ///
+    /// ```
+    /// # use dynamo_metrics_server::{ContentType, ScrapeRequest, Server, bytes::BytesMut};
+    /// # let page = |_: &ScrapeRequest<'_>, body: &mut BytesMut| {
+    /// #     body.extend_from_slice("up 1\n".repeat(1000).as_bytes());
+    /// #     Ok(ContentType::TEXT_0_0_4)
+    /// # };
+    /// use dynamo_metrics_server::Compression;
+    /// use std::io::{Read, Write};
+    /// use std::net::TcpStream;
+    ///
+    /// let server = Server::builder().compression(Compression::off()).exposition(page).spawn()?;
+    /// let mut client = TcpStream::connect(server.local_addr())?;
+    /// client.write_all(b"GET /metrics HTTP/1.0\r\nAccept-Encoding: gzip\r\n\r\n")?;
+    /// let mut response = String::new();
+    /// client.read_to_string(&mut response)?;
+    /// assert!(response.contains("content-length: 5000"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn compression(mut self, compression: Compression) -> Self {
+        self.compression = compression;
         self
     }
 

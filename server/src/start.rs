@@ -60,8 +60,9 @@ impl ServerBuilder {
             None => None,
         };
 
-        let gatherer = Gatherer::spawn(exposition, Arc::clone(&self.telemetry))
-            .map_err(|source| StartError::Thread { thread: GATHER_THREAD, source })?;
+        let gatherer =
+            Gatherer::spawn(exposition, self.compression.clone(), Arc::clone(&self.telemetry))
+                .map_err(|source| StartError::Thread { thread: GATHER_THREAD, source })?;
         let queue = gatherer.queue();
         let landing = self
             .landing_page
@@ -101,6 +102,7 @@ impl ServerBuilder {
             let responder = Responder {
                 routes,
                 health: self.health,
+                compression: self.compression,
                 gathers: queue,
                 telemetry: Arc::clone(&telemetry),
                 scrapes,

@@ -45,6 +45,7 @@ fn metrics_are_sent_with_exactly_these_headers() {
         [
             ("content-length", "5"),
             ("content-type", TEXT_0_0_4),
+            ("vary", "Accept, Accept-Encoding"),
             ("x-content-type-options", "nosniff")
         ]
     );

@@ -48,7 +48,7 @@ fn leave(stream: TcpStream, exit: Exit) {
 fn a_client_that_goes_away_at_any_byte_of_its_requests_costs_nothing() {
     let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     let server = plain_server();
-    let before = descriptors();
+    let before = descriptors_at_rest(&server);
     for exit in [Exit::Close, Exit::Reset, Exit::HalfClose] {
         for end in 0..=REQUESTS.len() {
             let mut stream = TcpStream::connect(server.local_addr()).expect("the server listens");
@@ -70,7 +70,7 @@ fn a_client_that_goes_away_at_any_byte_of_its_response_costs_nothing() {
         stream.read_to_end(&mut whole).expect("it closes after a body");
         whole.len()
     };
-    let before = descriptors();
+    let before = descriptors_at_rest(&server);
     for exit in [Exit::Close, Exit::Reset] {
         for end in 0..whole {
             let mut stream = TcpStream::connect(server.local_addr()).expect("the server listens");
@@ -109,6 +109,13 @@ fn is_as_before(server: &RunningServer, before: Option<usize>) {
     eventually("all descriptors are back", || descriptors() <= before);
     assert_eq!(server.telemetry().gather_panics(), 0);
     assert_eq!(get(server.local_addr(), "/metrics").status, 200);
+}
+
+/// Counted when the server has surely opened all of its own.
+fn descriptors_at_rest(server: &RunningServer) -> Option<usize> {
+    assert_eq!(get(server.local_addr(), "/live").status, 200);
+    eventually("all slots are free", || server.telemetry().connections_open() == 0);
+    descriptors()
 }
 
 /// Open descriptors of this process, where the system tells. Tests that compare them take turns.
