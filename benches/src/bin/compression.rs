@@ -1,7 +1,8 @@
 //! What a smaller body costs: bytes against time for gzip levels 1 to 9 and zstd 1 to 3, on the body of a realistic
 //! frontend, and the size below which compressing is not worth it.
 //!
-//! `cargo run --release -p dynamo-metrics-benches --no-default-features --bin compression [-- --rounds N]`
+//! `cargo run --release -p dynamo-metrics-benches --no-default-features --features compression
+//! --bin compression [-- --rounds N]`
 //!
 //! Encoders and output are reused, as the server reuses them. All rows are interleaved; the median of the rounds is
 //! shown, and the ratio to the encoder's own time, which is what a scrape costs without compression.
@@ -22,7 +23,7 @@ const WINDOW_BITS: u8 = 15;
 const SIZES: [usize; 8] = [128, 256, 512, 1024, 2048, 4096, 16384, 65536];
 
 enum Codec {
-    Encode(TextEncoder),
+    Encode(Box<TextEncoder>),
     Gzip(u32, Box<Compress>),
     Zstd(i32, Encoder<'static>),
 }
@@ -35,7 +36,7 @@ fn main() {
     TextEncoder::new().encode(&registry, &mut body);
     let body = body.freeze();
 
-    let mut codecs = vec![Codec::Encode(TextEncoder::new())];
+    let mut codecs = vec![Codec::Encode(Box::default())];
     codecs.extend((1..=9).map(|level| {
         Codec::Gzip(level, Box::new(Compress::new_gzip(Compression::new(level), WINDOW_BITS)))
     }));
