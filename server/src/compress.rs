@@ -44,6 +44,12 @@ impl Compression {
     pub const ZSTD_LEVEL: i32 = 1;
 
     /// Bodies are always sent as they are.
+    ///
+    /// ```
+    /// use dynamo_metrics_server::Compression;
+    ///
+    /// assert_eq!(Compression::off(), Compression::off().with_bytes_min(Compression::BYTES_MIN));
+    /// ```
     #[must_use]
     pub fn off() -> Self {
         Self { gzip: false, ..Self::default() }
@@ -51,6 +57,12 @@ impl Compression {
 
     /// Offers zstd too, which wins where a client likes it as much as gzip. Prometheus asks for it
     /// only behind a flag, from 3.15 on. It is written in C, hence the feature `zstd`.
+    ///
+    /// ```
+    /// use dynamo_metrics_server::Compression;
+    ///
+    /// assert_ne!(Compression::default().with_zstd(), Compression::default());
+    /// ```
     #[cfg(feature = "zstd")]
     #[must_use]
     pub fn with_zstd(mut self) -> Self {
@@ -60,6 +72,13 @@ impl Compression {
 
     /// Leaves bodies below so many bytes as they are, unless a client refuses that.
     /// Default: [`Compression::BYTES_MIN`].
+    ///
+    /// ```
+    /// use dynamo_metrics_server::Compression;
+    ///
+    /// let all = Compression::default().with_bytes_min(0);
+    /// assert_eq!(all.bytes_min(), 0);
+    /// ```
     #[must_use]
     pub fn with_bytes_min(mut self, bytes: usize) -> Self {
         self.bytes_min = bytes;

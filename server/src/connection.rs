@@ -4,7 +4,7 @@
 //! previous response. This file tells apart what that timer cannot, by what `socket` sees:
 //!
 //! ```text
-//!  accept -> Head --head complete--> Answering --response ready--> Answered --refused--> Lingering
+//!  accept -> Head --head complete--> Answering --response ready--> Answered --the last one--> Lingering
 //!             ^                                                       | all bytes taken
 //!             +----------- first byte of a further head -- Idle <-----+
 //! ```
@@ -33,7 +33,6 @@ pub(crate) struct Connection {
     bytes_waiting: Cell<bool>,
     /// Why the request that comes next is none.
     refusal: Cell<Option<Refusal>>,
-    was_refused: Cell<bool>,
     /// Requests that were begun.
     requests: Cell<u32>,
     /// When it has lived long enough.
@@ -81,7 +80,6 @@ impl Connection {
             head_released: Cell::new(false),
             bytes_waiting: Cell::new(false),
             refusal: Cell::new(None),
-            was_refused: Cell::new(false),
             requests: Cell::new(0),
             retires: now + lifetime,
             stall: Cell::new(None),
@@ -123,7 +121,7 @@ impl Connection {
     }
 
     /// How readily it gives way, the least first, and since when it has waited for its client.
-    /// `None`: it does not. A keep-alive client reconnects without noticing, and a refused one has
+    /// `None`: it does not. A keep-alive client reconnects without noticing, and who lingers has
     /// its answer, so they go first; then who owes a head; then who takes no bytes.
     pub(crate) fn readiness_to_give_way(&self, now: Instant) -> Option<(u8, Instant)> {
         match (self.stall.get(), self.phase.get()) {
@@ -157,9 +155,7 @@ impl Connection {
         self.phase.set(Phase::Answering);
         self.head_released.set(false);
         self.requests.set(self.requests.get().saturating_add(1));
-        let refusal = self.refusal.take();
-        self.was_refused.set(refusal.is_some());
-        refusal
+        self.refusal.take()
     }
 
     /// Why the response that is about to be sent is the last one, if it is.
@@ -214,10 +210,12 @@ impl Connection {
         }
     }
 
-    /// Whether the close waits for the client to close first, so that it reads why it was refused.
-    /// Asked when our side is shut down; the wait has its deadline from the first time on.
+    /// Whether the close waits for the client to close first: it has sent bytes that nobody reads
+    /// (a refused head, requests behind the last one), and a close would become a reset that may
+    /// overtake our last answer. Asked when our side is shut down; the wait has its deadline from
+    /// the first time on.
     pub(crate) fn lingers(&self) -> bool {
-        if !self.was_refused.get() || self.order.get() != Order::Serve {
+        if !self.bytes_waiting.get() || self.order.get() != Order::Serve {
             return false;
         }
         if !matches!(self.phase.get(), Phase::Lingering { .. }) {

@@ -68,8 +68,8 @@ pub struct Limits {
     pub write_rate: u32,
     /// How long a client's rate is averaged. 1 ms to 24 h.
     pub write_window: Duration,
-    /// How long a refused client may take to read its answer and close. 1 ms to 24 h;
-    /// [`Limit::Linger`].
+    /// How long a client that has sent more than is read may take to read its last answer and close.
+    /// 1 ms to 24 h; [`Limit::Linger`].
     pub linger: Duration,
     /// Connections that the kernel completes ahead of `accept`, 1 or more. The kernel may cut it
     /// (Linux: `net.core.somaxconn`). It has no counter of ours; Linux counts `ListenOverflows`.

@@ -28,6 +28,7 @@ use crate::telemetry::ServerTelemetry;
 /// What the network thread runs with.
 pub(crate) struct Network {
     pub(crate) door: Door,
+    pub(crate) reserve: Reserve,
     pub(crate) limits: Limits,
     pub(crate) telemetry: Arc<ServerTelemetry>,
     pub(crate) responder: Rc<Responder>,
@@ -37,12 +38,11 @@ impl Network {
     /// Accepts until `stop` brings a grace (or its sender is gone), then lets requests in progress
     /// finish within it. Returns how many connections were cut. Runs in a `LocalSet`.
     pub(crate) async fn run(self, mut stop: oneshot::Receiver<Duration>) -> usize {
-        let Self { door, limits, telemetry, responder } = self;
+        let Self { door, mut reserve, limits, telemetry, responder } = self;
         let http = http_builder(&limits);
         let table = ConnectionTable::new(limits, Arc::clone(&telemetry));
         let mut tasks = JoinSet::new();
         let mut pause = AcceptPause::default();
-        let mut reserve = Reserve::new();
         let mut accepts = 0_u32;
 
         let grace = loop {

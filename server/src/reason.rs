@@ -47,7 +47,7 @@ pub enum Limit {
     HeaderCount,
     /// A client took its response too slowly.
     WriteRate,
-    /// A refused client did not close in time.
+    /// A client that was refused, or told that no more is served, did not close in time.
     Linger,
     /// The reserve descriptor was spent to accept and close one connection, because all others were
     /// taken.

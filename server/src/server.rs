@@ -85,7 +85,8 @@ pub struct ServerBuilder {
 }
 
 impl ServerBuilder {
-    /// Where to listen; port 0 lets the system choose one, which [`RunningServer::local_addr`]
+    /// Where to listen; port 0 lets the system choose one, which
+    /// [`RunningServer::local_addr`](crate::RunningServer::local_addr)
     /// tells. Default: `127.0.0.1:0`. `[::]` takes IPv4 connections too.
     pub fn address(mut self, address: SocketAddr) -> Self {
         self.address = address;

@@ -151,7 +151,7 @@ impl AsyncWrite for WatchedSocket {
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         ready!(Pin::new(&mut this.stream).poll_shutdown(cx))?;
-        // What else a refused client sends is read and dropped, until it closes or its time is up.
+        // What else the client sends is read and dropped, until it closes or its time is up.
         while this.connection.lingers() {
             let mut dropped = [0; DRAIN_BYTES];
             let mut buffer = ReadBuf::new(&mut dropped);

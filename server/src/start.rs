@@ -18,6 +18,7 @@ use crate::door::{Door, bind};
 use crate::error::StartError;
 use crate::gather::{GATHER_THREAD, Gatherer};
 use crate::listen::Network;
+use crate::reserve::Reserve;
 use crate::respond::{Responder, Routes, Scrapes};
 use crate::running::{Running, RunningServer};
 use crate::server::ServerBuilder;
@@ -74,6 +75,7 @@ impl ServerBuilder {
             landing: landing.map(|page| (LANDING_PATH, page)),
             not_found_body: self.not_found_body,
         };
+        let reserve = Reserve::new(); // While there surely is a descriptor.
         let (stop, stopped) = oneshot::channel();
         let (started, start) = mpsc::sync_channel(1);
         let telemetry = Arc::clone(&self.telemetry);
@@ -108,7 +110,7 @@ impl ServerBuilder {
                 scrapes,
             };
             let responder = Rc::new(responder);
-            let network = Network { door, limits: self.limits, telemetry, responder };
+            let network = Network { door, reserve, limits: self.limits, telemetry, responder };
             LocalSet::new().block_on(&runtime, network.run(stopped))
         };
         let spawned = thread::Builder::new().name(NETWORK_THREAD.into()).spawn(network);

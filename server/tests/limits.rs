@@ -295,6 +295,20 @@ fn the_last_request_of_a_connection_is_told_so() {
 }
 
 #[test]
+fn what_comes_behind_the_last_request_does_not_cost_its_answer() {
+    let server = limited(Server::builder().exposition(up), |l| l.connection_requests = 1);
+    let one = "GET /live HTTP/1.1\r\nHost: t\r\n\r\n";
+    for _ in 0..20 {
+        let mut client = Client::connect(server.local_addr());
+        // More than is read ahead: what is left in the kernel would reset the connection.
+        client.try_send(one.repeat(20_000));
+        let reply = client.reply();
+        assert_eq!((reply.status, reply.header("connection")), (200, Some("close")));
+        drop(client);
+    }
+}
+
+#[test]
 fn a_connection_ends_with_its_lifetime_idle_or_not() {
     let gate = Gate::default();
     let lifetime = Duration::from_millis(300);
