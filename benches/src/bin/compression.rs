@@ -11,7 +11,7 @@
 
 use bytes::BytesMut;
 use dynamo_metrics_benches::{ours, shape};
-use dynamo_metrics_encoder::Encoder;
+use dynamo_metrics_encoder::Encoder as Exposer;
 use flate2::{Compress, Compression, FlushCompress, Status};
 use std::hint::black_box;
 use std::time::Instant;
@@ -23,7 +23,7 @@ const WINDOW_BITS: u8 = 15;
 const SIZES: [usize; 8] = [128, 256, 512, 1024, 2048, 4096, 16384, 65536];
 
 enum Codec {
-    Encode(Box<Encoder>),
+    Encode(Box<Exposer>),
     Gzip(u32, Box<Compress>),
     Zstd(i32, Encoder<'static>),
 }
@@ -33,7 +33,7 @@ fn main() {
     let rounds: usize = rounds.and_then(|rounds| rounds.parse().ok()).unwrap_or(101);
     let registry = ours::registry(&shape::realistic());
     let mut body = BytesMut::new();
-    Encoder::new().encode(&registry, &mut body);
+    Exposer::new().encode(&registry, &mut body);
     let body = body.freeze();
 
     let mut codecs = vec![Codec::Encode(Box::default())];

@@ -40,7 +40,9 @@ impl Form for ProtobufForm {
         let mut states = Texts::default();
         for value in descriptor.states() {
             let pair = LabelPair { name: &name, value };
-            states.push(|text| drop(Growing(text).message(1, &pair)));
+            states.push(|text| {
+                let _ = Growing(text).message(1, &pair);
+            });
         }
         let value_bytes_max = buckets * BUCKET_BYTES_MAX
             + descriptor.exemplar_slots() * EXEMPLAR_BYTES_MAX
