@@ -85,6 +85,47 @@ fn run_out_and_recover() {
     println!("recovered in {recovery:?}; {pauses} pauses and {ticks} ticks in two seconds");
 }
 
+/// Errors of `accept` that concern one attempt must not cost a client that could be served. strace
+/// makes every fifth call fail.
+#[test]
+fn a_failing_accept_costs_no_client() {
+    if std::env::var_os(CHILD).is_some() {
+        return serve_scrapes();
+    }
+    for error in ["ECONNABORTED", "EINTR", "ENOMEM"] {
+        let program = std::env::current_exe().expect("this test's program");
+        let child = Command::new("strace")
+            .args(["-f", "-qq", "-e", "trace=accept4", "-e"])
+            .arg(format!("inject=accept4:error={error}:when=2+5"))
+            .arg(program)
+            .args(["--exact", "a_failing_accept_costs_no_client", "--nocapture"])
+            .env(CHILD, error)
+            .output();
+        let output = match child {
+            Ok(output) => output,
+            Err(missing) => {
+                eprintln!("skipped: strace cannot be run: {missing}");
+                return;
+            }
+        };
+        let trace = String::from_utf8_lossy(&output.stderr);
+        if trace.contains("ptrace") && !output.status.success() {
+            eprintln!("skipped: this system does not let strace trace: {trace}");
+            return;
+        }
+        assert!(output.status.success(), "{error}: {trace}");
+        assert!(trace.matches("INJECTED").count() >= 4, "{error}: {trace}");
+    }
+}
+
+fn serve_scrapes() {
+    let server = Server::builder().exposition(up).spawn().expect("a server");
+    for _ in 0..20 {
+        assert_eq!(get(server.local_addr(), "/metrics").status, 200);
+    }
+    assert_eq!(server.telemetry().limit_hits(Limit::DescriptorReserve), 0);
+}
+
 /// User and system time of this process in ticks of 10 ms, from its open `/proc/self/stat`.
 fn cpu_ticks(stat: &File) -> u64 {
     let mut text = [0; 1024];
