@@ -129,7 +129,7 @@ impl Snapshot {
     /// let registry = Registry::new();
     /// let wait = registry.summary(("wait_seconds", ""), &SummaryOpts::new().quantiles([0.5]))?;
     /// let mut snapshot = Snapshot::new();
-    /// let mut median = |minute| {
+    /// let mut median = |minute: u64| {
     ///     snapshot.take_at(&registry, Duration::from_secs(60 * minute));
     ///     let family = snapshot.families().find(|family| family.name() == "wait_seconds").unwrap();
     ///     match family.parts().next().unwrap().series(0).unwrap().value() {

@@ -328,7 +328,9 @@ fn nothing_is_lost_between_recordings_scrapes_and_resets() {
                 let now = Duration::from_millis(ticks.fetch_add(1, Ordering::Relaxed));
                 snapshot.take_at(&registry, now);
                 let value = value(&snapshot);
-                assert!(value.sum <= 64.0 * value.count as f64, "the sum is ahead");
+                // A reset keeps sum and cells as they were read, the sum a little earlier: see native/scrape.rs.
+                let ahead = value.sum > 64.0 * value.count as f64;
+                assert!(!ahead || value.start.is_some(), "the sum is ahead: {value:?}");
                 assert!(value.sum >= 0.0);
                 if value.start == last.0 {
                     assert!(

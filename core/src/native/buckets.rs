@@ -121,7 +121,8 @@ impl NativeBuckets {
 
     /// Wins the resolution back: when a scrape had to merge buckets and the last reset is at least so long ago, what
     /// it showed becomes the zero of later scrapes, with a new start time. All scrapers of the series share the
-    /// reset, so another one misses what came between its last scrape and the reset. Needs scrapes that know the
+    /// reset, so another one misses what came between its last scrape and the reset. What is recorded
+    /// while the resetting scrape reads may be counted before the reset and summed after it. Needs scrapes that know the
     /// time, see [`Snapshot::take_at`](crate::Snapshot::take_at); counted from the first of them.
     #[must_use]
     pub fn min_reset(mut self, min_reset: Duration) -> Self {

@@ -2,7 +2,9 @@
 //!
 //! Everything happens in the totals that the scrape has just read, in place, so that it needs no memory of its own.
 //! Every count that is shown comes from the same cells, so **the count is always the sum of the buckets**, which
-//! receivers insist on.
+//! receivers insist on. Sums are read before cells, so a sum is never ahead of them. A reset keeps both as they were
+//! read: what was recorded in between is counted before the reset and summed after it. Reading the sum once more would lose
+//! that part of it instead, and neither order does without the other's fault short of waiting for writers.
 
 use super::buckets::NativeLayout;
 use super::grid::{SCHEMA_MIN, overflow_index};
