@@ -7,6 +7,8 @@ use crate::info::INFO_SUFFIX;
 use crate::label::{
     check_label_name, check_metric_name, check_utf8_label_name, check_utf8_metric_name,
 };
+use crate::native::NativeLayout;
+use crate::summary::SummaryLayout;
 use std::sync::Arc;
 
 /// Series that one family may have unless [`Opts::series_max`] says otherwise. Ten thousand series of a
@@ -143,10 +145,14 @@ pub enum Kind {
     Info,
     /// Up to 64 named states, each on or off.
     StateSet,
+    /// Exponential buckets, count and sum.
+    NativeHistogram,
+    /// Quantiles over a sliding window, count and sum.
+    Summary,
 }
 
 impl Kind {
-    /// The type that text format 0.0.4 has for it: `counter`, `gauge` or `histogram`.
+    /// The type that text format 0.0.4 has for it: `counter`, `gauge`, `histogram` or `summary`.
     pub fn exposed(self) -> &'static str {
         match self {
             Self::Counter | Self::FloatCounter | Self::CounterCallback => "counter",
@@ -155,7 +161,8 @@ impl Kind {
             | Self::GaugeCallback
             | Self::Info
             | Self::StateSet => "gauge",
-            Self::Histogram => "histogram",
+            Self::Histogram | Self::NativeHistogram => "histogram",
+            Self::Summary => "summary",
         }
     }
 
@@ -178,7 +185,14 @@ impl Kind {
     /// Whether it starts at zero when its series is made and grows from there, so that a start timestamp means
     /// something. A callback's count began elsewhere.
     pub fn accumulates(self) -> bool {
-        matches!(self, Self::Counter | Self::FloatCounter | Self::Histogram)
+        matches!(
+            self,
+            Self::Counter
+                | Self::FloatCounter
+                | Self::Histogram
+                | Self::NativeHistogram
+                | Self::Summary
+        )
     }
 
     fn named(self) -> &'static str {
@@ -192,6 +206,8 @@ impl Kind {
             Self::GaugeCallback => "gauge callback",
             Self::Info => "info",
             Self::StateSet => "state set",
+            Self::NativeHistogram => "native histogram",
+            Self::Summary => "summary",
         }
     }
 }
@@ -207,6 +223,8 @@ pub struct Descriptor {
     pub(crate) const_labels: Box<[(Box<str>, Box<str>)]>,
     pub(crate) label_names: Box<[Box<str>]>,
     pub(crate) buckets: Option<Arc<Buckets>>,
+    pub(crate) native: Option<Arc<NativeLayout>>,
+    pub(crate) summary: Option<Arc<SummaryLayout>>,
     pub(crate) series_max: usize,
     pub(crate) nested: bool,
     pub(crate) exemplars: bool,
@@ -236,7 +254,7 @@ impl Descriptor {
         if utf8_names { check_utf8_metric_name(&name) } else { check_metric_name(&name) }?;
         let unsupported = [
             ("a unit", unit.is_some() && matches!(kind, Kind::Info | Kind::StateSet)),
-            ("exemplars", exemplars && !kind.accumulates()),
+            ("exemplars", exemplars && (!kind.accumulates() || kind == Kind::Summary)),
         ];
         if let Some((what, _)) = unsupported.into_iter().find(|&(_, asked)| asked) {
             return Err(RegisterError::Unsupported { name, kind: kind.named(), what });
@@ -289,6 +307,8 @@ impl Descriptor {
             const_labels,
             label_names,
             buckets,
+            native: None,
+            summary: None,
             series_max,
             nested,
             exemplars,
@@ -326,9 +346,14 @@ impl Descriptor {
         self.label_names.iter().map(|label| &**label)
     }
 
-    /// The bounds of a histogram.
+    /// The bounds of a histogram; of a native one those of its classic form.
     pub fn buckets(&self) -> Option<&Buckets> {
         self.buckets.as_deref()
+    }
+
+    /// The quantiles of a summary, ascending.
+    pub fn quantiles(&self) -> Option<&[f64]> {
+        self.summary.as_deref().map(|layout| &*layout.quantiles)
     }
 
     /// The states of a state set; the first is the lowest bit of [`Value::States`](crate::Value::States). Empty for
@@ -337,7 +362,7 @@ impl Descriptor {
         self.states.iter().map(|state| &**state)
     }
 
-    /// How many exemplars a series keeps: none unless the family opted in, else one, or one a bucket.
+    /// How many exemplars a series keeps: none unless the family opted in, else one, or one a bucket (of the classic form, in a native histogram).
     pub fn exemplar_slots(&self) -> usize {
         match (self.exemplars, self.buckets()) {
             (false, _) => 0,
@@ -349,11 +374,13 @@ impl Descriptor {
     /// The error that says how `self`, which is registered, differs from `asked`, which is not.
     pub(crate) fn conflict(&self, asked: &Self) -> Option<RegisterError> {
         let list = |names: &[Box<str>]| format!("[{}]", names.join(", "));
-        let properties: [(&'static str, String, String); 9] = [
+        let properties: [(&'static str, String, String); 11] = [
             ("type", self.kind.named().into(), asked.kind.named().into()),
             ("help", format!("{:?}", self.help), format!("{:?}", asked.help)),
             ("label names", list(&self.label_names), list(&asked.label_names)),
             ("bucket bounds", bounds(self), bounds(asked)),
+            ("native buckets", text(&self.native), text(&asked.native)),
+            ("summary options", text(&self.summary), text(&asked.summary)),
             ("unit", format!("{:?}", self.unit), format!("{:?}", asked.unit)),
             ("series limit", self.series_max.to_string(), asked.series_max.to_string()),
             ("nesting", self.nested.to_string(), asked.nested.to_string()),
@@ -372,7 +399,10 @@ impl Descriptor {
                 let stem = name.strip_suffix("_total").unwrap_or(name);
                 return ["", "_total", "_created"].map(|suffix| format!("{stem}{suffix}")).into();
             }
-            Kind::Histogram => &["", "_bucket", "_sum", "_count", "_created"],
+            Kind::Histogram | Kind::NativeHistogram => {
+                &["", "_bucket", "_sum", "_count", "_created"]
+            }
+            Kind::Summary => &["", "_sum", "_count", "_created"],
             Kind::Gauge | Kind::UpDownCounter | Kind::GaugeCallback | Kind::StateSet => &[""],
             // OpenMetrics' family has the name without the suffix.
             Kind::Info => {
@@ -412,6 +442,10 @@ impl Descriptor {
             self.const_labels().map(|(label, value)| format!("{label}={value:?}")).collect();
         format!("{{{}}}", labels.join(","))
     }
+}
+
+fn text<T: std::fmt::Display>(layout: &Option<Arc<T>>) -> String {
+    layout.as_ref().map_or_else(|| "none".into(), |layout| layout.to_string())
 }
 
 fn bounds(descriptor: &Descriptor) -> String {

@@ -55,6 +55,122 @@ impl PartialEq for BucketsError {
     }
 }
 
+/// Why the buckets of a native histogram were refused.
+#[derive(Clone, Debug, Error, PartialEq)]
+#[non_exhaustive]
+pub enum NativeBucketsError {
+    /// The schema is not one of the format's.
+    #[error(
+        "schema {schema} is not in -4..=8; 3 lets buckets grow by 9 %, each step halves or doubles that"
+    )]
+    Schema {
+        /// The schema.
+        schema: i8,
+    },
+    /// The factor is not above 1, or NaN.
+    #[error("bucket factor {factor} must be above 1, for example 1.1")]
+    Factor {
+        /// The factor.
+        factor: f64,
+    },
+    /// The range is empty, or an end is not usable.
+    #[error("bucket range {min}..{max} needs {least:e} <= min < max, both finite")]
+    Range {
+        /// Lower end.
+        min: f64,
+        /// Upper end.
+        max: f64,
+        /// The least lower end.
+        least: f64,
+    },
+    /// Range and resolution make too many buckets.
+    #[error(
+        "the buckets need {cells} cells, more than {max}; choose a lower schema or a narrower range"
+    )]
+    TooMany {
+        /// Cells needed.
+        cells: u32,
+        /// Cells allowed.
+        max: u32,
+    },
+    /// A limit of no bucket.
+    #[error("max_buckets is 0, but a scrape shows at least one bucket; 160 is the default")]
+    MaxBuckets,
+    /// The classic bounds are not usable by themselves.
+    #[error("classic bounds: {0}")]
+    Classic(BucketsError),
+    /// A classic bound is not on the native grid, or not in the range.
+    #[error(
+        "classic bound {bound} is not a bound of the native grid within its range (positive ones only); the nearest is {nearest:?}"
+    )]
+    OffGrid {
+        /// The bound.
+        bound: f64,
+        /// The nearest bound of the grid.
+        nearest: f64,
+    },
+}
+
+/// Why the options of a summary were refused.
+#[derive(Clone, Debug, Error, PartialEq)]
+#[non_exhaustive]
+pub enum SummaryError {
+    /// Too many quantiles.
+    #[error("{len} quantiles are more than {max}; each one is a line in every scrape, use fewer")]
+    TooMany {
+        /// How many were given.
+        len: usize,
+        /// How many are allowed.
+        max: usize,
+    },
+    /// A quantile is not in `0..=1`.
+    #[error("quantile {quantile} is not in 0..=1; the 99th percentile is 0.99")]
+    Quantile {
+        /// The quantile.
+        quantile: f64,
+    },
+    /// Two neighbours are equal or fall.
+    #[error(
+        "quantiles must increase strictly, but {after} comes after {before}; sort them and remove duplicates"
+    )]
+    NotIncreasing {
+        /// The left one.
+        before: f64,
+        /// The right one.
+        after: f64,
+    },
+    /// The window is empty, or cut into too few or too many slices.
+    #[error(
+        "a window of {window:?} in {slices} slices is not usable; it must be longer than zero, with 1 to {max} slices"
+    )]
+    Window {
+        /// The window.
+        window: std::time::Duration,
+        /// The slices.
+        slices: u32,
+        /// How many slices are allowed.
+        max: u32,
+    },
+    /// The significant digits are not in `1..=3`.
+    #[error("{digits} significant digits are not in 1..=3; 2 is the default")]
+    Digits {
+        /// The digits.
+        digits: u8,
+    },
+    /// The range is empty or too wide.
+    #[error(
+        "value range {min}..{max} needs 0 < min < max, both finite, no subnormals, and at most {octaves} octaves (powers of two) apart"
+    )]
+    Range {
+        /// Lower end.
+        min: f64,
+        /// Upper end.
+        max: f64,
+        /// Octaves allowed.
+        octaves: u32,
+    },
+}
+
 /// Why a metric was not registered. Every variant names the metric, the reason and the remedy.
 #[derive(Clone, Debug, Error, PartialEq)]
 #[non_exhaustive]
@@ -228,6 +344,22 @@ pub enum RegisterError {
         name: String,
         /// What is wrong.
         source: BucketsError,
+    },
+    /// The buckets of a native histogram are not usable.
+    #[error("native histogram {name:?}: {source}")]
+    Native {
+        /// The metric.
+        name: String,
+        /// What is wrong.
+        source: NativeBucketsError,
+    },
+    /// The options of a summary are not usable.
+    #[error("summary {name:?}: {source}")]
+    Summary {
+        /// The metric.
+        name: String,
+        /// What is wrong.
+        source: SummaryError,
     },
     /// The process has no cells left, or the operating system refuses address space.
     #[error(

@@ -187,7 +187,7 @@ thread_local! {
 /// 2.2 or 3.7 ns, by placement and from run to run; taking turns it is 1.7 to 1.9 in the same runs, for any values. A bit of the
 /// value instead costs 1.7 too, but 2.7 when values repeat.
 #[inline(always)]
-fn turn() -> usize {
+pub(crate) fn turn() -> usize {
     const { assert!(SUMS == 2, "turns are 0 and 1") };
     TURN.with(|turn| {
         let mine = turn.get() ^ 1;

@@ -44,6 +44,7 @@ mod arena;
 mod buckets;
 mod clock;
 mod counter;
+mod cut;
 mod descriptor;
 mod enumerated;
 mod error;
@@ -55,6 +56,7 @@ mod histogram;
 mod info;
 mod label;
 mod lookup;
+mod native;
 mod occupied;
 mod registry;
 mod seqlock;
@@ -62,6 +64,7 @@ mod series;
 mod shard;
 mod snapshot;
 mod stateset;
+mod summary;
 mod sync;
 mod telemetry;
 
@@ -69,7 +72,9 @@ pub use buckets::{BOUNDS_MAX, Buckets};
 pub use counter::{Counter, FloatCounter, LocalCounter};
 pub use descriptor::{Descriptor, Kind, Opts, SERIES_MAX_DEFAULT};
 pub use enumerated::{EnumeratedFamily, LabelEnum, LabelEnums};
-pub use error::{BucketsError, ExemplarError, RegisterError, UnknownState};
+pub use error::{
+    BucketsError, ExemplarError, NativeBucketsError, RegisterError, SummaryError, UnknownState,
+};
 pub use escaping::{Escaping, is_legacy_label_name, is_legacy_metric_name};
 pub use exemplar::{Exemplar, ExemplarValue, SPAN_ID_BYTES_MAX, TRACE_ID_BYTES_MAX};
 pub use family::{Family, Metric, OVERFLOW_VALUE};
@@ -77,9 +82,13 @@ pub use gauge::{Gauge, UpDownCounter};
 pub use histogram::{Histogram, HistogramValue};
 pub use info::Info;
 pub use label::LABEL_VALUE_BYTES_MAX;
+pub use native::{
+    NativeBucketCounts, NativeBuckets, NativeHistogram, NativeHistogramValue, NativeValue,
+};
 pub use registry::Registry;
 pub use snapshot::{FamilySnapshot, PartSnapshot, SeriesSnapshot, Snapshot, Value};
 pub use stateset::{EnumStateSet, STATES_MAX, StateSet};
+pub use summary::{Summary, SummaryOpts, SummaryValue};
 
 /// How many shards the process has: the peak number of threads alive at the same time that have recorded.
 pub fn shard_count() -> usize {

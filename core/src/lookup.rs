@@ -14,8 +14,10 @@ use crate::counter::{Counter, FloatCounter};
 use crate::gauge::{Gauge, UpDownCounter};
 use crate::histogram::Histogram;
 use crate::info::Info;
+use crate::native::NativeHistogram;
 use crate::series::SeriesRef;
 use crate::stateset::StateSet;
+use crate::summary::Summary;
 use std::cell::RefCell;
 
 /// Sets of a thread's cache, and entries of a set: 128 entries in 8 KiB, enough for the frontend's families with
@@ -74,6 +76,8 @@ pub enum AnyHandle {
     Histogram(Histogram),
     Info(Info),
     StateSet(StateSet),
+    NativeHistogram(NativeHistogram),
+    Summary(Summary),
 }
 
 impl AnyHandle {
@@ -87,6 +91,8 @@ impl AnyHandle {
             Self::Histogram(handle) => handle.series(),
             Self::Info(handle) => handle.series(),
             Self::StateSet(handle) => handle.series(),
+            Self::NativeHistogram(handle) => handle.series(),
+            Self::Summary(handle) => handle.series(),
         }
     }
 }

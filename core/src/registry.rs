@@ -74,7 +74,7 @@ pub(crate) struct Root {
     generation: AtomicU64,
     names: Mutex<Names>,
     telemetry: OnceLock<Arc<Telemetry>>,
-    clock: Option<Clock>,
+    pub(crate) clock: Option<Clock>,
 }
 
 /// The index of names. Its lock also puts registrations in order.
@@ -352,7 +352,25 @@ impl Registry {
         label_names: [&str; N],
         buckets: Option<Arc<Buckets>>,
     ) -> Result<Family<M, N>, RegisterError> {
-        let asked = Descriptor::new(opts, M::KIND, &self.node.labels, &label_names, buckets)?;
+        self.family_of(self.descriptor(opts, M::KIND, &label_names, buckets)?)
+    }
+
+    /// What is asked for at this level, checked by itself.
+    pub(crate) fn descriptor(
+        &self,
+        opts: Opts,
+        kind: Kind,
+        label_names: &[&str],
+        buckets: Option<Arc<Buckets>>,
+    ) -> Result<Descriptor, RegisterError> {
+        Descriptor::new(opts, kind, &self.node.labels, label_names, buckets)
+    }
+
+    /// The family that is asked for; made if it is not there.
+    pub(crate) fn family_of<M: Metric, const N: usize>(
+        &self,
+        asked: Descriptor,
+    ) -> Result<Family<M, N>, RegisterError> {
         let mut names = self.node.root.names.lock();
         if let Some(family) = self.registered(&names, &asked)? {
             return Ok(Family::new(family));

@@ -6,9 +6,12 @@
 
 use crate::arena::{Pool, Rank, Span};
 use crate::clock::Clock;
+use crate::cut::Cut;
 use crate::descriptor::{Descriptor, Kind};
 use crate::exemplar::Exemplars;
 use crate::label::LabelValues;
+use crate::native::NativeState;
+use crate::summary::SummaryState;
 use crate::sync::AtomicU64;
 use crate::telemetry::Telemetry;
 use crossbeam_utils::CachePadded;
@@ -71,6 +74,10 @@ pub(crate) enum Numbers {
     One,
     /// A bit a state. States change rarely, so it may share its line with what lookups read.
     States(AtomicU64),
+    /// Cells of a native histogram, and its last reset.
+    Native(Box<Cut<NativeState>>),
+    /// Cells of a summary, and its window.
+    Summary(Box<Cut<SummaryState>>),
     /// Any of the others, in a family that keeps exemplars. Here, because then a series without them pays nothing.
     Exemplified(Box<(Numbers, Exemplars)>),
 }
@@ -114,6 +121,10 @@ impl SeriesRef {
                     }
                 }
             }
+            Kind::NativeHistogram => {
+                Numbers::Native(Cut::take(pool, descriptor.native.as_ref()?.len())?)
+            }
+            Kind::Summary => Numbers::Summary(Cut::take(pool, descriptor.summary.as_ref()?.len())?),
             Kind::Gauge => Numbers::Shared(Box::new(AtomicU64::new(0f64.to_bits()).into())),
             Kind::Info => Numbers::One,
             Kind::StateSet => Numbers::States(AtomicU64::new(0)),
@@ -192,6 +203,8 @@ impl Drop for Series {
                 pool.give_back(Rank::Word, buckets, self.shape.buckets_len());
                 pool.give_back(Rank::Float, sums, SUMS);
             }
+            Numbers::Native(ref cut) => cut.give_back(pool),
+            Numbers::Summary(ref cut) => cut.give_back(pool),
             Numbers::Shared(_)
             | Numbers::Callback(_)
             | Numbers::One
@@ -208,6 +221,8 @@ impl Numbers {
             Self::Word(span) | Self::Float(span) => [span.place(), 0],
             Self::UpDown { rise, fall } => [rise.place(), fall.place()],
             Self::Histogram { buckets, sums } => [buckets.place(), sums.place()],
+            Self::Native(cut) => [cut.cells.place(), cut.sums.place()],
+            Self::Summary(cut) => [cut.cells.place(), cut.sums.place()],
             Self::Exemplified(both) => both.0.places(),
             Self::Shared(_) | Self::Callback(_) | Self::One | Self::States(_) => [0, 0],
         }
@@ -225,6 +240,8 @@ impl fmt::Debug for Numbers {
             Self::Histogram { buckets, sums } => {
                 f.debug_struct("Histogram").field("buckets", buckets).field("sums", sums).finish()
             }
+            Self::Native(cut) => f.debug_tuple("Native").field(&cut.cells).finish(),
+            Self::Summary(cut) => f.debug_tuple("Summary").field(&cut.cells).finish(),
             Self::Shared(_) => f.write_str("Shared"),
             Self::Callback(_) => f.write_str("Callback"),
             Self::One => f.write_str("One"),

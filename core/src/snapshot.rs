@@ -14,8 +14,10 @@ use crate::descriptor::{Descriptor, Kind};
 use crate::exemplar::ExemplarValue;
 use crate::family::{FamilyCore, SeriesList};
 use crate::histogram::finite;
+use crate::native::{NativeScrape, NativeValue};
 use crate::registry::Registry;
 use crate::series::{Callback, Numbers, SUMS, up_down_ranks};
+use crate::summary::SummaryScrape;
 use crate::sync::Ordering;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -57,6 +59,15 @@ struct PartEntry {
     list: SeriesList,
     /// What the callback returned, as the bits of its type.
     computed: Option<u64>,
+    derived: Derived,
+}
+
+/// What is worked out from totals when they are read, for the kinds that need it.
+#[derive(Debug)]
+enum Derived {
+    None,
+    Native(NativeScrape),
+    Summary(SummaryScrape),
 }
 
 /// One value as a scrape saw it.
@@ -81,6 +92,17 @@ pub enum Value<'a> {
     /// Of a state set: a bit for each of [`Descriptor::states`], the first the lowest. One whole set, as one thread
     /// left it.
     States(u64),
+    /// Of a native histogram.
+    Native(NativeValue<'a>),
+    /// Of a summary.
+    Summary {
+        /// Observations since the beginning.
+        count: u64,
+        /// Sum of the finite ones.
+        sum: f64,
+        /// One for each of [`Descriptor::quantiles`], over the window; NaN when nothing was observed in it.
+        quantiles: &'a [f64],
+    },
     /// A callback that panicked in this scrape.
     Missing,
 }
@@ -91,12 +113,50 @@ impl Snapshot {
         Self::default()
     }
 
-    /// Reads every metric of the registry, scopes below included.
+    /// Reads every metric of the registry, scopes below included, at the time of the registry's clock. Without one
+    /// ([`Registry::with_clock`]), windows of summaries do not move and native histograms are not reset.
     pub fn take(&mut self, registry: &Registry) {
+        self.read(registry, registry.node.root.clock.as_ref().and_then(|clock| clock.now().get()));
+    }
+
+    /// [`take`](Self::take) at a time: `now` since an epoch that all scrapers of the registry share, as Unix'. It moves
+    /// the windows of summaries and lets native histograms be reset.
+    ///
+    /// ```
+    /// use dynamo_metrics_core::{Registry, Snapshot, SummaryOpts, Value};
+    /// use std::time::Duration;
+    ///
+    /// let registry = Registry::new();
+    /// let wait = registry.summary(("wait_seconds", ""), &SummaryOpts::new().quantiles([0.5]))?;
+    /// let mut snapshot = Snapshot::new();
+    /// let mut median = |minute: u64| {
+    ///     snapshot.take_at(&registry, Duration::from_secs(60 * minute));
+    ///     let family = snapshot.families().find(|family| family.name() == "wait_seconds").unwrap();
+    ///     match family.parts().next().unwrap().series(0).unwrap().value() {
+    ///         Value::Summary { quantiles, .. } => quantiles[0],
+    ///         other => panic!("{other:?}"),
+    ///     }
+    /// };
+    /// assert!(median(0).is_nan());
+    /// wait.observe(1.0);
+    /// assert!((median(5) - 1.0).abs() <= 0.01);
+    /// assert!(median(30).is_nan(), "ten minutes are the window");
+    /// # Ok::<(), dynamo_metrics_core::RegisterError>(())
+    /// ```
+    pub fn take_at(&mut self, registry: &Registry, now: Duration) {
+        self.read(registry, Some(now));
+    }
+
+    fn read(&mut self, registry: &Registry, now: Option<Duration>) {
         self.list(registry);
         for part in self.families.iter_mut().flat_map(|family| &mut family.parts) {
             part.core.sync(&mut part.list);
             part.compute();
+            match &mut part.derived {
+                Derived::None => {}
+                Derived::Native(scrape) => scrape.begin(&part.list.series),
+                Derived::Summary(scrape) => scrape.begin(&part.list.series),
+            }
         }
         let pool = &registry.node.root.pool;
         for rank in Rank::ALL {
@@ -106,6 +166,16 @@ impl Snapshot {
                     finite(f64::from_bits(a) + finite(f64::from_bits(b))).to_bits()
                 }),
                 _ => pool.sum_into(rank, sums, u64::wrapping_add),
+            }
+        }
+        let [_, _, floats, words, ..] = &mut self.sums;
+        let (words, floats) = (&mut words.totals[..], &floats.totals[..]);
+        for part in self.families.iter_mut().flat_map(|family| &mut family.parts) {
+            let list = &part.list.series;
+            match &mut part.derived {
+                Derived::None => {}
+                Derived::Native(scrape) => scrape.finish(list, words, floats, now),
+                Derived::Summary(scrape) => scrape.finish(list, words, floats, now),
             }
         }
     }
@@ -133,7 +203,7 @@ impl Snapshot {
         for core in cores {
             let part = match known.iter().position(|part| Arc::ptr_eq(&part.core, &core)) {
                 Some(at) => known.swap_remove(at),
-                None => PartEntry { core, list: SeriesList::default(), computed: None },
+                None => PartEntry::new(core),
             };
             match self.families.last_mut() {
                 Some(last) if last.parts[0].name() == part.name() => last.parts.push(part),
@@ -145,6 +215,15 @@ impl Snapshot {
 }
 
 impl PartEntry {
+    fn new(core: Arc<FamilyCore>) -> Self {
+        let derived = match core.shape.descriptor.kind() {
+            Kind::NativeHistogram => Derived::Native(NativeScrape::default()),
+            Kind::Summary => Derived::Summary(SummaryScrape::default()),
+            _ => Derived::None,
+        };
+        Self { core, list: SeriesList::default(), computed: None, derived }
+    }
+
     fn name(&self) -> &str {
         self.core.shape.descriptor.name()
     }
@@ -186,7 +265,7 @@ impl<'a> FamilySnapshot<'a> {
         self.entry.parts[0].core.shape.descriptor.help()
     }
 
-    /// `counter`, `gauge` or `histogram`.
+    /// `counter`, `gauge`, `histogram` or `summary`.
     pub fn exposed_type(&self) -> &'static str {
         self.entry.parts[0].core.shape.descriptor.kind().exposed()
     }
@@ -278,6 +357,7 @@ impl<'a> PartSnapshot<'a> {
                 Numbers::Shared(cell) => Value::Float(f64::from_bits(cell.load(Ordering::Relaxed))),
                 _ => unreachable!("a gauge is one shared cell"),
             },
+            Kind::NativeHistogram | Kind::Summary => self.derived(at),
             Kind::Info => Value::Info,
             Kind::StateSet => match self.entry.list.series[at].numbers() {
                 // Relaxed: the set orders nothing.
@@ -289,6 +369,22 @@ impl<'a> PartSnapshot<'a> {
                 .entry
                 .computed
                 .map_or(Value::Missing, |bits| Value::Float(f64::from_bits(bits))),
+        }
+    }
+}
+
+impl<'a> PartSnapshot<'a> {
+    fn derived(&self, at: usize) -> Value<'a> {
+        match &self.entry.derived {
+            Derived::Native(scrape) => {
+                let words = &self.snapshot.sums[Rank::Word as usize].totals;
+                Value::Native(scrape.value(at, &self.entry.core.shape.descriptor, words))
+            }
+            Derived::Summary(scrape) => {
+                let (count, sum, quantiles) = scrape.value(at);
+                Value::Summary { count, sum, quantiles }
+            }
+            Derived::None => unreachable!("made with the part"),
         }
     }
 }

@@ -1,8 +1,9 @@
 //! What allocates and what does not, by a counting allocator.
 
-use dynamo_metrics_core::{Buckets, Registry, Snapshot};
+use dynamo_metrics_core::{Buckets, NativeBuckets, Registry, Snapshot, SummaryOpts};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
+use std::time::Duration;
 
 struct Counting;
 
@@ -44,6 +45,9 @@ fn recording_lookups_and_steady_scrapes_allocate_nothing() {
     let updown = registry.up_down_counter(("u", "")).unwrap();
     let family = registry.counter_family(("f_total", ""), ["model", "endpoint"]).unwrap();
     registry.gauge_callback(("cb", ""), || 1.0).unwrap();
+    let buckets = NativeBuckets::new().max_buckets(1).min_reset(Duration::from_secs(3600));
+    let native = registry.native_histogram(("n", ""), &buckets).unwrap();
+    let summary = registry.summary(("s", ""), &SummaryOpts::new()).unwrap();
     let record = || {
         counter.inc();
         histogram.observe(1.5);
@@ -54,6 +58,11 @@ fn recording_lookups_and_steady_scrapes_allocate_nothing() {
         updown.dec();
         family.with(["m", "e"]).inc();
     };
+    let record = || {
+        record();
+        native.observe(0.5);
+        summary.observe(0.5);
+    };
     record(); // leases the shard, makes the series
     assert_eq!(allocations(|| (0..1000).for_each(|_| record())), 0);
 
@@ -62,6 +71,16 @@ fn recording_lookups_and_steady_scrapes_allocate_nothing() {
     assert_eq!(allocations(|| (0..100).for_each(|_| snapshot.take(&registry))), 0);
     record();
     assert_eq!(allocations(|| snapshot.take(&registry)), 0);
+    // Slices of the summary's window are cut as time goes by, and the native histogram, whose limit is exceeded, is
+    // reset: what the first of each allocates is used again.
+    let mut at = (1u64..).map(|slice| Duration::from_secs(3600 * slice / 20));
+    let mut scrape = |snapshot: &mut Snapshot| {
+        record();
+        native.observe(64.0);
+        at.next().into_iter().for_each(|now| snapshot.take_at(&registry, now));
+    };
+    (0..50).for_each(|_| scrape(&mut snapshot));
+    assert_eq!(allocations(|| (0..100).for_each(|_| scrape(&mut snapshot))), 0);
     family.with(["new", "series"]).inc();
     assert!(allocations(|| snapshot.take(&registry)) > 0, "a new series may allocate once");
     assert_eq!(allocations(|| snapshot.take(&registry)), 0);
