@@ -309,7 +309,10 @@ fn the_last_request_of_a_connection_is_told_so() {
 
 #[test]
 fn what_comes_behind_the_last_request_does_not_cost_its_answer() {
-    let server = limited(Server::builder().exposition(up), |l| l.connection_requests = 1);
+    let server = limited(Server::builder().exposition(up), |l| {
+        l.connection_requests = 1;
+        l.linger = Duration::from_secs(10); // Time for megabytes, even on a busy machine.
+    });
     let one = "GET /live HTTP/1.1\r\nHost: t\r\n\r\n";
     for _ in 0..20 {
         let mut client = Client::connect(server.local_addr());
