@@ -196,7 +196,8 @@ impl Connection {
         match self.phase.get() {
             Phase::Answered if self.bytes_waiting.get() => {
                 self.phase.set(Phase::Head { since: Instant::now() });
-                // hyper has been told that there is nothing to read.
+                // `poll_read` said Pending and left no waker, so this owes the wake-up. Today's hyper
+                // happens to ask again by itself.
                 self.wake();
             }
             Phase::Answered => self.phase.set(Phase::Idle { since: Instant::now() }),

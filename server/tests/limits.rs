@@ -191,6 +191,19 @@ fn a_client_that_takes_enough_in_each_window_gets_its_whole_body() {
 }
 
 #[test]
+fn requests_behind_a_body_that_had_to_wait_are_answered() {
+    let server = limited(Server::builder().exposition(large), |_| {});
+    let mut client = Client::connect(server.local_addr());
+    let scrape = "GET /metrics HTTP/1.1\r\nHost: t\r\n\r\n";
+    client.send([scrape, scrape, "GET /live HTTP/1.1\r\nHost: t\r\n\r\n"].concat());
+    thread::sleep(Duration::from_millis(100)); // By then the first body waits for us.
+    for length in [LARGE, LARGE, r#"{"status":"live"}"#.len()] {
+        let reply = client.reply();
+        assert_eq!((reply.status, reply.body.len()), (200, length));
+    }
+}
+
+#[test]
 fn a_drained_response_leaves_no_write_deadline_behind() {
     let deadline = Duration::from_secs(2); // Time for the whole, even on a busy machine.
     let server = limited(Server::builder().exposition(large), |l| l.write_deadline = deadline);
@@ -296,15 +309,18 @@ fn the_last_request_of_a_connection_is_told_so() {
 
 #[test]
 fn what_comes_behind_the_last_request_does_not_cost_its_answer() {
-    let server = limited(Server::builder().exposition(up), |l| l.connection_requests = 1);
+    let server = limited(Server::builder().exposition(up), |l| {
+        l.connection_requests = 1;
+        l.linger = Duration::from_secs(10); // Time for megabytes, even on a busy machine.
+    });
     let one = "GET /live HTTP/1.1\r\nHost: t\r\n\r\n";
     for _ in 0..20 {
         let mut client = Client::connect(server.local_addr());
         // More than is read ahead: what is left in the kernel would reset the connection.
-        client.try_send(one.repeat(20_000));
+        client.send(one.repeat(200_000));
         let reply = client.reply();
         assert_eq!((reply.status, reply.header("connection")), (200, Some("close")));
-        drop(client);
+        assert!(client.ends_cleanly());
     }
 }
 

@@ -88,6 +88,11 @@ impl Client {
         (!self.received.is_empty() || self.fill()).then(|| self.reply())
     }
 
+    /// Whether the server closes without another byte, and without a reset.
+    pub(crate) fn ends_cleanly(&mut self) -> bool {
+        self.received.is_empty() && matches!(self.stream.read(&mut [0]), Ok(0))
+    }
+
     /// All bytes until the server closes.
     pub(crate) fn rest(&mut self) -> Vec<u8> {
         while self.fill() {}
