@@ -351,6 +351,11 @@ impl Descriptor {
         self.buckets.as_deref()
     }
 
+    /// At most so many buckets does a native histogram show in one scrape; 0 for other kinds.
+    pub fn native_buckets_max(&self) -> usize {
+        self.native.as_deref().map_or(0, NativeLayout::shown_max)
+    }
+
     /// The quantiles of a summary, ascending.
     pub fn quantiles(&self) -> Option<&[f64]> {
         self.summary.as_deref().map(|layout| &*layout.quantiles)

@@ -5,7 +5,7 @@ use crate::layout::{FamilyLayout, Form, Layout};
 use crate::name_filter::NameFilter;
 use crate::negotiate::{Format, Negotiated};
 use crate::protobuf::{self, ProtobufForm};
-use crate::text::{self, Dialect, EOF, TextForm};
+use crate::text::{self, Dialect, EOF, TextForm, Version};
 use bytes::BytesMut;
 use dynamo_metrics_core::{Escaping, FamilySnapshot, Registry, Snapshot};
 
@@ -130,7 +130,7 @@ impl Encoder {
         });
         match &mut self.rendered[at].1 {
             Rendering::Text(dialect, layout) => {
-                let tail = if dialect.openmetrics { EOF } else { b"" };
+                let tail = if dialect.is_openmetrics() { EOF } else { b"" };
                 layout.sync(snapshot);
                 append(body, layout.bytes_max() + tail.len(), |cursor| {
                     write(cursor, snapshot, layout, filter, text::write_family).bytes(tail)
@@ -149,12 +149,15 @@ impl Encoder {
 impl Rendering {
     fn new(asked: Negotiated, created: bool) -> Self {
         let escaping = asked.escaping;
-        let openmetrics = match asked.format {
+        let version = match asked.format {
             Format::Protobuf => return Self::Protobuf(Layout::new(escaping)),
-            Format::Text => false,
-            _ => true,
+            Format::Text => Version::Prometheus,
+            Format::OpenMetrics => Version::OpenMetrics1,
+            #[cfg(feature = "openmetrics2")]
+            Format::OpenMetrics2 => Version::OpenMetrics2,
         };
-        let dialect = Dialect { openmetrics, escaping, created: created && openmetrics };
+        let created = created && version == Version::OpenMetrics1;
+        let dialect = Dialect { version, escaping, created };
         Self::Text(dialect, Layout::new(dialect))
     }
 }

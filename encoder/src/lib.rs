@@ -32,6 +32,7 @@ pub mod foreign;
 mod integer;
 mod layout;
 pub mod name_filter;
+mod native;
 pub mod negotiate;
 pub mod number;
 mod protobuf;

@@ -16,6 +16,10 @@ use std::time::Duration;
 /// Cells of one series: 512 KiB of address space a thread, enough for the default range, signed, at the finest
 /// schema. Pages are committed as they are touched, but every scrape reads all of them.
 pub(crate) const NATIVE_CELLS_MAX: u32 = 1 << 16;
+/// Cells that do not shrink with the resolution: the zero bucket, the overflow of each sign, and two edges that a merge
+/// may cut in half.
+const COARSEST_EDGES: u32 = 8;
+
 /// Populated buckets that a scrape shows unless [`NativeBuckets::max_buckets`] says otherwise: what Prometheus'
 /// documents recommend, and OpenTelemetry's default.
 const MAX_BUCKETS_DEFAULT: u32 = 160;
@@ -183,6 +187,13 @@ impl NativeLayout {
     /// Cells of one series.
     pub(crate) fn len(&self) -> u32 {
         1 + self.side() as u32 * if self.signed { 2 } else { 1 }
+    }
+
+    /// Buckets that one scrape shows at most: those that were allowed, or what is left of all cells at the coarsest
+    /// resolution.
+    pub(crate) fn shown_max(&self) -> usize {
+        let coarsest = (self.len() >> (self.grid.schema - SCHEMA_MIN)) + COARSEST_EDGES;
+        self.max_buckets.max(coarsest).min(self.len()) as usize
     }
 
     /// Cells of one sign: the window and the overflow.

@@ -53,9 +53,9 @@ pub struct NativeBucketCounts<'a> {
     pub overflow_index: i32,
 }
 
-impl NativeBucketCounts<'_> {
+impl<'a> NativeBucketCounts<'a> {
     /// Native index and count of every bucket that is not empty, ascending, the overflow's included.
-    pub fn populated(&self) -> impl Iterator<Item = (i32, u64)> {
+    pub fn populated(self) -> impl Iterator<Item = (i32, u64)> + use<'a> {
         let overflow = (self.overflow_index, self.overflow);
         let counts = (self.first..).zip(self.counts.iter().copied());
         counts.chain([overflow]).filter(|&(_, count)| count != 0)

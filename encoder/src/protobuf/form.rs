@@ -23,7 +23,9 @@ pub(crate) struct ProtobufForm {
 const LENGTHS_BYTES_MAX: usize = 32;
 /// An exemplar: two labels, a value and a time, with their tags and lengths.
 const EXEMPLAR_BYTES_MAX: usize = TRACE_ID_BYTES_MAX + SPAN_ID_BYTES_MAX + 80;
-/// A bucket: tag, length, count and bound.
+/// A native bucket: its delta, and the span that it may begin. Up to two empty ones are written between two others.
+const NATIVE_BUCKET_BYTES_MAX: usize = 3 * 10 + 2 + 12;
+/// A bucket or quantile: tag, length, count and bound.
 const BUCKET_BYTES_MAX: usize = 2 + 11 + 9;
 
 impl Form for ProtobufForm {
@@ -44,7 +46,10 @@ impl Form for ProtobufForm {
                 let _ = Growing(text).message(1, &pair);
             });
         }
+        let quantiles = descriptor.quantiles().map_or(0, <[f64]>::len);
         let value_bytes_max = buckets * BUCKET_BYTES_MAX
+            + quantiles * BUCKET_BYTES_MAX
+            + descriptor.native_buckets_max() * NATIVE_BUCKET_BYTES_MAX
             + descriptor.exemplar_slots() * EXEMPLAR_BYTES_MAX
             + 2 * LENGTHS_BYTES_MAX;
         Self { value_bytes_max, states }

@@ -113,3 +113,37 @@ impl Message for Bucket {
         }
     }
 }
+
+/// A `Summary`.
+#[derive(Debug)]
+pub(crate) struct Summary<'a> {
+    pub(crate) count: u64,
+    pub(crate) sum: f64,
+    pub(crate) levels: &'a [f64],
+    pub(crate) quantiles: &'a [f64],
+    pub(crate) created: Option<Duration>,
+}
+
+impl Message for Summary<'_> {
+    fn write<S: Sink>(&self, sink: S) -> S {
+        let mut sink = sink.unsigned(1, self.count).double(2, self.sum);
+        for (&quantile, &value) in self.levels.iter().zip(self.quantiles) {
+            sink = sink.message(3, &Quantile { quantile, value });
+        }
+        match self.created {
+            Some(created) => sink.message(4, &Timestamp(created)),
+            None => sink,
+        }
+    }
+}
+
+struct Quantile {
+    quantile: f64,
+    value: f64,
+}
+
+impl Message for Quantile {
+    fn write<S: Sink>(&self, sink: S) -> S {
+        sink.double(1, self.quantile).double(2, self.value)
+    }
+}

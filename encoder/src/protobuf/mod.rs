@@ -13,13 +13,16 @@
 
 mod form;
 mod messages;
+mod native;
 mod wire;
 
 pub(crate) use form::ProtobufForm;
 
 use crate::cursor::{Cursor, Text, Texts};
 use crate::layout::{FamilyLayout, PartLayout};
+use crate::native::is_sound;
 use dynamo_metrics_core::{FamilySnapshot, SeriesSnapshot, Value};
+use native::NativeHistogram;
 use wire::{Message, Sink, Size, varint_len};
 
 /// Bytes of a family's length: five groups of seven bits hold any `u32`.
@@ -59,6 +62,23 @@ pub(crate) fn write_family<'a>(
                     };
                     continue;
                 }
+                Value::Native(value) => {
+                    let Some(series) = part.series(at) else { continue };
+                    let histogram = NativeHistogram { value, series };
+                    cursor = if is_sound(&value) {
+                        write_metric(cursor, labels, HISTOGRAM, &histogram)
+                    } else {
+                        write_histogram(cursor, labels, bounds, value.classic, value.sum)
+                    };
+                    continue;
+                }
+                Value::Summary { count, sum, quantiles } => {
+                    let levels = descriptor.quantiles().unwrap_or_default();
+                    let created = part.series(at).and_then(|series| series.created());
+                    let summary = messages::Summary { count, sum, levels, quantiles, created };
+                    cursor = write_metric(cursor, labels, SUMMARY, &summary);
+                    continue;
+                }
                 // A callback that panicked: its sample is left out, the registry counts it.
                 _ => continue,
             };
@@ -82,6 +102,7 @@ pub(crate) fn write_family<'a>(
 /// Fields of `Metric`.
 const GAUGE: u32 = 2;
 const COUNTER: u32 = 3;
+const SUMMARY: u32 = 4;
 const HISTOGRAM: u32 = 7;
 
 /// Tags: the field's number and wire type.

@@ -1,7 +1,7 @@
 //! The text formats, as far as names, headers and bounds differ.
 //!
 //! ```text
-//!                      text 0.0.4                    OpenMetrics 1.0
+//!                      text 0.0.4                    OpenMetrics 1.0 (2.0 keeps the suffixes of families)
 //! counter x_total      # TYPE x_total counter        # TYPE x counter        sample x_total
 //! info x_info          # TYPE x_info gauge           # TYPE x info           sample x_info
 //! state set x          # TYPE x gauge                # TYPE x stateset
@@ -19,28 +19,60 @@ use dynamo_metrics_core::{
     Descriptor, Escaping, FamilySnapshot, Kind, is_legacy_label_name, is_legacy_metric_name,
 };
 
+/// The formats that are text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Version {
+    /// 0.0.4, and 1.0.0 where names are not escaped.
+    Prometheus,
+    OpenMetrics1,
+    #[cfg(feature = "openmetrics2")]
+    OpenMetrics2,
+}
+
 /// How names, headers and bounds are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Dialect {
-    /// OpenMetrics 1.0, else text 0.0.4.
-    pub(crate) openmetrics: bool,
+    pub(crate) version: Version,
     pub(crate) escaping: Escaping,
     /// Start times have lines of their own; only in OpenMetrics.
     pub(crate) created: bool,
 }
 
 impl Dialect {
+    /// Whether a histogram or summary is one line.
+    pub(crate) fn is_composite(self) -> bool {
+        #[cfg(feature = "openmetrics2")]
+        return self.version == Version::OpenMetrics2;
+        #[cfg(not(feature = "openmetrics2"))]
+        return false;
+    }
+
+    pub(crate) fn is_openmetrics(self) -> bool {
+        self.version != Version::Prometheus
+    }
+
     /// The name in the lines that describe a family, to which suffixes as `_sum` are appended.
     pub(crate) fn family_name(self, descriptor: &Descriptor) -> String {
         let name = self.escaping.metric_name(descriptor.name());
-        let suffix = if self.openmetrics { only_suffix(descriptor.kind()) } else { "" };
+        let suffix = self.only_suffix(descriptor.kind());
         name.strip_suffix(suffix).unwrap_or(&name).into()
     }
 
     /// The name of the sample of a series that has one line.
     pub(crate) fn sample_name(self, descriptor: &Descriptor) -> String {
-        let suffix = if self.openmetrics { only_suffix(descriptor.kind()) } else { "" };
+        let suffix = self.only_suffix(descriptor.kind());
         self.family_name(descriptor) + suffix
+    }
+
+    /// The suffix of the only sample of a family, which OpenMetrics 1 leaves out of the family's name.
+    fn only_suffix(self, kind: Kind) -> &'static str {
+        match (self.version, kind) {
+            (Version::OpenMetrics1, Kind::Counter | Kind::FloatCounter | Kind::CounterCallback) => {
+                "_total"
+            }
+            (Version::OpenMetrics1, Kind::Info) => "_info",
+            _ => "",
+        }
     }
 
     /// What stands before the labels of a sample, of which there is at least one.
@@ -81,7 +113,11 @@ impl Dialect {
 
     /// Appends a bound or quantile.
     pub(crate) fn write_bound(self, out: &mut Vec<u8>, bound: f64) {
-        if self.openmetrics { write_f64_openmetrics(out, bound) } else { write_f64(out, bound) }
+        if self.is_openmetrics() {
+            write_f64_openmetrics(out, bound)
+        } else {
+            write_f64(out, bound)
+        }
     }
 
     /// The lines that describe a family.
@@ -98,12 +134,12 @@ impl Dialect {
             text.extend_from_slice(b"\n");
         };
         let exposed = match descriptor.kind() {
-            Kind::Info if self.openmetrics => "info",
-            Kind::StateSet if self.openmetrics => "stateset",
+            Kind::Info if self.is_openmetrics() => "info",
+            Kind::StateSet if self.is_openmetrics() => "stateset",
             kind => kind.exposed(),
         };
         let help = help(family);
-        if !self.openmetrics {
+        if !self.is_openmetrics() {
             if !help.is_empty() {
                 line(&mut text, "HELP", &|text| write_help(text, &help));
             }
@@ -118,15 +154,6 @@ impl Dialect {
             line(&mut text, "HELP", &|text| write_help_openmetrics(text, &help));
         }
         text
-    }
-}
-
-/// The suffix of the only sample of a family, which OpenMetrics leaves out of the family's name.
-fn only_suffix(kind: Kind) -> &'static str {
-    match kind {
-        Kind::Counter | Kind::FloatCounter | Kind::CounterCallback => "_total",
-        Kind::Info => "_info",
-        _ => "",
     }
 }
 

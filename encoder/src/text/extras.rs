@@ -38,23 +38,24 @@ pub(crate) fn write_exemplar<'a>(
     }
 }
 
-/// Appends the line that says when the series was made, if that is wanted and known.
+/// Appends the line that says when the series was made, or when it was `reset`, if that is wanted and known.
 pub(crate) fn write_created<'a>(
     cursor: Cursor<'a>,
     form: &TextForm,
     part: PartSnapshot<'_>,
     at: usize,
     text: Text<'_>,
+    reset: Option<Duration>,
 ) -> Cursor<'a> {
     let Some(names) = &form.created else { return cursor };
-    match part.series(at).and_then(|series| series.created()) {
+    match reset.or_else(|| part.series(at)?.created()) {
         Some(created) => write_time(form.write_sample(cursor, names, text), created).newline(),
         None => cursor,
     }
 }
 
 /// Seconds with three decimals, as few of them as say the same: OpenMetrics advises against exponents.
-fn write_time(cursor: Cursor<'_>, since_epoch: Duration) -> Cursor<'_> {
+pub(crate) fn write_time(cursor: Cursor<'_>, since_epoch: Duration) -> Cursor<'_> {
     let cursor = cursor.number(since_epoch.as_secs());
     let millis = since_epoch.subsec_millis();
     if millis == 0 {

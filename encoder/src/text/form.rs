@@ -21,7 +21,15 @@ pub(crate) struct TextForm {
     open: String,
     /// `name `: the whole text of a series without labels that has one line.
     bare: String,
-    /// `le="0.5"} ` for each bound and for `+Inf`, or a state's; empty where a series has one line.
+    /// Whether a series has one line, whose text is whole.
+    one_line: bool,
+    /// Whether that line may hold a composite value, a start time and several exemplars, as in OpenMetrics 2.
+    #[cfg(feature = "openmetrics2")]
+    pub(crate) composite: bool,
+    /// Bytes of native buckets that a series prints at most, in a format that has them.
+    native_bytes_max: usize,
+    /// `le="0.5"} ` for each bound and for `+Inf`, or a quantile's or state's. In OpenMetrics 2, where a histogram is
+    /// one line, `0.5:`.
     pub(crate) tails: Texts,
     /// Names of the lines for the sum and the count, if there are such lines.
     pub(crate) totals: Option<[Names; 2]>,
@@ -34,6 +42,11 @@ pub(crate) struct TextForm {
 /// A sample's name as it stands before labels, and as it stands before the value if there are none.
 #[derive(Debug)]
 pub(crate) struct Names(Texts);
+
+/// Names and numbers of a composite value but for its buckets, and a start time.
+const COMPOSITE_BYTES_MAX: usize = 400;
+/// A native bucket: its count, two empty ones before it, and the span that it may begin.
+const NATIVE_BUCKET_BYTES_MAX: usize = 21 + 4 + 24;
 
 /// Longest number that is printed: `-1.7976931348623157e+308`.
 pub(crate) const NUMBER_BYTES_MAX: usize = 24;
@@ -50,18 +63,34 @@ impl Form for TextForm {
         let family = dialect.family_name(descriptor);
         let names = |suffix: &str| Names::new(dialect, &format!("{family}{suffix}"));
         let tails = tails(dialect, &family, descriptor);
-        let (sample, has_totals) = match descriptor.kind() {
-            Kind::Histogram => (format!("{family}_bucket"), has_totals(dialect, descriptor)),
-            _ => (dialect.sample_name(descriptor), false),
+        let composite = dialect.is_composite();
+        let (sample, has_totals, one_line) = match descriptor.kind() {
+            Kind::Histogram | Kind::NativeHistogram | Kind::Summary if composite => {
+                (family.clone(), false, true)
+            }
+            Kind::Histogram | Kind::NativeHistogram => {
+                (format!("{family}_bucket"), has_totals(dialect, descriptor), false)
+            }
+            Kind::Summary => (family.clone(), true, false),
+            Kind::StateSet => (family.clone(), false, false),
+            _ => (dialect.sample_name(descriptor), false, true),
         };
         Self {
             open: dialect.open(&sample),
             bare: dialect.bare(&sample),
+            one_line,
+            #[cfg(feature = "openmetrics2")]
+            composite,
+            native_bytes_max: if composite {
+                COMPOSITE_BYTES_MAX + descriptor.native_buckets_max() * NATIVE_BUCKET_BYTES_MAX
+            } else {
+                0
+            },
             tails,
             totals: has_totals.then(|| [names("_sum"), names("_count")]),
             created: (dialect.created && descriptor.kind().accumulates())
                 .then(|| names("_created")),
-            exemplars: if dialect.openmetrics { descriptor.exemplar_slots() } else { 0 },
+            exemplars: if dialect.is_openmetrics() { descriptor.exemplar_slots() } else { 0 },
         }
     }
 
@@ -72,7 +101,7 @@ impl Form for TextForm {
         for (label, value) in labels(series) {
             dialect.write_label(text, label, value);
         }
-        if !self.has_one_line() {
+        if !self.one_line {
             return;
         }
         if text.len() == none {
@@ -96,15 +125,11 @@ impl Form for TextForm {
         let shared = self.tails.bytes_len() + names.map(|names| names.0.bytes_len()).sum::<usize>();
         let line = NUMBER_BYTES_MAX + "} \n".len();
         let exemplars = self.exemplars * EXEMPLAR_BYTES_MAX;
-        bytes * lines + series * (shared + lines * line + exemplars)
+        bytes * lines + series * (shared + lines * line + exemplars + self.native_bytes_max)
     }
 }
 
 impl TextForm {
-    pub(crate) fn has_one_line(&self) -> bool {
-        self.tails.len() == 0
-    }
-
     /// Appends `name_sum{labels} ` or the like, for the series with this text.
     #[inline]
     pub(crate) fn write_sample<'a>(
@@ -114,7 +139,7 @@ impl TextForm {
         text: Text<'_>,
     ) -> Cursor<'a> {
         let open = self.open.len();
-        if self.has_one_line() {
+        if self.one_line {
             // Ends with `} ` already, if it has labels.
             return if text.len() > self.bare.len() {
                 cursor.copy(names.get(0)).copy(text.part(open..text.len()))
@@ -145,12 +170,11 @@ fn tails(dialect: Dialect, family: &str, descriptor: &Descriptor) -> Texts {
     let mut tails = Texts::default();
     if let Some(buckets) = descriptor.buckets() {
         for &bound in buckets.bounds().iter().chain([&f64::INFINITY]) {
-            tails.push(|text| {
-                text.extend_from_slice(b"le=\"");
-                dialect.write_bound(text, bound);
-                text.extend_from_slice(b"\"} ");
-            });
+            tails.push(|text| write_level(dialect, text, "le", bound));
         }
+    }
+    for &quantile in descriptor.quantiles().unwrap_or_default() {
+        tails.push(|text| write_level(dialect, text, "quantile", quantile));
     }
     for state in descriptor.states() {
         tails.push(|text| {
@@ -161,8 +185,21 @@ fn tails(dialect: Dialect, family: &str, descriptor: &Descriptor) -> Texts {
     tails
 }
 
+/// `le="0.5"} `, or `0.5:` where a histogram is one line.
+fn write_level(dialect: Dialect, text: &mut Vec<u8>, label: &str, level: f64) {
+    if dialect.is_composite() {
+        dialect.write_bound(text, level);
+        text.extend_from_slice(b":");
+    } else {
+        text.extend_from_slice(label.as_bytes());
+        text.extend_from_slice(b"=\"");
+        dialect.write_bound(text, level);
+        text.extend_from_slice(b"\"} ");
+    }
+}
+
 /// OpenMetrics forbids sum and count beside a negative bound, since a sum of values of both signs may fall.
 fn has_totals(dialect: Dialect, descriptor: &Descriptor) -> bool {
     let first = descriptor.buckets().and_then(|buckets| buckets.bounds().first().copied());
-    !dialect.openmetrics || first.is_none_or(|bound| bound >= 0.0)
+    !dialect.is_openmetrics() || first.is_none_or(|bound| bound >= 0.0)
 }

@@ -7,8 +7,10 @@
 mod dialect;
 mod extras;
 mod form;
+#[cfg(feature = "openmetrics2")]
+mod openmetrics2;
 
-pub(crate) use dialect::{Dialect, unit};
+pub(crate) use dialect::{Dialect, Version, unit};
 pub(crate) use form::TextForm;
 
 use crate::cursor::{Cursor, Text};
@@ -37,6 +39,11 @@ pub(crate) fn write_family<'a>(
                 .fold(cursor, |cursor, (text, count)| cursor.copy(text).number(count).newline());
             continue;
         }
+        #[cfg(feature = "openmetrics2")]
+        if form.composite {
+            cursor = openmetrics2::write_part(cursor, texts, form, part);
+            continue;
+        }
         for (at, (text, value)) in texts.iter().zip(part.values()).enumerate() {
             let end = |cursor| end_line(cursor, form, part, at, text);
             cursor = match value {
@@ -49,7 +56,22 @@ pub(crate) fn write_family<'a>(
                     let series = part.series(at).filter(|_| form.exemplars > 0);
                     let (cursor, count) = write_buckets(cursor, form, text, counts, series);
                     let cursor = write_totals(cursor, form, text, sum, count);
-                    write_created(cursor, form, part, at, text)
+                    write_created(cursor, form, part, at, text, None)
+                }
+                // As the classic histogram that it can be taken for: no text before OpenMetrics 2 knows another.
+                Value::Native(native) => {
+                    let series = part.series(at).filter(|_| form.exemplars > 0);
+                    let (cursor, count) = write_buckets(cursor, form, text, native.classic, series);
+                    let cursor = write_totals(cursor, form, text, native.sum, count);
+                    write_created(cursor, form, part, at, text, native.start)
+                }
+                Value::Summary { count, sum, quantiles } => {
+                    let lines = form.tails.iter().zip(quantiles);
+                    let cursor = lines.fold(cursor, |cursor, (tail, quantile)| {
+                        cursor.copy(text).copy(tail).value(*quantile).newline()
+                    });
+                    let cursor = write_totals(cursor, form, text, sum, count);
+                    write_created(cursor, form, part, at, text, None)
                 }
                 // A callback that panicked: its sample is left out, the registry counts it.
                 _ => continue,
@@ -72,7 +94,7 @@ fn end_line<'a>(
         Some(series) => write_exemplar(cursor, series, 0),
         None => cursor,
     };
-    write_created(cursor.newline(), form, part, at, text)
+    write_created(cursor.newline(), form, part, at, text, None)
 }
 
 /// The bucket lines of a histogram, and how many observations there are; with the exemplars of `series`, if given.

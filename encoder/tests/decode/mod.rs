@@ -1,5 +1,9 @@
 //! A decoder of `io.prometheus.client.MetricFamily`, written from the field numbers alone.
 
+mod line;
+
+pub(crate) use line::line;
+
 /// One field: its number and what it holds.
 enum Field<'a> {
     Varint(u64),
@@ -46,20 +50,6 @@ fn fields(mut bytes: &[u8]) -> Vec<(u64, Field<'_>)> {
 
 fn text(bytes: &[u8]) -> String {
     String::from_utf8(bytes.to_vec()).unwrap()
-}
-
-/// One sample as a line; labels sorted.
-pub(crate) fn line(name: &str, mut labels: Vec<(String, String)>, value: f64) -> String {
-    labels.sort();
-    // Bounds are spelled differently in formats, and are the same number.
-    let labels: Vec<String> = labels
-        .into_iter()
-        .map(|(name, value)| match (name.as_str(), value.parse::<f64>()) {
-            ("le", Ok(bound)) => format!("le={bound:?}"),
-            _ => format!("{name}={value:?}"),
-        })
-        .collect();
-    format!("{name}{{{}}} {value:?}", labels.join(","))
 }
 
 /// Every sample as text 0.0.4 would have it, sorted.

@@ -4,16 +4,16 @@
 //!
 //! Without a judge its test skips loudly, unless `DYNAMO_METRICS_JUDGES=required`, as in CI.
 
-#[path = "../decode/mod.rs"]
-mod decode;
 mod generate;
+#[path = "../decode/line.rs"]
+mod line;
 
 use bytes::BytesMut;
-use decode::line;
 use dynamo_metrics_core::{Escaping, Registry};
 use dynamo_metrics_encoder::name_filter::NameFilter;
 use dynamo_metrics_encoder::negotiate::{Format, Negotiated};
 use dynamo_metrics_encoder::{Encoder, strict};
+use line::line;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};

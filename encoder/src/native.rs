@@ -1,0 +1,173 @@
+//! Native buckets as formats write them: runs of buckets (*spans*) with short gaps filled, and the check that stands in
+//! front of the socket.
+//!
+//! ```text
+//! buckets      index -2: 3    index -1: 5    (0, 1: empty)    index 2: 9    (3 to 9: empty)    index 10: 1
+//! filled       3  5  0  0  9                                                1
+//! spans        offset -2, length 5                                          offset 7, length 1
+//! ```
+//!
+//! **A body that passes [`is_sound`] cannot bring a server down.** Prometheus up to 3.11 ends when the spans' lengths do
+//! not add up to the number of deltas, stores what later aborts queries when the schema is out of range, and from 2.50
+//! on refuses a scrape whose buckets do not add up to the count. Spans and counts come from one iterator here, so a
+//! failure would be a mistake in this file or in the snapshot; what fails is written as a classic histogram.
+
+use dynamo_metrics_core::{NativeBucketCounts, NativeValue};
+
+/// Empty buckets between two others that are written rather than skipped: two deltas are two bytes or a few more, a
+/// span is four to eight.
+const GAP_MAX: i32 = 2;
+
+/// Schemas that scrapers take.
+const SCHEMAS: std::ops::RangeInclusive<i8> = -4..=8;
+
+/// Whether scrapers survive the value.
+pub(crate) fn is_sound(value: &NativeValue<'_>) -> bool {
+    let sides = [value.positive, value.negative];
+    let sums = sides.map(|side| {
+        let length: u64 = spans(side).map(|span| u64::from(span.length)).sum();
+        let ascending = side.populated().map(|(index, _)| index).is_sorted_by(|a, b| a < b);
+        let count = side.populated().fold(0u64, |sum, (_, count)| sum.wrapping_add(count));
+        (length == filled(side).count() as u64 && ascending, count)
+    });
+    let count = sums.iter().fold(value.zero_count, |sum, (_, count)| sum.wrapping_add(*count));
+    SCHEMAS.contains(&value.schema)
+        && sums.iter().all(|(consistent, _)| *consistent)
+        && count == value.count
+        && value.zero_threshold >= 0.0
+}
+
+/// Index and count of every bucket that is written, ascending.
+pub(crate) fn filled(side: NativeBucketCounts<'_>) -> impl Iterator<Item = (i32, u64)> {
+    let mut populated = side.populated().peekable();
+    let mut next: Option<i32> = None;
+    std::iter::from_fn(move || {
+        let &(index, count) = populated.peek()?;
+        match next {
+            Some(expected) if index > expected && index - expected <= GAP_MAX => {
+                next = Some(expected + 1);
+                // The rest of the gap is filled by the calls that follow: it only gets shorter.
+                Some((expected, 0))
+            }
+            _ => {
+                populated.next();
+                next = index.checked_add(1);
+                Some((index, count))
+            }
+        }
+    })
+}
+
+/// So many buckets in a row, so far from the end of the last span.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Span {
+    pub(crate) offset: i32,
+    pub(crate) length: u32,
+}
+
+/// The spans of what [`filled`] writes.
+pub(crate) fn spans(side: NativeBucketCounts<'_>) -> impl Iterator<Item = Span> {
+    let mut indexes = filled(side).map(|(index, _)| index).peekable();
+    let mut end = 0;
+    std::iter::from_fn(move || {
+        let start = indexes.next()?;
+        let mut length = 1;
+        while indexes.next_if(|&index| index - start == length as i32).is_some() {
+            length += 1;
+        }
+        let span = Span { offset: start - end, length };
+        end = start + length as i32;
+        Some(span)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use dynamo_metrics_core::{NativeBuckets, Registry, Snapshot, Value};
+
+    /// What a native histogram of powers of two shows after these observations.
+    fn with_value(observed: &[f64], test: impl FnOnce(NativeValue<'_>)) {
+        let registry = Registry::new();
+        let buckets = NativeBuckets::new().schema(0).signed();
+        let histogram = registry.native_histogram(("h", ""), &buckets).unwrap();
+        observed.iter().for_each(|&v| histogram.observe(v));
+        let mut snapshot = Snapshot::new();
+        snapshot.take(&registry);
+        let family = snapshot.families().find(|family| family.name() == "h").unwrap();
+        match family.parts().next().unwrap().series(0).unwrap().value() {
+            Value::Native(value) => test(value),
+            other => panic!("{other:?}"),
+        };
+    }
+
+    fn span(offset: i32, length: u32) -> Span {
+        Span { offset, length }
+    }
+
+    #[test]
+    fn short_gaps_are_filled_and_long_ones_begin_a_span() {
+        // Buckets 0, 3 and 7: gaps of two and of three.
+        with_value(&[1.0, 8.0, 8.0, 128.0], |value| {
+            let side = value.positive;
+            let filled: Vec<_> = filled(side).collect();
+            assert_eq!(filled, [(0, 1), (1, 0), (2, 0), (3, 2), (7, 1)]);
+            assert_eq!(spans(side).collect::<Vec<_>>(), [span(0, 4), span(3, 1)]);
+            assert!(is_sound(&value));
+        });
+    }
+
+    #[test]
+    fn both_signs_and_what_is_above_the_range() {
+        with_value(&[-4.0, f64::INFINITY, 0.0], |value| {
+            assert_eq!(spans(value.negative).collect::<Vec<_>>(), [span(2, 1)]);
+            let overflow = value.positive.overflow_index;
+            assert_eq!(spans(value.positive).collect::<Vec<_>>(), [span(overflow, 1)]);
+            assert_eq!((value.zero_count, value.count), (1, 3));
+            assert!(is_sound(&value));
+        });
+    }
+
+    #[test]
+    fn what_would_bring_a_server_down_is_not_sound() {
+        with_value(&[1.0, 2.0], |value| {
+            let broken = |change: fn(&mut NativeValue<'_>)| {
+                let mut value = value;
+                change(&mut value);
+                !is_sound(&value)
+            };
+            assert!(broken(|value| value.count += 1));
+            assert!(broken(|value| value.zero_count += 1));
+            assert!(broken(|value| value.schema = 9));
+            assert!(broken(|value| value.schema = -5));
+            assert!(broken(|value| value.zero_threshold = -1.0));
+            assert!(broken(|value| value.zero_threshold = f64::NAN));
+            assert!(broken(|value| value.positive.counts = &[1]));
+            assert!(broken(|value| {
+                value.positive.overflow = 1;
+                value.count += 1;
+                value.positive.overflow_index = value.positive.first;
+            }));
+        });
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn spans_and_counts_always_agree(exponents in proptest::collection::vec(-40i32..40, 0..60)) {
+            let observed: Vec<f64> = exponents.iter().map(|&e| 2f64.powi(e)).collect();
+            with_value(&observed, |value| {
+                assert!(is_sound(&value));
+                // The spans, spelled out, are the indexes of what is written.
+                let mut next = 0;
+                let indexes: Vec<i32> = spans(value.positive).flat_map(|span| {
+                    let start = next + span.offset;
+                    next = start + span.length as i32;
+                    start..next
+                }).collect();
+                assert_eq!(indexes, filled(value.positive).map(|(index, _)| index).collect::<Vec<_>>());
+                let sum: u64 = filled(value.positive).map(|(_, count)| count).sum();
+                assert_eq!(sum + value.zero_count, exponents.len() as u64);
+            });
+        }
+    }
+}
