@@ -1,7 +1,9 @@
 //! OpenMetrics 1.0 and UTF-8 names: golden bodies.
 
 use bytes::BytesMut;
-use dynamo_metrics_core::{Buckets, Escaping, Exemplar, Opts, Registry};
+use dynamo_metrics_core::{
+    Buckets, Escaping, Exemplar, NativeBuckets, Opts, Registry, SummaryOpts,
+};
 use dynamo_metrics_encoder::Encoder;
 use dynamo_metrics_encoder::name_filter::NameFilter;
 use dynamo_metrics_encoder::negotiate::{Format, Negotiated};
@@ -266,4 +268,62 @@ fn a_filter_admits_families_by_any_name_that_a_scraper_saw() {
     assert_eq!(of_text("name[]=nothing"), "");
     assert_eq!(&ask("name[]=nothing", Format::OpenMetrics)[..], b"# EOF\n");
     assert!(ask("name[]=nothing", Format::Protobuf).is_empty());
+}
+
+#[test]
+fn summaries_and_native_histograms_as_text() {
+    let registry = Registry::with_clock(|| Duration::from_millis(1_700_000_000_500));
+    let opts = SummaryOpts::new().quantiles([0.5, 1.0]);
+    let summary = registry.summary_family(("s_seconds", "S."), ["l"], &opts).unwrap();
+    summary.with([""]).observe(2.0);
+    let buckets = NativeBuckets::new().schema(0).classic([1.0, 4.0]);
+    registry.native_histogram(("n", ""), &buckets).unwrap().observe(3.0);
+    let text = families(&encode_as(&registry, Format::Text, Escaping::Underscores));
+    let expected = r#"# TYPE n histogram
+n_bucket{le="1"} 0
+n_bucket{le="4"} 1
+n_bucket{le="+Inf"} 1
+n_sum 3
+n_count 1
+# HELP s_seconds S.
+# TYPE s_seconds summary
+s_seconds{quantile="0.5"} 2.0078125
+s_seconds{quantile="1"} 2.0078125
+s_seconds_sum 2
+s_seconds_count 1
+"#;
+    assert_eq!(text, expected, "quantiles to two digits");
+    let text = families(&encode_as(&registry, Format::OpenMetrics, Escaping::Underscores));
+    assert!(text.contains("s_seconds{quantile=\"1.0\"} "), "{text}");
+    assert!(text.contains("n_bucket{le=\"4.0\"} 1\n"), "{text}");
+}
+
+#[cfg(feature = "openmetrics2")]
+#[test]
+fn openmetrics_2_has_a_line_for_each_series() {
+    let registry = with_everything();
+    let buckets = NativeBuckets::new().schema(0).signed();
+    let native = registry.native_histogram(("n", ""), &buckets).unwrap();
+    [1.0, 8.0, 8.0, 128.0, -4.0].iter().for_each(|&v| native.observe(v));
+    let text = families(&encode_as(&registry, Format::OpenMetrics2, Escaping::Underscores));
+    let threshold = 2f64.powi(-32);
+    let native = format!(
+        "n {{count:5,sum:141,schema:0,zero_threshold:{threshold:?},zero_count:0,\
+         negative_spans:[2:1],negative_buckets:[1],\
+         positive_spans:[0:4,3:1],positive_buckets:[1,0,0,2,1]}} st@1700000000.5"
+    );
+    let trace = "4bf92f3577b34da6a3ce929d0e0e4736\",span_id=\"00f067aa0ba902b7";
+    for expected in [
+        "# TYPE build_info info",
+        "# TYPE tokens_total counter",
+        &format!(
+            "tokens_total{{model=\"m\"}} 3 st@1700000000.5 # {{trace_id=\"{trace}\"}} 3 1700000001.02"
+        ),
+        "wait_seconds {count:2,sum:7.25,bucket:[0.5:1,1.0:1,+Inf:2]} st@1700000000.5 # {trace_id=\"x\"} 0.25 1700000000.5 # {trace_id=\"y\"} 7 1700000000.5",
+        "health{health=\"ready\"} 0",
+        &native,
+        "# EOF",
+    ] {
+        assert!(text.lines().any(|line| line == expected), "{expected}\n{text}");
+    }
 }

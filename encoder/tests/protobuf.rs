@@ -4,7 +4,9 @@ mod decode;
 
 use bytes::BytesMut;
 use decode::samples;
-use dynamo_metrics_core::{Buckets, Escaping, Exemplar, Opts, Registry};
+use dynamo_metrics_core::{
+    Buckets, Escaping, Exemplar, NativeBuckets, Opts, Registry, SummaryOpts,
+};
 use dynamo_metrics_encoder::name_filter::NameFilter;
 use dynamo_metrics_encoder::negotiate::{Format, Negotiated};
 use dynamo_metrics_encoder::{Encoder, strict};
@@ -112,7 +114,87 @@ fn info_state_sets_exemplars_and_start_times() {
     assert_eq!(extras.iter().filter(|extra| extra.contains("exemplar")).count(), 3);
 }
 
+#[test]
+fn a_native_histogram_is_spans_and_differences() {
+    let registry = Registry::with_clock(|| Duration::from_secs(1_700_000_000));
+    let opts = Opts::new("h", "").exemplars();
+    let buckets = NativeBuckets::new().schema(0).signed();
+    let histogram = registry.native_histogram(opts, &buckets).unwrap();
+    let trace = Exemplar::new("4bf9").unwrap();
+    for v in [1.0, 8.0, 8.0, 128.0, -4.0] {
+        histogram.observe_with_exemplar(v, &trace);
+    }
+    histogram.observe(0.0);
+    let natives = decode::natives(&encode(&registry));
+    let [native] = &natives[..] else { panic!("{natives:?}") };
+    assert_eq!((native.count, native.sum, native.schema, native.zero_count), (6, 141.0, 0, 1));
+    assert!(native.zero_threshold > 0.0);
+    assert_eq!(native.positive_spans, [(0, 4), (3, 1)]);
+    assert_eq!(native.positive_deltas, [1, -1, 0, 2, -1]);
+    assert_eq!(
+        (&native.negative_spans[..], &native.negative_deltas[..]),
+        (&[(2, 1)][..], &[1][..])
+    );
+    assert_eq!(native.created.as_deref(), Some("1700000000.000000000"));
+    assert!(native.exemplars[0].contains("trace_id=4bf9"), "{:?}", native.exemplars);
+}
+
+#[test]
+fn an_empty_native_histogram_has_a_span_all_the_same() {
+    let registry = Registry::new();
+    registry.native_histogram(("h", ""), &NativeBuckets::new()).unwrap();
+    let natives = decode::natives(&encode(&registry));
+    assert_eq!((natives[0].count, &natives[0].positive_spans[..]), (0, &[(0, 0)][..]));
+}
+
+#[test]
+fn a_summary_says_what_its_text_says() {
+    let registry = Registry::with_clock(|| Duration::from_secs(1_700_000_000));
+    let opts = SummaryOpts::new().quantiles([0.5, 0.99]);
+    let summary = registry.summary_family(("s", ""), ["l"], &opts).unwrap();
+    summary.with(["a"]).observe(0.25);
+    summary.with([""]);
+    let samples = samples(&encode(&registry));
+    assert_eq!(samples, samples_of_text(&registry));
+    assert!(samples.contains(&"s_count{l=\"a\"} 1.0".into()), "{samples:?}");
+    assert!(samples.contains(&"s{quantile=0.5} NaN".into()), "{samples:?}");
+}
+
 proptest! {
+    /// What a scraper counts together in a native histogram is what was observed.
+    #[test]
+    fn native_buckets_hold_every_observation(
+        observed in proptest::collection::vec((-40i32..40, any::<bool>(), 1..1u64 << 40), 0..80),
+        schema in -4i8..=8,
+        max_buckets in 1..200u32,
+    ) {
+        let registry = Registry::new();
+        let buckets = NativeBuckets::new().schema(schema).max_buckets(max_buckets).signed();
+        let histogram = registry.native_histogram(("h", ""), &buckets).unwrap();
+        let mut total = 0;
+        for (exponent, negative, n) in observed {
+            let v = 1.3 * f64::from(exponent).exp2();
+            histogram.observe_n(if negative { -v } else { v }, n);
+            total += n;
+        }
+        let native = &decode::natives(&encode(&registry))[0];
+        let sum = |deltas: &[i64]| {
+            let mut count = 0;
+            deltas.iter().map(|delta| { count += delta; count.cast_unsigned() }).sum::<u64>()
+        };
+        let (positive, negative) = (sum(&native.positive_deltas), sum(&native.negative_deltas));
+        prop_assert_eq!(positive + negative + native.zero_count, total);
+        prop_assert_eq!(native.count, total);
+        prop_assert!((-4..=8).contains(&native.schema) && native.schema <= schema.into());
+        for (spans, deltas) in [
+            (&native.positive_spans, &native.positive_deltas),
+            (&native.negative_spans, &native.negative_deltas),
+        ] {
+            prop_assert_eq!(spans.iter().map(|span| span.1).sum::<u64>(), deltas.len() as u64);
+        }
+    }
+
+
     #[test]
     fn it_says_what_the_text_says(
         counters in proptest::collection::vec(("[a-z\"\n\\\\é]{0,5}", 0..1u64 << 53), 0..5),

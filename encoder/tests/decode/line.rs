@@ -7,7 +7,7 @@ pub(crate) fn line(name: &str, mut labels: Vec<(String, String)>, value: f64) ->
     let labels: Vec<String> = labels
         .into_iter()
         .map(|(name, value)| match (name.as_str(), value.parse::<f64>()) {
-            ("le", Ok(bound)) => format!("le={bound:?}"),
+            ("le" | "quantile", Ok(bound)) => format!("{name}={bound:?}"),
             _ => format!("{name}={value:?}"),
         })
         .collect();

@@ -64,10 +64,33 @@ pub(crate) fn extras(body: &[u8]) -> Vec<String> {
     Decoded::of(body).extras
 }
 
+/// Native histograms, in the order in which they come.
+pub(crate) fn natives(body: &[u8]) -> Vec<Native> {
+    Decoded::of(body).natives
+}
+
+/// A native histogram as it was sent.
+#[derive(Debug, Default, PartialEq)]
+pub(crate) struct Native {
+    pub(crate) count: u64,
+    pub(crate) sum: f64,
+    pub(crate) schema: i64,
+    pub(crate) zero_threshold: f64,
+    pub(crate) zero_count: u64,
+    /// Offset and length.
+    pub(crate) negative_spans: Vec<(i64, u64)>,
+    pub(crate) negative_deltas: Vec<i64>,
+    pub(crate) positive_spans: Vec<(i64, u64)>,
+    pub(crate) positive_deltas: Vec<i64>,
+    pub(crate) exemplars: Vec<String>,
+    pub(crate) created: Option<String>,
+}
+
 #[derive(Default)]
 struct Decoded {
     samples: Vec<String>,
     extras: Vec<String>,
+    natives: Vec<Native>,
 }
 
 impl Decoded {
@@ -154,10 +177,87 @@ fn metric(name: &str, bytes: &[u8], all: &mut Decoded) {
                     }
                 }
             }
+            4 => summary(name, &labels, bytes, all),
+            7 if is_native(bytes) => all.natives.push(native(bytes)),
             7 => histogram(name, &labels, bytes, all),
             other => panic!("field {other} of a metric"),
         }
     }
+}
+
+fn summary(name: &str, labels: &[(String, String)], bytes: &[u8], all: &mut Decoded) {
+    for (number, field) in fields(bytes) {
+        match (number, field) {
+            (1, Field::Varint(count)) => {
+                all.samples.push(line(&format!("{name}_count"), labels.to_vec(), count as f64));
+            }
+            (2, Field::Double(sum)) => {
+                all.samples.push(line(&format!("{name}_sum"), labels.to_vec(), sum));
+            }
+            (3, Field::Bytes(bytes)) => {
+                let mut pair = [f64::NAN; 2];
+                for (number, field) in fields(bytes) {
+                    let Field::Double(value) = field else { panic!("a quantile is a double") };
+                    pair[number as usize - 1] = value;
+                }
+                let labels =
+                    [labels, &[("quantile".to_owned(), format!("{:?}", pair[0]))]].concat();
+                all.samples.push(line(name, labels, pair[1]));
+            }
+            (4, Field::Bytes(bytes)) => {
+                all.extras.push(format!("{name} created {}", timestamp(bytes)));
+            }
+            (other, _) => panic!("field {other} of a summary"),
+        }
+    }
+}
+
+/// As scrapers tell: by a span.
+fn is_native(bytes: &[u8]) -> bool {
+    fields(bytes).iter().any(|(number, _)| matches!(number, 9 | 12))
+}
+
+fn unzigzag(v: u64) -> i64 {
+    (v >> 1).cast_signed() ^ -((v & 1).cast_signed())
+}
+
+fn native(bytes: &[u8]) -> Native {
+    let span = |bytes| {
+        let mut span = (0, 0);
+        for (number, field) in fields(bytes) {
+            match (number, field) {
+                (1, Field::Varint(offset)) => span.0 = unzigzag(offset),
+                (2, Field::Varint(length)) => span.1 = length,
+                (other, _) => panic!("field {other} of a span"),
+            }
+        }
+        span
+    };
+    let deltas = |mut bytes: &[u8]| {
+        let mut deltas = Vec::new();
+        while !bytes.is_empty() {
+            deltas.push(unzigzag(varint(&mut bytes)));
+        }
+        deltas
+    };
+    let mut native = Native::default();
+    for (number, field) in fields(bytes) {
+        match (number, field) {
+            (1, Field::Varint(count)) => native.count = count,
+            (2, Field::Double(sum)) => native.sum = sum,
+            (5, Field::Varint(schema)) => native.schema = unzigzag(schema),
+            (6, Field::Double(threshold)) => native.zero_threshold = threshold,
+            (7, Field::Varint(count)) => native.zero_count = count,
+            (9, Field::Bytes(bytes)) => native.negative_spans.push(span(bytes)),
+            (10, Field::Bytes(bytes)) => native.negative_deltas = deltas(bytes),
+            (12, Field::Bytes(bytes)) => native.positive_spans.push(span(bytes)),
+            (13, Field::Bytes(bytes)) => native.positive_deltas = deltas(bytes),
+            (15, Field::Bytes(bytes)) => native.created = Some(timestamp(bytes)),
+            (16, Field::Bytes(bytes)) => native.exemplars.push(exemplar(bytes)),
+            (other, _) => panic!("field {other} of a native histogram"),
+        }
+    }
+    native
 }
 
 fn histogram(name: &str, labels: &[(String, String)], bytes: &[u8], all: &mut Decoded) {

@@ -1,6 +1,6 @@
 //! Arbitrary registries from a seed: every kind of metric, labels and help texts of every kind of character.
 
-use dynamo_metrics_core::{Buckets, Exemplar, Opts, Registry};
+use dynamo_metrics_core::{Buckets, Exemplar, Opts, Registry, SummaryOpts};
 use std::time::Duration;
 
 /// Which numbers are recorded.
@@ -76,7 +76,7 @@ pub(crate) fn registry(seed: u64, values: Values) -> Registry {
             (0..random.below(4)).map(|_| [random.text(), random.text()]).collect();
         let rows: Vec<[&str; 2]> = rows.iter().map(|[a, b]| [a.as_str(), b.as_str()]).collect();
         let labels = ["model", "l"];
-        match random.below(7) {
+        match random.below(8) {
             0 => {
                 let family = registry.counter_family(opts(format!("c{at}_total")), labels).unwrap();
                 for row in rows {
@@ -106,6 +106,12 @@ pub(crate) fn registry(seed: u64, values: Values) -> Registry {
                 registry.info(plain(format!("i{at}_info")), &labels).unwrap();
             }
             5 => {
+                let opts = SummaryOpts::new().quantiles([0.5, 0.9, 0.99, 1.0]);
+                let name = plain(format!("q{at}"));
+                let family = registry.summary_family(name, labels, &opts).unwrap();
+                rows.iter().for_each(|&row| family.with(row).observe(random.below(1000) as f64));
+            }
+            6 => {
                 let states = ["off", "starting\n", "\"ready\""];
                 let family =
                     registry.state_set_family(plain(format!("s{at}")), labels, &states).unwrap();
