@@ -487,8 +487,11 @@ impl SummaryScrape {
             }
             let Some(hdr) = self.hdr.as_mut() else { unreachable!("checked bounds make one") };
             hdr.reset();
+            // hdrhistogram's ranks are exact up to 2^53 and its sums overflow beyond 2^64: larger counts are scaled down.
+            let all: u128 = cells.iter().map(|&count| u128::from(count)).sum();
+            let scale = (u128::BITS - all.leading_zeros()).saturating_sub(f64::MANTISSA_DIGITS);
             for (cell, &count) in cells.iter().enumerate().filter(|(_, count)| **count != 0) {
-                hdr.saturating_record_n(layout.number(cell), count);
+                hdr.saturating_record_n(layout.number(cell), count >> scale);
             }
             let empty = hdr.is_empty();
             let value = |&q| if empty { f64::NAN } else { layout.quantile(hdr, q) };
