@@ -16,7 +16,7 @@ const SLICES_MAX: u32 = 64;
 const OCTAVES_MAX: u32 = 48;
 const MANTISSA_BITS: u32 = f64::MANTISSA_DIGITS - 1;
 
-/// The options of a [`Summary`]. Checked at registration, where a mistake is
+/// The options of a [`Summary`](crate::Summary). Checked at registration, where a mistake is
 /// [`RegisterError::Summary`](crate::RegisterError::Summary).
 ///
 /// ```
