@@ -93,3 +93,40 @@ pub(crate) fn read(first: CellIndex, cells: &mut [u64], sums: CellIndex) -> f64 
     }
     sum
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use crate::shard::writer;
+
+    #[test]
+    fn a_scrape_that_read_before_anothers_cut_reads_again() {
+        let pool = Pool::new();
+        let cut: Box<Cut<u64>> = Cut::take(&pool, 2).unwrap();
+        let record = |n| {
+            writer().unwrap().add(cut.cells.cell().offset(1), n);
+            writer().unwrap().add_f64_release(cut.sums.cell().offset(0), n as f64);
+        };
+        record(3);
+        let slow = cut.generation();
+        let (mut stale, stale_sum) = ([0, 3], 3.0);
+        record(4);
+        // Another scrape comes, sees 7 and cuts there.
+        let mut fresh = [0, 7];
+        cut.with(cut.generation(), &mut fresh, 7.0, |before, cells, _| {
+            *before = cells[1];
+            ((), true)
+        });
+        // A cut of its own is not taken for another's.
+        cut.with(cut.generation(), &mut [0, 7], 7.0, |before, cells, sum| {
+            assert_eq!((*before, &*cells, sum), (7, &[0, 7][..], 7.0));
+            ((), false)
+        });
+        record(5);
+        cut.with(slow, &mut stale, stale_sum, |before, cells, sum| {
+            assert_eq!((*before, &*cells, sum), (7, &[0, 12][..], 12.0));
+            ((), false)
+        });
+        cut.give_back(&pool);
+    }
+}

@@ -4,6 +4,7 @@
 //! 1. bring the list of families and their series up to date   (allocates only for what is new), copy exemplars
 //! 2. call the callbacks, each behind a fence against panics
 //! 3. for each rank, for each shard: total[place] += shard[cell]   (linear in cells x shards)
+//! 4. work out native histograms and summaries, in the totals that were read
 //! ```
 //!
 //! Step 1 comes before step 3 and holds references, so no cell that is read for a series can have been given to

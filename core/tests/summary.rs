@@ -56,6 +56,22 @@ fn odd_values_are_treated_as_by_histograms() {
 }
 
 #[test]
+fn counts_beyond_two_to_the_64_neither_panic_nor_bend_the_quantiles() {
+    let registry = Registry::new();
+    let summary = summary(&registry, &SummaryOpts::new().quantiles([0.0, 0.4, 0.6, 1.0]));
+    summary.observe_n(1.0, u64::MAX);
+    summary.observe_n(2.0, u64::MAX - 1);
+    summary.observe(3.0);
+    let mut snapshot = Snapshot::new();
+    snapshot.take(&registry);
+    let (count, _, quantiles) = value(&snapshot);
+    assert_eq!(count, u64::MAX - 1, "modulo 2^64, as every counter");
+    for (found, exact) in quantiles.iter().zip([1.0, 1.0, 2.0, 2.0]) {
+        assert!((found - exact).abs() <= 0.01 * exact, "{quantiles:?}");
+    }
+}
+
+#[test]
 fn the_window_slides_with_the_scrapes() {
     let registry = Registry::new();
     let opts = SummaryOpts::new().quantiles([1.0]).window(minutes(10)).slices(5);

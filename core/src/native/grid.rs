@@ -41,7 +41,7 @@ const SEEDS: [f64; SCHEMA_MAX as usize] = [
 
 /// One key of the lookup table of a schema.
 #[derive(Debug)]
-struct Key {
+pub(crate) struct Key {
     /// Mantissa bits of the bound with the number `first`.
     bound: u64,
     /// The first bound of the octave that a value with this key can belong to.
@@ -75,7 +75,8 @@ pub(crate) struct Grid {
     fine: u32,
     /// Octaves a bucket, as a power of two.
     coarse: u32,
-    octave: &'static Octave,
+    keys: &'static [Key],
+    bounds: &'static [u64],
 }
 
 impl Grid {
@@ -96,7 +97,8 @@ impl Grid {
             edge: u64::from((floor + EXPONENT_BIAS).unsigned_abs()) << MANTISSA_BITS,
             fine,
             coarse,
-            octave: octave(fine),
+            keys: &octave(fine).keys,
+            bounds: &octave(fine).bounds,
         }
     }
 
@@ -107,7 +109,7 @@ impl Grid {
         let above = bits.saturating_sub(self.edge);
         let mantissa = above & MANTISSA;
         let key = (mantissa >> (MANTISSA_BITS - 1 - self.fine)) as usize;
-        let sub = self.octave.keys.get(key).map_or(0, |k| k.first + u64::from(mantissa > k.bound));
+        let sub = self.keys.get(key).map_or(0, |k| k.first + u64::from(mantissa > k.bound));
         let fine = ((above >> MANTISSA_BITS) << self.fine) + sub;
         let cell = (fine + (1 << self.coarse) - 1) >> self.coarse;
         cell.min(u64::from(self.width) + 1) as usize
@@ -116,7 +118,7 @@ impl Grid {
     /// The inclusive upper bound of a cell in `0..=width`; infinite where 2^1024 would be.
     pub(crate) fn bound(&self, cell: usize) -> f64 {
         let fine = (cell as u64) << self.coarse;
-        let sub = self.octave.bounds[(fine & ((1 << self.fine) - 1)) as usize];
+        let sub = self.bounds[(fine & ((1 << self.fine) - 1)) as usize];
         f64::from_bits(self.edge + ((fine >> self.fine) << MANTISSA_BITS) + sub)
     }
 

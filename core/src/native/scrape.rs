@@ -133,7 +133,8 @@ impl NativeScrape {
                         now - since >= min_reset
                     });
                     let shown = (state.subtract_from(cells, sum, layout.signed), state.start);
-                    let full = populated(cells, layout) > layout.max_buckets as usize;
+                    let width = layout.grid.width as usize;
+                    let full = populated(cells, width, layout) > layout.max_buckets as usize;
                     let Some(now) = due.filter(|_| full) else { return (shown, false) };
                     state.reset(cells, sum, now);
                     (shown, true)
@@ -211,10 +212,13 @@ impl View {
         let count = cells.iter().fold(0, |count: u64, cell| count.wrapping_add(*cell));
         let mut schema = layout.grid.schema;
         let mut edge = layout.grid.edge_index();
-        while schema > SCHEMA_MIN && populated(cells, layout) > layout.max_buckets as usize {
+        // Of each side what the steps so far have left: half of it each time, so all steps cost what one does.
+        let mut width = layout.grid.width as usize;
+        while schema > SCHEMA_MIN && populated(cells, width, layout) > layout.max_buckets as usize {
             for side in cells[1..].chunks_exact_mut(layout.side()) {
-                halve(&mut side[..layout.grid.width as usize], edge);
+                halve(&mut side[..width], edge);
             }
+            width = halved(width - 1, edge) + 1;
             schema -= 1;
             edge >>= 1;
         }
@@ -239,20 +243,27 @@ impl View {
     }
 }
 
-/// Merges pairs of buckets: index `i` becomes `ceil(i / 2)`. `edge` is the index below that of `window[0]`.
+/// Merges pairs of buckets. `edge` is the index below that of `window[0]`.
 fn halve(window: &mut [u64], edge: i32) {
     for at in 0..window.len() {
         let count = std::mem::take(&mut window[at]);
-        let merged = ((edge + 1 + at as i32 + 1) >> 1) - (edge >> 1) - 1;
         // Not above `at`: what is there has been taken already.
-        window[merged as usize] = window[merged as usize].wrapping_add(count);
+        let merged = &mut window[halved(at, edge)];
+        *merged = merged.wrapping_add(count);
     }
 }
 
-/// Buckets that are not empty, but for the zero bucket.
-fn populated(cells: &[u64], layout: &NativeLayout) -> usize {
-    debug_assert_eq!(cells.len(), layout.len() as usize);
-    cells[1..].iter().filter(|&&count| count != 0).count()
+/// Where the bucket at `at` goes: index `i` becomes `ceil(i / 2)`.
+fn halved(at: usize, edge: i32) -> usize {
+    let index = edge + 1 + at as i32;
+    (((index + 1) >> 1) - (edge >> 1) - 1) as usize
+}
+
+/// Buckets that are not empty, but for the zero bucket, in windows of this width.
+fn populated(cells: &[u64], width: usize, layout: &NativeLayout) -> usize {
+    let sides = cells[1..].chunks_exact(layout.side());
+    let shown = sides.flat_map(|side| side[..width].iter().chain(side.last()));
+    shown.filter(|&&count| count != 0).count()
 }
 
 /// The counts of the classic buckets. Negative values are below every classic bound.
