@@ -9,7 +9,7 @@ use crate::options::{ModelOptions, PlaceOptions};
 use crate::protocol::STATS_PERIOD;
 use crate::worker::{self, Worker};
 use clap::{Args, Parser};
-use dynamo_metrics::{DistributedRuntime, HealthStatus, Registry, RuntimeOptions};
+use dynamo_metrics::{DistributedRuntime, HealthStatus, RuntimeOptions, new_registry};
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
@@ -56,7 +56,7 @@ pub(crate) fn run(options: Options) -> Result<(), Failure> {
     if let Some(system) = &system {
         println!("worker   http://{}/metrics", system.local_addr());
     }
-    let registry = Registry::new();
+    let registry = new_registry();
     let app = App::new(&runtime, &registry, &environment.frontend, &options.place.namespace)?;
     let tokio = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let result = tokio.block_on(async {

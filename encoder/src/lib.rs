@@ -1,8 +1,10 @@
 //! Bytes: a registry becomes an exposition, an engine's exposition is merged in, and a strict parser checks
 //! both.
 //!
-//! * [`Encoder`] writes Prometheus text 0.0.4 into the caller's reusable buffer. Everything but the numbers
-//!   is rendered once; in steady state a scrape allocates nothing.
+//! * [`Encoder`] writes a registry into the caller's reusable buffer: Prometheus text 0.0.4 and 1.0.0, OpenMetrics 1.0,
+//!   Prometheus protobuf with native histograms and, with the feature `openmetrics2`, OpenMetrics 2.0 (release
+//!   candidate). Everything but the numbers is rendered once; in steady state a scrape allocates nothing.
+//! * [`negotiate`] chooses format and escaping by a scraper's `Accept` header, [`name_filter`] the families by its query.
 //! * [`foreign`] filters and repairs what an engine printed and appends it, so that one engine's bad line costs
 //!   that line's family and nothing else.
 //! * [`strict`] is the parser that forgives nothing: it rejects what any known consumer of the format rejects.
@@ -22,7 +24,7 @@
 //! # Ok::<(), dynamo_metrics_core::RegisterError>(())
 //! ```
 
-#![deny(unsafe_code)]
+#![deny(unsafe_code)] // but for one operation in cursor.rs
 #![warn(missing_docs)]
 
 mod cursor;

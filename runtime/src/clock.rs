@@ -5,9 +5,10 @@
 //! clock. The one exception is a guard that is dropped without a last word: it asks the [`Clock`] that its
 //! metrics were made with.
 
+use dynamo_metrics_core::Registry;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// An instant: nanoseconds since an origin that is fixed for as long as the process runs. 2^64 of them are 584
 /// years.
@@ -154,6 +155,19 @@ impl Clock for VirtualClock {
     fn now(&self) -> Timestamp {
         Timestamp(self.nanos.load(Ordering::Relaxed))
     }
+}
+
+/// A registry whose series know when they were made, by the system's clock: scrapers that ask for protobuf get start
+/// timestamps, exemplars get a time, and windows of summaries move. Recording reads no clock.
+///
+/// ```
+/// let registry = dynamo_metrics::new_registry();
+/// registry.counter(("requests_total", "Requests."))?.inc();
+/// # Ok::<(), dynamo_metrics_core::RegisterError>(())
+/// ```
+pub fn new_registry() -> Registry {
+    // A clock set before 1970 is taken for one that stands at the epoch.
+    Registry::with_clock(|| SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default())
 }
 
 #[cfg(test)]

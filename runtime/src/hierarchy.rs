@@ -12,7 +12,7 @@
 //!     └ Endpoint      + dynamo_endpoint         the work handler's metrics
 //! ```
 
-use crate::clock::{Clock, MonotonicClock, Timestamp};
+use crate::clock::{Clock, MonotonicClock, Timestamp, new_registry};
 use crate::engine::{Engine, EngineSource, Engines};
 use crate::environment::SystemEnvironment;
 use crate::error::MetricsError;
@@ -26,7 +26,7 @@ use std::time::Duration;
 /// What a [`DistributedRuntime`] is made with.
 #[derive(Clone, Debug)]
 pub struct RuntimeOptions {
-    /// The registry that everything is made in; a new one unless given.
+    /// The registry that everything is made in; a [new one](new_registry) unless given.
     pub registry: Registry,
     /// Where uptime and the ends of dropped guards come from; the monotonic clock unless given.
     pub clock: Arc<dyn Clock>,
@@ -39,7 +39,7 @@ pub struct RuntimeOptions {
 impl Default for RuntimeOptions {
     fn default() -> Self {
         Self {
-            registry: Registry::new(),
+            registry: new_registry(),
             clock: Arc::new(MonotonicClock::new()),
             starting_health_status: HealthStatus::NotReady,
             use_endpoint_health_status: Vec::new(),

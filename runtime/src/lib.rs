@@ -63,7 +63,7 @@ mod preprocessor;
 mod router;
 mod system_server;
 
-pub use clock::{Clock, MonotonicClock, Timestamp, VirtualClock};
+pub use clock::{Clock, MonotonicClock, Timestamp, VirtualClock, new_registry};
 pub use component::{ErrorType, WorkHandlerMetrics, WorkRequest};
 pub use engine::{Engine, EngineError, EngineSource, Filter};
 pub use environment::{Environment, EnvironmentError};

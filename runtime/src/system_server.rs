@@ -102,6 +102,15 @@ pub fn register_telemetry(
     )?;
     counter("gather_errors_total", "Expositions that failed.", ServerTelemetry::gather_errors)?;
     counter("gather_panics_total", "Expositions that panicked.", ServerTelemetry::gather_panics)?;
+    counter("compressions_total", "Bodies compressed.", ServerTelemetry::compressions)?;
+    counter("compressed_bytes_total", "Bytes of compressed bodies, as sent.", |telemetry| {
+        telemetry.compression_bytes().1
+    })?;
+    counter(
+        "uncompressed_bytes_total",
+        "Bytes of compressed bodies, before they were.",
+        |telemetry| telemetry.compression_bytes().0,
+    )?;
     let open = Arc::clone(telemetry);
     registry.gauge_callback(opts("open_connections", "Connections open now."), move || {
         open.connections_open() as f64
