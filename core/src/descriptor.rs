@@ -367,7 +367,8 @@ impl Descriptor {
         self.states.iter().map(|state| &**state)
     }
 
-    /// How many exemplars a series keeps: none unless the family opted in, else one, or one a bucket (of the classic form, in a native histogram).
+    /// How many exemplars a series keeps: none unless the family opted in, else one, or one a bucket (of the classic
+    /// form, in a native histogram).
     pub fn exemplar_slots(&self) -> usize {
         match (self.exemplars, self.buckets()) {
             (false, _) => 0,

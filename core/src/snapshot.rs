@@ -1,14 +1,15 @@
 //! One pass over the shards, into memory that is reused.
 //!
 //! ```text
-//! 1. bring the list of families and their series up to date   (allocates only for what is new), copy exemplars
+//! 1. bring the list of families and their series up to date   (allocates only for what is new); copy exemplars
 //! 2. call the callbacks, each behind a fence against panics
 //! 3. for each rank, for each shard: total[place] += shard[cell]   (linear in cells x shards)
 //! 4. work out native histograms and summaries, in the totals that were read
 //! ```
 //!
 //! Step 1 comes before step 3 and holds references, so no cell that is read for a series can have been given to
-//! another one meanwhile. Exemplars come before the counts, so no exemplar is seen whose value is not counted. No writer is ever waited for, and no lock is held while a callback runs.
+//! another one meanwhile; and so does the copy of exemplars, so that none is seen whose value is not counted. No
+//! writer is ever waited for, and no lock is held while a callback runs.
 
 use crate::arena::{Rank, Sums};
 use crate::descriptor::{Descriptor, Kind};
@@ -408,8 +409,8 @@ impl<'a> SeriesSnapshot<'a> {
         self.part.descriptor()
     }
 
-    /// When the series was made, since the Unix epoch, in whole milliseconds. For counters and histograms of a
-    /// [`Registry::with_clock`]; `None` for everything else.
+    /// When the series was made, since the Unix epoch, in whole milliseconds. For kinds that
+    /// [accumulate](Kind::accumulates), of a [`Registry::with_clock`]; `None` for everything else.
     pub fn created(&self) -> Option<Duration> {
         self.part.entry.list.created.get(self.at)?.get()
     }

@@ -9,6 +9,7 @@
 use crate::descriptor::{Kind, Opts};
 use crate::enumerated::LabelEnum;
 use crate::error::{RegisterError, UnknownState};
+use crate::escaping::Escaping;
 use crate::family::{Family, Metric, sealed};
 use crate::label::{LABEL_VALUE_BYTES_MAX, check_label_name};
 use crate::lookup::AnyHandle;
@@ -208,7 +209,12 @@ impl Registry {
         check_label_name(&opts.name, &opts.name)?;
         let constant = opts.const_labels.iter().map(|(label, _)| &**label);
         let mut labels = self.labels().map(|(label, _)| label).chain(constant).chain(label_names);
-        let taken = labels.any(|label| label == opts.name);
+        // A label that becomes the name where scrapers get escaped names is as bad as the name itself.
+        let meets = |label: &str| {
+            let same = |scheme: Escaping| scheme.label_name(label) == scheme.label_name(&opts.name);
+            Escaping::ALL.into_iter().any(same)
+        };
+        let taken = labels.any(meets);
         drop(labels);
         if taken {
             return Err(RegisterError::StateLabel { name: opts.name });

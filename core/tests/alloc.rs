@@ -1,6 +1,8 @@
 //! What allocates and what does not, by a counting allocator.
 
-use dynamo_metrics_core::{Buckets, NativeBuckets, Registry, Snapshot, SummaryOpts};
+use dynamo_metrics_core::{
+    Buckets, Exemplar, NativeBuckets, Opts, Registry, Snapshot, SummaryOpts,
+};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::time::Duration;
@@ -38,7 +40,7 @@ fn allocations(work: impl FnOnce()) -> u64 {
 fn recording_lookups_and_steady_scrapes_allocate_nothing() {
     assert!(allocations(|| drop(std::hint::black_box(Box::new(1)))) > 0, "the allocator counts");
 
-    let registry = Registry::new();
+    let registry = Registry::with_clock(|| Duration::from_secs(1));
     let counter = registry.counter(("c_total", "")).unwrap();
     let histogram = registry.histogram(("h", ""), &Buckets::new([1.0, 2.0]).unwrap()).unwrap();
     let gauge = registry.gauge(("g", "")).unwrap();
@@ -58,8 +60,17 @@ fn recording_lookups_and_steady_scrapes_allocate_nothing() {
         updown.dec();
         family.with(["m", "e"]).inc();
     };
+    let exemplar = Exemplar::new("4bf92f3577b34da6a3ce929d0e0e4736").unwrap();
+    let traced = registry.counter(Opts::new("t_total", "").exemplars()).unwrap();
+    let timed = Opts::new("th", "").exemplars();
+    let timed = registry.histogram_family(timed, ["model"], &Buckets::new([1.0]).unwrap()).unwrap();
+    registry.info(("build_info", ""), &[("version", "1")]).unwrap();
+    let health = registry.state_set(("health", ""), &["starting", "ready"]).unwrap();
     let record = || {
         record();
+        traced.inc_with_exemplar(&exemplar.span_id("00f067aa0ba902b7").unwrap());
+        timed.with(["m"]).observe_with_exemplar(0.5, &exemplar);
+        health.only("ready").unwrap();
         native.observe(0.5);
         summary.observe(0.5);
     };

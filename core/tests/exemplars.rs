@@ -1,0 +1,205 @@
+//! Exemplars: who keeps them, which one is kept, and what a scrape sees of them.
+
+use dynamo_metrics_core::{
+    Buckets, Exemplar, ExemplarValue, Opts, RegisterError, Registry, SeriesSnapshot, Snapshot,
+    Value,
+};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
+
+fn trace(id: &str) -> Exemplar {
+    Exemplar::new(id).unwrap()
+}
+
+fn series<'a>(snapshot: &'a Snapshot, name: &str, at: usize) -> SeriesSnapshot<'a> {
+    let family = snapshot.families().find(|family| family.name() == name).unwrap();
+    family.parts().next().unwrap().series(at).unwrap()
+}
+
+fn exemplar(registry: &Registry, name: &str, slot: usize) -> Option<ExemplarValue> {
+    let mut snapshot = Snapshot::new();
+    snapshot.take(registry);
+    series(&snapshot, name, 0).exemplar(slot)
+}
+
+#[test]
+fn the_newest_one_is_kept() {
+    let registry = Registry::new();
+    let counter = registry.counter(Opts::new("c_total", "").exemplars()).unwrap();
+    assert_eq!(exemplar(&registry, "c_total", 0), None);
+    counter.inc_with_exemplar(&trace("first"));
+    counter.inc();
+    assert_eq!(exemplar(&registry, "c_total", 0).unwrap().trace_id(), "first");
+    counter.add_with_exemplar(5, &trace("second").span_id("span").unwrap());
+    let seen = exemplar(&registry, "c_total", 0).unwrap();
+    assert_eq!((seen.trace_id(), seen.span_id(), seen.value), ("second", Some("span"), 5.0));
+    assert_eq!((counter.get(), seen.timestamp), (7, None), "no clock, no time");
+    counter.inc_with_exemplar(&trace("3"));
+    assert_eq!(exemplar(&registry, "c_total", 0).unwrap().span_id(), None, "nothing is left over");
+    assert_eq!(exemplar(&registry, "c_total", 1), None);
+    assert_eq!(exemplar(&registry, "c_total", usize::MAX), None);
+
+    let float = registry.float_counter(Opts::new("f_total", "").exemplars()).unwrap();
+    float.add_with_exemplar(0.5, &trace("t"));
+    for bad in [-1.0, f64::NAN, f64::INFINITY] {
+        float.add_with_exemplar(bad, &trace("bad"));
+    }
+    let seen = exemplar(&registry, "f_total", 0).unwrap();
+    assert_eq!((seen.trace_id(), seen.value, float.get()), ("t", 0.5, 0.5));
+}
+
+#[test]
+fn each_bucket_keeps_its_own_and_its_value_lies_within() {
+    let registry = Registry::new();
+    let bounds = [0.5, 1.0, 2.0];
+    let buckets = Buckets::new(bounds).unwrap();
+    let histogram = registry.histogram(Opts::new("h", "").exemplars(), &buckets).unwrap();
+    for v in [1.0, 1.5, 2.0, 1e300, 0.0, -0.0, 0.500_000_1] {
+        histogram.observe_with_exemplar(v, &trace("t"));
+    }
+    for odd in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, -1.0] {
+        histogram.observe_with_exemplar(odd, &trace("odd"));
+    }
+    let seen: Vec<_> = (0..4).map(|slot| exemplar(&registry, "h", slot).unwrap()).collect();
+    assert!(seen.iter().all(|seen| seen.trace_id() == "t"), "what is not counted leaves none");
+    assert_eq!(
+        seen.iter().map(|seen| seen.value).collect::<Vec<_>>(),
+        [0.0, 0.5000001, 2.0, 1e300]
+    );
+    assert_eq!(exemplar(&registry, "h", 4), None);
+    assert_eq!(histogram.get().counts, [2, 2, 2, 2], "counted with and without");
+
+    let signed = Buckets::new([-1.0, 1.0]).unwrap();
+    let signed = registry.histogram(Opts::new("s", "").exemplars(), &signed).unwrap();
+    signed.observe_with_exemplar(-2.0, &trace("t"));
+    assert_eq!(exemplar(&registry, "s", 0).unwrap().value, -2.0);
+    assert_eq!(exemplar(&registry, "s", 1), None);
+}
+
+#[test]
+fn only_who_asked_for_them_keeps_them() {
+    let registry = Registry::new();
+    let counter = registry.counter(("c_total", "")).unwrap();
+    let histogram = registry.histogram(("h", ""), &Buckets::new([1.0]).unwrap()).unwrap();
+    counter.inc_with_exemplar(&trace("t"));
+    histogram.observe_with_exemplar(0.5, &trace("t"));
+    assert_eq!((counter.get(), histogram.get().counts[0]), (1, 1), "recorded all the same");
+    assert_eq!(exemplar(&registry, "c_total", 0), None);
+    assert_eq!(exemplar(&registry, "h", 0), None);
+    let error = registry.counter(Opts::new("c_total", "").exemplars()).unwrap_err();
+    assert!(matches!(error, RegisterError::Conflict { what: "exemplar setting", .. }), "{error}");
+    let opts = || Opts::new("x_info", "").exemplars();
+    for error in [
+        registry.gauge(opts()).unwrap_err(),
+        registry.up_down_counter(opts()).unwrap_err(),
+        registry.info(opts(), &[]).unwrap_err(),
+        registry.state_set(opts(), &["a"]).unwrap_err(),
+        registry.counter_callback(opts(), || 1).unwrap_err(),
+        registry.gauge_callback(opts(), || 1.0).unwrap_err(),
+    ] {
+        assert!(matches!(error, RegisterError::Unsupported { what: "exemplars", .. }), "{error}");
+        assert!(error.to_string().contains("x_info"), "{error}");
+    }
+}
+
+#[test]
+fn the_callers_time_comes_before_the_clocks() {
+    let registry = Registry::with_clock(|| Duration::from_micros(1_234_567_890));
+    let counter = registry.counter(Opts::new("c_total", "").exemplars()).unwrap();
+    counter.inc_with_exemplar(&trace("t"));
+    let timestamp = || exemplar(&registry, "c_total", 0).unwrap().timestamp;
+    assert_eq!(timestamp(), Some(Duration::from_millis(1_234_567)));
+    counter.inc_with_exemplar(&trace("t").at(Duration::from_millis(5)));
+    assert_eq!(timestamp(), Some(Duration::from_millis(5)));
+}
+
+#[test]
+fn exemplars_stay_with_their_series() {
+    let registry = Registry::new();
+    let opts = Opts::new("h", "").exemplars();
+    let buckets = Buckets::new([1.0]).unwrap();
+    let family = registry.histogram_family(opts, ["model"], &buckets).unwrap();
+    for model in ["a", "b", "c"] {
+        family.with([model]).observe_with_exemplar(2.0, &trace(model));
+    }
+    let mut snapshot = Snapshot::new();
+    let mut rows = || -> Vec<(String, Option<String>)> {
+        snapshot.take(&registry);
+        let row = |at| {
+            let series = series(&snapshot, "h", at);
+            let seen = series.exemplar(1).map(|seen| seen.trace_id().to_string());
+            assert_eq!(series.exemplar(0), None);
+            (series.label_values().next().unwrap().to_string(), seen)
+        };
+        (0..family.len()).map(row).collect()
+    };
+    let own = |model: &str| (model.to_string(), Some(model.to_string()));
+    assert_eq!(rows(), [own("a"), own("b"), own("c")]);
+    assert!(family.remove(["a"]));
+    assert_eq!(rows(), [own("c"), own("b")]);
+    family.with(["a"]);
+    assert_eq!(rows(), [own("c"), own("b"), ("a".into(), None)], "begins anew, without one");
+}
+
+#[test]
+fn a_snapshot_says_the_same_however_often_it_is_asked() {
+    let registry = Registry::new();
+    let counter = registry.counter(Opts::new("c_total", "").exemplars()).unwrap();
+    counter.inc_with_exemplar(&trace("before"));
+    let mut snapshot = Snapshot::new();
+    snapshot.take(&registry);
+    counter.inc_with_exemplar(&trace("after"));
+    assert_eq!(series(&snapshot, "c_total", 0).exemplar(0).unwrap().trace_id(), "before");
+    snapshot.take(&registry);
+    assert_eq!(series(&snapshot, "c_total", 0).exemplar(0).unwrap().trace_id(), "after");
+}
+
+/// Writers whose exemplars would show any mixture: trace, span, value and time all say the same number.
+#[test]
+fn what_is_seen_is_whole_and_counted() {
+    const WRITERS: u64 = 3;
+    const ROUNDS: u64 = 30_000;
+    let registry = Registry::new();
+    let counter = registry.counter(Opts::new("c_total", "").exemplars()).unwrap();
+    let done = AtomicBool::new(false);
+    let seen = thread::scope(|scope| {
+        let scraper = scope.spawn(|| {
+            let mut snapshot = Snapshot::new();
+            let mut seen = 0u64;
+            while !done.load(Ordering::Relaxed) {
+                snapshot.take(&registry);
+                let series = series(&snapshot, "c_total", 0);
+                let Value::Unsigned(count) = series.value() else { panic!() };
+                let Some(exemplar) = series.exemplar(0) else { continue };
+                seen += 1;
+                let n = exemplar.value as u64;
+                assert_eq!(exemplar.trace_id(), format!("{n:032}"));
+                assert_eq!(exemplar.span_id(), Some(&*format!("{n:016}")));
+                assert_eq!(exemplar.timestamp, Some(Duration::from_millis(n)));
+                assert!(count >= n, "{n} is not in {count}");
+            }
+            seen
+        });
+        let writers: Vec<_> = (0..WRITERS)
+            .map(|writer| {
+                let counter = &counter;
+                scope.spawn(move || {
+                    for round in 0..ROUNDS {
+                        let n = round * WRITERS + writer + 1;
+                        let exemplar = trace(&format!("{n:032}")).span_id(&format!("{n:016}"));
+                        let exemplar = exemplar.unwrap().at(Duration::from_millis(n));
+                        counter.add_with_exemplar(n, &exemplar);
+                    }
+                })
+            })
+            .collect();
+        writers.into_iter().for_each(|writer| writer.join().unwrap());
+        done.store(true, Ordering::Relaxed);
+        scraper.join().unwrap()
+    });
+    let last = WRITERS * ROUNDS;
+    assert_eq!(counter.get(), last * (last + 1) / 2, "a lost exemplar is a counted increment");
+    assert!(seen > 0, "some scrapes saw one");
+    assert!(exemplar(&registry, "c_total", 0).is_some());
+}
