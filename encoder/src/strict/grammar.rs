@@ -1,4 +1,4 @@
-//! The words of text 0.0.4: names, numbers and counts, as the narrowest consumer reads them.
+//! The words of both formats: names, numbers and counts, as the narrowest consumer reads them.
 //!
 //! These few functions are the only code that the strict parser and the foreign text merge share, so
 //! that what the one writes and what the other demands cannot drift apart. Each looks at bytes, costs
@@ -109,6 +109,14 @@ impl Count {
             None
         };
         Some(Count { exact, value })
+    }
+
+    /// The whole number that Python's parser reads: digits as they stand, else what the f64 holds; at most
+    /// `u128::MAX`.
+    pub(crate) fn whole(text: &[u8], value: f64) -> u128 {
+        let digits = text.iter().all(u8::is_ascii_digit);
+        let exact = digits.then(|| std::str::from_utf8(text).ok()?.parse().ok()).flatten();
+        exact.unwrap_or(value as u128)
     }
 
     /// Orders two counts: exactly when both are exact, else as f64s.
