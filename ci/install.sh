@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs what the tests need besides Rust, and says so: Debian's prometheus (with promtool), a Python virtual
-# environment with prometheus_client, valgrind, cargo-fuzz. Does nothing that is done already. About 1 minute when fresh.
+# environment with prometheus_client, Go with its expfmt, valgrind, cargo-fuzz. Does nothing that is done already. About 1 minute when fresh.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -26,6 +26,17 @@ if ! command -v valgrind >/dev/null && command -v apt-get >/dev/null && [ "$(id 
   echo "installing valgrind (for instruction counts)"
   apt-get update -qq
   DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends valgrind >/dev/null
+fi
+
+if [ ! -e /usr/share/gocode/src/github.com/prometheus/common/expfmt ] || ! command -v go >/dev/null; then
+  if command -v apt-get >/dev/null && [ "$(id -u)" = 0 ]; then
+    echo "installing Go and its Prometheus libraries (a judge of our expositions)"
+    apt-get update -qq
+    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends golang-go \
+      golang-github-prometheus-client-golang-dev golang-github-prometheus-common-dev >/dev/null
+  else
+    echo "Go's expfmt is missing and cannot be installed here (needs apt-get and root)" >&2
+  fi
 fi
 
 if [ ! -x .venv/bin/python ]; then

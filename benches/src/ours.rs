@@ -4,9 +4,12 @@ use crate::scrape::Scrape;
 use crate::shape::{Family, Kind, Shape};
 use bytes::BytesMut;
 use dynamo_metrics_core::{
-    Buckets, Counter, FloatCounter, Gauge, Histogram, Opts, RegisterError, Registry, UpDownCounter,
+    Buckets, Counter, Escaping, FloatCounter, Gauge, Histogram, Opts, RegisterError, Registry,
+    UpDownCounter,
 };
-use dynamo_metrics_encoder::TextEncoder;
+use dynamo_metrics_encoder::Encoder;
+use dynamo_metrics_encoder::name_filter::NameFilter;
+use dynamo_metrics_encoder::negotiate::{Format, Negotiated};
 
 /// The name that our rows have.
 pub const NAME: &str = "dynamo-metrics";
@@ -86,14 +89,21 @@ pub fn registry(shape: &Shape) -> Registry {
 #[derive(Debug)]
 pub struct Scraper {
     registry: Registry,
-    encoder: TextEncoder,
+    encoder: Encoder,
+    asked: Negotiated,
     body: BytesMut,
 }
 
 impl Scraper {
     /// A scraper that has not rendered anything yet.
     pub fn new(registry: Registry) -> Self {
-        Self { registry, encoder: TextEncoder::new(), body: BytesMut::new() }
+        Self::in_format(registry, Format::Text)
+    }
+
+    /// The same in another format.
+    pub fn in_format(registry: Registry, format: Format) -> Self {
+        let asked = Negotiated::new(format, Escaping::Underscores);
+        Self { registry, encoder: Encoder::new(), asked, body: BytesMut::new() }
     }
 
     /// Bytes that the buffer of the body takes.
@@ -105,7 +115,8 @@ impl Scraper {
 impl Scrape for Scraper {
     fn scrape(&mut self) {
         self.body.clear();
-        self.encoder.encode(&self.registry, &mut self.body);
+        let all = NameFilter::default();
+        self.encoder.encode_as(&self.registry, self.asked, &all, &mut self.body);
     }
 
     fn body(&self) -> &[u8] {

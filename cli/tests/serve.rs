@@ -226,7 +226,10 @@ fn probes_and_other_paths() {
     let refused = read(open(frontend, "POST", "/metrics", "text/plain", ""));
     assert_eq!((refused.status, refused.header("allow")), (405, Some("GET, HEAD")));
     let metrics = get(frontend, "/metrics");
-    assert_eq!(metrics.header("content-type"), Some("text/plain; version=0.0.4; charset=utf-8"));
+    assert_eq!(
+        metrics.header("content-type"),
+        Some("text/plain; version=0.0.4; charset=utf-8; escaping=underscores")
+    );
 
     let health = get(worker, "/health");
     assert_eq!((health.status, health.json()["status"].as_str()), (200, Some("ready")));

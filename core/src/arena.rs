@@ -56,13 +56,42 @@ impl Rank {
     ];
 }
 
-/// A run of cells handed to one series, which knows how many there are: a million series keep it.
+/// A run of cells handed to one series, which knows how many there are. A million series keep it, so it is two numbers
+/// of 28 bits in bytes, which need no alignment: two of them and a tag fit into 16 bytes, see `series.rs`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Span {
+    /// The place, which a scrape reads, and above it the low 4 bits of the cell; little-endian.
+    low: [u8; 4],
+    /// The other 24 bits of the cell.
+    high: [u8; 3],
+}
+
+const SPAN_NUMBER_BITS: u32 = 28;
+const SPAN_NUMBER_MASK: u32 = (1 << SPAN_NUMBER_BITS) - 1;
+// A registry's places are its extents' cells, so they are no more than there are cells.
+const _: () = assert!(CELLS_MAX <= 1 << SPAN_NUMBER_BITS, "a span's numbers have 28 bits");
+
+impl Span {
+    fn new(cell: CellIndex, place: u32) -> Self {
+        debug_assert!(place <= SPAN_NUMBER_MASK);
+        let low = (place & SPAN_NUMBER_MASK) | cell.get() << SPAN_NUMBER_BITS;
+        let [a, b, c, _] = (cell.get() >> (u32::BITS - SPAN_NUMBER_BITS)).to_le_bytes();
+        Self { low: low.to_le_bytes(), high: [a, b, c] }
+    }
+
     /// The first cell, the same in every shard.
-    pub(crate) cell: CellIndex,
+    pub(crate) fn cell(&self) -> CellIndex {
+        let [a, b, c] = self.high;
+        let high = u32::from_le_bytes([a, b, c, 0]) << (u32::BITS - SPAN_NUMBER_BITS);
+        let low = u32::from_le_bytes(self.low) >> SPAN_NUMBER_BITS;
+        CellIndex::FIRST.offset((high | low) as usize)
+    }
+
     /// The first cell's place among the registry's cells of this rank, which is its place in a snapshot.
-    pub(crate) place: u32,
+    #[inline]
+    pub(crate) fn place(&self) -> u32 {
+        u32::from_le_bytes(self.low) & SPAN_NUMBER_MASK
+    }
 }
 
 /// A run of cells handed to one registry.
@@ -156,7 +185,7 @@ impl Pool {
         shards().fallback()?;
         let mut pool = self.ranks[rank as usize].lock();
         if let Some(span) = pool.free.get_mut(&len).and_then(Vec::pop) {
-            zero(shards(), span.cell.get(), len);
+            zero(shards(), span.cell().get(), len);
             return Some(span);
         }
         let room = pool.extents.last().map_or(0, |(extent, _)| extent.len - pool.used);
@@ -177,7 +206,7 @@ impl Pool {
         }
         let &(extent, _) = pool.extents.last()?;
         let cell = CellIndex::new(extent.start + pool.used)?;
-        let span = Span { cell, place: pool.places };
+        let span = Span::new(cell, pool.places);
         pool.used += len;
         pool.places += len;
         Some(span)
@@ -206,9 +235,9 @@ impl Pool {
         for shard in shards().iter() {
             for &(extent, place) in &*extents {
                 let totals = &mut totals[place as usize..][..extent.len as usize];
-                for (offset, total) in (extent.start..).zip(totals) {
-                    let Some(index) = CellIndex::new(offset) else { break };
-                    *total = add(*total, shard.read(index));
+                let Some(start) = CellIndex::new(extent.start) else { continue };
+                for (offset, total) in totals.iter_mut().enumerate() {
+                    *total = add(*total, shard.read(start.offset(offset)));
                 }
             }
         }
@@ -259,10 +288,19 @@ mod tests {
     }
 
     #[test]
+    fn a_span_keeps_the_largest_numbers() {
+        for (cell, place) in [(0, 0), (CELLS_MAX - 1, 0), (0, CELLS_MAX - 1), (0xabcdef, 0x123456)]
+        {
+            let span = Span::new(CellIndex::new(cell).unwrap(), place);
+            assert_eq!((span.cell().get(), span.place()), (cell, place));
+        }
+    }
+
+    #[test]
     fn a_span_is_zero_when_it_is_reused() {
         let pool = Pool::new();
         let span = pool.take(Rank::Word, 3).unwrap();
-        writer().unwrap().add(span.cell.offset(2), 5);
+        writer().unwrap().add(span.cell().offset(2), 5);
         let mut sums = Sums::default();
         pool.sum_into(Rank::Word, &mut sums, u64::wrapping_add);
         assert_eq!(sums.totals, [0, 0, 5]);
@@ -278,11 +316,11 @@ mod tests {
         let pool = Pool::new();
         let first = pool.take(Rank::Word, EXTENT_CELLS_MIN - 1).unwrap();
         let second = pool.take(Rank::Word, 2).unwrap();
-        assert_eq!(first.place, 0);
-        assert_eq!(second.place, EXTENT_CELLS_MIN);
-        writer().unwrap().add(second.cell, 8);
+        assert_eq!(first.place(), 0);
+        assert_eq!(second.place(), EXTENT_CELLS_MIN);
+        writer().unwrap().add(second.cell(), 8);
         let mut sums = Sums::default();
         pool.sum_into(Rank::Word, &mut sums, u64::wrapping_add);
-        assert_eq!(sums.totals[second.place as usize], 8);
+        assert_eq!(sums.totals[second.place() as usize], 8);
     }
 }

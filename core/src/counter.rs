@@ -1,12 +1,12 @@
 //! Monotone counters: `u64` and `f64`. Recording is a load, an add and a store in the thread's own shard.
 
 use crate::descriptor::Kind;
+use crate::exemplar::Exemplar;
 use crate::family::{Metric, sealed};
 use crate::histogram::finite;
 use crate::lookup::AnyHandle;
-use crate::series::{Numbers, Series};
+use crate::series::{Numbers, Series, SeriesRef};
 use crate::shard::{CellIndex, LocalLease, Writer, own, writer};
-use std::sync::Arc;
 
 /// A count that only grows. Exact up to 2^64 - 1, where it wraps to 0, which scrapers see as a restart.
 ///
@@ -26,7 +26,7 @@ use std::sync::Arc;
 #[derive(Clone, Debug)]
 pub struct Counter {
     cell: CellIndex,
-    series: Arc<Series>,
+    series: SeriesRef,
 }
 
 impl Counter {
@@ -49,6 +49,36 @@ impl Counter {
                 }
             }
         }
+    }
+
+    /// Adds one, and remembers what it was for; see [`add_with_exemplar`](Self::add_with_exemplar).
+    pub fn inc_with_exemplar(&self, exemplar: &Exemplar) {
+        self.add_with_exemplar(1, exemplar);
+    }
+
+    /// Adds `n`, and remembers what it was for: the newest exemplar wins, and its value is `n`. In a family without
+    /// [`Opts::exemplars`](crate::Opts::exemplars) it only adds. Waits for nobody: when another thread is writing the
+    /// series' exemplar right now, this one is dropped.
+    ///
+    /// Cost: that of [`add`](Self::add), a compare-and-swap and eight stores in memory that all threads share.
+    ///
+    /// ```
+    /// use dynamo_metrics_core::{Exemplar, Opts, Registry, Snapshot};
+    ///
+    /// let registry = Registry::new();
+    /// let requests = registry.counter(Opts::new("requests_total", "Requests.").exemplars())?;
+    /// requests.inc_with_exemplar(&Exemplar::new("4bf92f3577b34da6a3ce929d0e0e4736")?);
+    /// let mut snapshot = Snapshot::new();
+    /// snapshot.take(&registry);
+    /// let family = snapshot.families().find(|family| family.name() == "requests_total").unwrap();
+    /// let exemplar = family.parts().next().unwrap().series(0).unwrap().exemplar(0).unwrap();
+    /// assert_eq!((exemplar.trace_id(), exemplar.value), ("4bf92f3577b34da6a3ce929d0e0e4736", 1.0));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn add_with_exemplar(&self, n: u64, exemplar: &Exemplar) {
+        // First the count: a scrape that sees the exemplar sees what it stands for.
+        self.add(n);
+        self.series.exemplify(0, n as f64, exemplar);
     }
 
     /// The sum over all threads. For tests and displays: it reads every shard.
@@ -80,12 +110,7 @@ impl Counter {
     /// ```
     pub fn local(&self) -> Option<LocalCounter> {
         let (lease, writer) = LocalLease::take()?;
-        Some(LocalCounter {
-            writer,
-            cell: self.cell,
-            _series: Arc::clone(&self.series),
-            _lease: lease,
-        })
+        Some(LocalCounter { writer, cell: self.cell, _series: self.series.clone(), _lease: lease })
     }
 }
 
@@ -95,7 +120,7 @@ pub struct LocalCounter {
     writer: Writer,
     cell: CellIndex,
     // Keeps the cells from being reused.
-    _series: Arc<Series>,
+    _series: SeriesRef,
     // Keeps the shard from being adopted by another thread.
     _lease: LocalLease,
 }
@@ -116,7 +141,7 @@ impl LocalCounter {
 
 impl Counter {
     #[inline]
-    pub(crate) fn series(&self) -> &Series {
+    pub(crate) fn series(&self) -> &SeriesRef {
         &self.series
     }
 }
@@ -137,9 +162,9 @@ impl Metric for Counter {
         }
     }
 
-    fn bind(series: Arc<Series>) -> Self {
-        let Numbers::Word(span) = series.numbers else { unreachable!("a counter has one word") };
-        Self { cell: span.cell, series }
+    fn bind(series: SeriesRef) -> Self {
+        let Numbers::Word(span) = *series.numbers() else { unreachable!("a counter has one word") };
+        Self { cell: span.cell(), series }
     }
 }
 
@@ -160,7 +185,7 @@ impl Metric for Counter {
 #[derive(Clone, Debug)]
 pub struct FloatCounter {
     cell: CellIndex,
-    series: Arc<Series>,
+    series: SeriesRef,
 }
 
 impl FloatCounter {
@@ -176,6 +201,16 @@ impl FloatCounter {
         };
         if let Some(writer) = writer {
             writer.add_f64_release(self.cell, v);
+        }
+    }
+
+    /// Adds `v`, and remembers what it was for, as [`Counter::add_with_exemplar`] does. A value that is not added
+    /// leaves no exemplar.
+    pub fn add_with_exemplar(&self, v: f64, exemplar: &Exemplar) {
+        // First the sum: a scrape that sees the exemplar sees what it stands for.
+        self.add(v);
+        if v >= 0.0 && v.is_finite() {
+            self.series.exemplify(0, v, exemplar);
         }
     }
 
@@ -200,7 +235,7 @@ impl FloatCounter {
 
 impl FloatCounter {
     #[inline]
-    pub(crate) fn series(&self) -> &Series {
+    pub(crate) fn series(&self) -> &SeriesRef {
         &self.series
     }
 }
@@ -221,11 +256,11 @@ impl Metric for FloatCounter {
         }
     }
 
-    fn bind(series: Arc<Series>) -> Self {
-        let Numbers::Float(span) = series.numbers else {
+    fn bind(series: SeriesRef) -> Self {
+        let Numbers::Float(span) = *series.numbers() else {
             unreachable!("a float counter has one float")
         };
-        Self { cell: span.cell, series }
+        Self { cell: span.cell(), series }
     }
 }
 

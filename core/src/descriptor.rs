@@ -2,7 +2,11 @@
 
 use crate::buckets::Buckets;
 use crate::error::RegisterError;
-use crate::label::{check_label_name, check_metric_name};
+use crate::escaping::Escaping;
+use crate::info::INFO_SUFFIX;
+use crate::label::{
+    check_label_name, check_metric_name, check_utf8_label_name, check_utf8_metric_name,
+};
 use std::sync::Arc;
 
 /// Series that one family may have unless [`Opts::series_max`] says otherwise. Ten thousand series of a
@@ -29,6 +33,9 @@ pub struct Opts {
     pub(crate) const_labels: Vec<(String, String)>,
     pub(crate) series_max: usize,
     pub(crate) nested: bool,
+    pub(crate) utf8_names: bool,
+    pub(crate) exemplars: bool,
+    pub(crate) states: Vec<String>,
 }
 
 impl Opts {
@@ -41,6 +48,9 @@ impl Opts {
             const_labels: Vec::new(),
             series_max: SERIES_MAX_DEFAULT,
             nested: false,
+            utf8_names: false,
+            exemplars: false,
+            states: Vec::new(),
         }
     }
 
@@ -73,6 +83,36 @@ impl Opts {
         self.nested = true;
         self
     }
+
+    /// Allows any non-empty UTF-8 text (without NUL) as the name of the metric and of its own labels, as
+    /// OpenTelemetry's `http.server.duration`. Scrapers that do not ask for UTF-8 get names that are
+    /// [escaped](Escaping), so a name that meets another one under any scheme is refused. Labels of scopes keep
+    /// to the legacy pattern.
+    ///
+    /// ```
+    /// use dynamo_metrics_core::{Escaping, Opts, RegisterError, Registry};
+    ///
+    /// let registry = Registry::new();
+    /// let opts = Opts::new("http.server.requests_total", "Requests.").utf8_names();
+    /// registry.counter_family(opts, ["http.route"])?.with(["/v1/models"]).inc();
+    /// // What scrapers that do not ask for UTF-8 see is taken now.
+    /// let error = registry.counter(("http_server_requests_total", "Requests.")).unwrap_err();
+    /// assert!(matches!(error, RegisterError::EscapedClash { scheme: Escaping::Underscores, .. }));
+    /// # Ok::<(), RegisterError>(())
+    /// ```
+    #[must_use]
+    pub fn utf8_names(mut self) -> Self {
+        self.utf8_names = true;
+        self
+    }
+
+    /// For a counter or histogram that keeps the newest [`Exemplar`](crate::Exemplar): one a counter, one a bucket.
+    /// Each takes 72 bytes of the series. Without this, exemplars given to a metric are dropped.
+    #[must_use]
+    pub fn exemplars(mut self) -> Self {
+        self.exemplars = true;
+        self
+    }
 }
 
 impl<N: Into<String>, H: Into<String>> From<(N, H)> for Opts {
@@ -99,16 +139,46 @@ pub enum Kind {
     CounterCallback,
     /// `f64` that a closure computes at scrape time.
     GaugeCallback,
+    /// Labels that say what something is; the value is always 1.
+    Info,
+    /// Up to 64 named states, each on or off.
+    StateSet,
 }
 
 impl Kind {
-    /// The type that exposition formats have for it: `counter`, `gauge` or `histogram`.
+    /// The type that text format 0.0.4 has for it: `counter`, `gauge` or `histogram`.
     pub fn exposed(self) -> &'static str {
         match self {
             Self::Counter | Self::FloatCounter | Self::CounterCallback => "counter",
-            Self::Gauge | Self::UpDownCounter | Self::GaugeCallback => "gauge",
+            Self::Gauge
+            | Self::UpDownCounter
+            | Self::GaugeCallback
+            | Self::Info
+            | Self::StateSet => "gauge",
             Self::Histogram => "histogram",
         }
+    }
+
+    /// The type that OpenMetrics has for it: as [`exposed`](Self::exposed), but for `info` and `stateset`, which
+    /// text format 0.0.4 lacks.
+    ///
+    /// ```
+    /// use dynamo_metrics_core::Kind;
+    /// assert_eq!((Kind::Info.exposed(), Kind::Info.open_metrics()), ("gauge", "info"));
+    /// assert_eq!((Kind::Counter.exposed(), Kind::Counter.open_metrics()), ("counter", "counter"));
+    /// ```
+    pub fn open_metrics(self) -> &'static str {
+        match self {
+            Self::Info => "info",
+            Self::StateSet => "stateset",
+            _ => self.exposed(),
+        }
+    }
+
+    /// Whether it starts at zero when its series is made and grows from there, so that a start timestamp means
+    /// something. A callback's count began elsewhere.
+    pub fn accumulates(self) -> bool {
+        matches!(self, Self::Counter | Self::FloatCounter | Self::Histogram)
     }
 
     fn named(self) -> &'static str {
@@ -120,6 +190,8 @@ impl Kind {
             Self::Histogram => "histogram",
             Self::CounterCallback => "counter callback",
             Self::GaugeCallback => "gauge callback",
+            Self::Info => "info",
+            Self::StateSet => "state set",
         }
     }
 }
@@ -137,6 +209,8 @@ pub struct Descriptor {
     pub(crate) buckets: Option<Arc<Buckets>>,
     pub(crate) series_max: usize,
     pub(crate) nested: bool,
+    pub(crate) exemplars: bool,
+    pub(crate) states: Box<[Box<str>]>,
 }
 
 impl Descriptor {
@@ -148,8 +222,25 @@ impl Descriptor {
         label_names: &[&str],
         buckets: Option<Arc<Buckets>>,
     ) -> Result<Self, RegisterError> {
-        let Opts { name, help, unit, const_labels, series_max, nested } = opts;
-        check_metric_name(&name)?;
+        let Opts {
+            name,
+            help,
+            unit,
+            const_labels,
+            series_max,
+            nested,
+            utf8_names,
+            exemplars,
+            states,
+        } = opts;
+        if utf8_names { check_utf8_metric_name(&name) } else { check_metric_name(&name) }?;
+        let unsupported = [
+            ("a unit", unit.is_some() && matches!(kind, Kind::Info | Kind::StateSet)),
+            ("exemplars", exemplars && !kind.accumulates()),
+        ];
+        if let Some((what, _)) = unsupported.into_iter().find(|&(_, asked)| asked) {
+            return Err(RegisterError::Unsupported { name, kind: kind.named(), what });
+        }
         let own = const_labels.into_iter().map(|(label, value)| (label.into(), value.into()));
         let const_labels: Box<[(Box<str>, Box<str>)]> = scope.iter().cloned().chain(own).collect();
         let all: Vec<&str> = const_labels
@@ -158,12 +249,30 @@ impl Descriptor {
             .chain(label_names.iter().copied())
             .collect();
         for (at, label) in all.iter().enumerate() {
-            check_label_name(&name, label)?;
+            if utf8_names {
+                check_utf8_label_name(&name, label)?;
+            } else {
+                check_label_name(&name, label)?;
+            }
             if all[..at].contains(label) {
                 return Err(RegisterError::DuplicateLabel { name, label: (*label).into() });
             }
+            if let Some((scheme, other)) = Escaping::ALL.into_iter().find_map(|scheme| {
+                let escaped = scheme.label_name(label);
+                let meets = |other: &&&str| scheme.label_name(other) == escaped;
+                all[..at].iter().find(meets).map(|&other| (scheme, other))
+            }) {
+                let (label, other) = (label.to_string(), other.to_string());
+                let escaped = scheme.label_name(&label).into_owned();
+                return Err(RegisterError::EscapedLabels { name, label, other, scheme, escaped });
+            }
         }
         if let Some(unit) = &unit {
+            // The name's pattern no longer says what a unit may consist of, and formats cannot quote units.
+            let plain = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == ':';
+            if !unit.chars().all(plain) {
+                return Err(RegisterError::InvalidUnit { name, unit: unit.clone() });
+            }
             let stem = name.strip_suffix("_total").unwrap_or(&name);
             if unit.is_empty()
                 || !stem.strip_suffix(unit.as_str()).is_some_and(|s| s.ends_with('_'))
@@ -182,6 +291,8 @@ impl Descriptor {
             buckets,
             series_max,
             nested,
+            exemplars,
+            states: states.into_iter().map(Into::into).collect(),
         })
     }
 
@@ -220,10 +331,25 @@ impl Descriptor {
         self.buckets.as_deref()
     }
 
+    /// The states of a state set; the first is the lowest bit of [`Value::States`](crate::Value::States). Empty for
+    /// other kinds.
+    pub fn states(&self) -> impl ExactSizeIterator<Item = &str> {
+        self.states.iter().map(|state| &**state)
+    }
+
+    /// How many exemplars a series keeps: none unless the family opted in, else one, or one a bucket.
+    pub fn exemplar_slots(&self) -> usize {
+        match (self.exemplars, self.buckets()) {
+            (false, _) => 0,
+            (true, None) => 1,
+            (true, Some(buckets)) => buckets.bounds().len() + 1,
+        }
+    }
+
     /// The error that says how `self`, which is registered, differs from `asked`, which is not.
     pub(crate) fn conflict(&self, asked: &Self) -> Option<RegisterError> {
         let list = |names: &[Box<str>]| format!("[{}]", names.join(", "));
-        let properties: [(&'static str, String, String); 7] = [
+        let properties: [(&'static str, String, String); 9] = [
             ("type", self.kind.named().into(), asked.kind.named().into()),
             ("help", format!("{:?}", self.help), format!("{:?}", asked.help)),
             ("label names", list(&self.label_names), list(&asked.label_names)),
@@ -231,42 +357,53 @@ impl Descriptor {
             ("unit", format!("{:?}", self.unit), format!("{:?}", asked.unit)),
             ("series limit", self.series_max.to_string(), asked.series_max.to_string()),
             ("nesting", self.nested.to_string(), asked.nested.to_string()),
+            ("exemplar setting", self.exemplars.to_string(), asked.exemplars.to_string()),
+            ("list of states", list(&self.states), list(&asked.states)),
         ];
         let (what, existing, requested) = properties.into_iter().find(|(_, a, b)| a != b)?;
         Some(RegisterError::Conflict { name: self.name.to_string(), what, existing, requested })
     }
 
-    /// Sample and family names, in any format, that this metric occupies.
-    pub(crate) fn occupied(&self) -> Vec<String> {
-        let name = &*self.name;
+    /// Sample and family names, in any format, that this metric occupies where its name is printed as `name`:
+    /// it is the name that is escaped, and suffixes come and go afterwards.
+    pub(crate) fn occupied_as(&self, name: &str) -> Vec<String> {
         let suffixes: &[&str] = match self.kind {
             Kind::Counter | Kind::FloatCounter | Kind::CounterCallback => {
                 let stem = name.strip_suffix("_total").unwrap_or(name);
                 return ["", "_total", "_created"].map(|suffix| format!("{stem}{suffix}")).into();
             }
             Kind::Histogram => &["", "_bucket", "_sum", "_count", "_created"],
-            Kind::Gauge | Kind::UpDownCounter | Kind::GaugeCallback => &[""],
+            Kind::Gauge | Kind::UpDownCounter | Kind::GaugeCallback | Kind::StateSet => &[""],
+            // OpenMetrics' family has the name without the suffix.
+            Kind::Info => {
+                let stem = name.strip_suffix(INFO_SUFFIX).unwrap_or(name);
+                return vec![stem.into(), name.into()];
+            }
         };
         suffixes.iter().map(|suffix| format!("{name}{suffix}")).collect()
     }
 
-    /// Whether `self` and `other`, of one name in two scopes, could have a series in common: they have the
-    /// same label names, and no label has a constant value in both that differs.
-    pub(crate) fn may_meet(&self, other: &Self) -> bool {
-        let names = |d: &Self| {
-            let mut names: Vec<String> = d
-                .const_labels()
-                .map(|(label, _)| label)
-                .chain(d.label_names())
-                .map(Into::into)
-                .collect();
-            names.sort();
-            names
+    /// The scheme under which `self` and `other`, of one name in two scopes, could have a series in common:
+    /// they have the same label names, and no label has a constant value in both that differs.
+    pub(crate) fn may_meet(&self, other: &Self) -> Option<Escaping> {
+        fn labels(d: &Descriptor) -> impl Iterator<Item = &str> {
+            d.const_labels().map(|(label, _)| label).chain(d.label_names())
+        }
+        let differ = |same: &dyn Fn(&str, &str) -> bool| {
+            self.const_labels().any(|(label, value)| {
+                other.const_labels().any(|(also, theirs)| value != theirs && same(label, also))
+            })
         };
-        let differs = |(label, value): (&str, &str)| {
-            other.const_labels().any(|(also, theirs)| label == also && value != theirs)
-        };
-        names(self) == names(other) && !self.const_labels().any(differs)
+        // Scopes mostly differ in a value. What is one label as it is, is one under every scheme: this answers
+        // for all of them and escapes nothing, which counts where a name is registered in thousands of scopes.
+        if differ(&|a, b| a == b) || labels(self).count() != labels(other).count() {
+            return None;
+        }
+        Escaping::ALL.into_iter().find(|scheme| {
+            let same = |a: &str, b: &str| scheme.label_name(a) == scheme.label_name(b);
+            // No two labels of one family are the same under any scheme, so with equal numbers this is equality.
+            labels(self).all(|label| labels(other).any(|also| same(label, also))) && !differ(&same)
+        })
     }
 
     /// The constant labels as `{a="x"}`, for error messages.

@@ -2,6 +2,7 @@
 //!
 //! Everything is checked once, when a metric is registered. Recording is infallible by type.
 
+use crate::escaping::Escaping;
 use thiserror::Error;
 
 /// Why bounds were refused.
@@ -58,15 +59,17 @@ impl PartialEq for BucketsError {
 #[derive(Clone, Debug, Error, PartialEq)]
 #[non_exhaustive]
 pub enum RegisterError {
-    /// The name does not match `[a-zA-Z_:][a-zA-Z0-9_:]*`.
-    #[error(
-        "metric name {name:?} is not valid; it must match [a-zA-Z_:][a-zA-Z0-9_:]*, for example \"requests_total\""
-    )]
+    /// The name does not match `[a-zA-Z_:][a-zA-Z0-9_:]*`; or, with [`Opts::utf8_names`](crate::Opts::utf8_names),
+    /// is empty or contains NUL.
+    #[error("metric name {name:?} is not valid: {reason}")]
     InvalidName {
         /// The metric.
         name: String,
+        /// What is wrong with it, and what to do.
+        reason: &'static str,
     },
-    /// A label name does not match `[a-zA-Z_][a-zA-Z0-9_]*`, or is reserved.
+    /// A label name does not match `[a-zA-Z_][a-zA-Z0-9_]*`, or is reserved. With
+    /// [`Opts::utf8_names`](crate::Opts::utf8_names): it is empty, contains NUL, or is reserved once escaped.
     #[error("label name {label:?} of metric {name:?} is not usable: {reason}; choose another name")]
     InvalidLabel {
         /// The metric.
@@ -112,6 +115,36 @@ pub enum RegisterError {
         /// The name they share.
         sample: String,
     },
+    /// A sample name of one metric is a sample name of another for scrapers that ask for an escaping scheme.
+    #[error(
+        "metric {name:?} would print samples named {sample:?} for scrapers that ask for escaping={scheme}, which belong to metric {other:?}; rename one of them"
+    )]
+    EscapedClash {
+        /// The metric.
+        name: String,
+        /// The metric that is there.
+        other: String,
+        /// The scheme under which they meet.
+        scheme: Escaping,
+        /// The escaped name they share.
+        sample: String,
+    },
+    /// Two labels of one metric are one label for scrapers that ask for an escaping scheme.
+    #[error(
+        "labels {other:?} and {label:?} of metric {name:?} are both {escaped:?} for scrapers that ask for escaping={scheme} (labels of the metric's scope count); rename one of them"
+    )]
+    EscapedLabels {
+        /// The metric.
+        name: String,
+        /// The label that comes later.
+        label: String,
+        /// The label that comes first.
+        other: String,
+        /// The scheme under which they meet.
+        scheme: Escaping,
+        /// The escaped name they share.
+        escaped: String,
+    },
     /// Two scopes could print the same series.
     #[error(
         "metric {name:?} in scope {scope} could print the same series as in scope {other}: both have the labels {labels}; give one of them a label that the other lacks, or register it once and share it"
@@ -144,6 +177,50 @@ pub enum RegisterError {
         /// The unit.
         unit: String,
     },
+    /// The unit has characters that no format can print.
+    #[error("unit {unit:?} of metric {name:?} must match [a-zA-Z0-9_:]+, for example \"seconds\"")]
+    InvalidUnit {
+        /// The metric.
+        name: String,
+        /// The unit.
+        unit: String,
+    },
+    /// Something was asked for that this kind of metric does not have.
+    #[error(
+        "metric {name:?} is of kind {kind}, which cannot have {what}; leave that out of its options"
+    )]
+    Unsupported {
+        /// The metric.
+        name: String,
+        /// Its kind.
+        kind: &'static str,
+        /// What it cannot have.
+        what: &'static str,
+    },
+    /// The name of an info metric does not end in `_info`.
+    #[error(
+        "info metric {name:?} needs a name that ends in \"_info\", as \"build_info\": OpenMetrics prints it with that suffix"
+    )]
+    InfoName {
+        /// The metric.
+        name: String,
+    },
+    /// The states of a state set are not usable.
+    #[error("state set {name:?} cannot have these states: {reason}")]
+    States {
+        /// The metric.
+        name: String,
+        /// What is wrong, and what to do.
+        reason: String,
+    },
+    /// A label of a state set has the name of the state set, which is the label of its states.
+    #[error(
+        "state set {name:?} cannot have a label of its own name, which is the label that holds the state; rename one of them"
+    )]
+    StateLabel {
+        /// The metric.
+        name: String,
+    },
     /// The bounds of a histogram are not usable.
     #[error("histogram {name:?}: {source}")]
     Buckets {
@@ -162,4 +239,32 @@ pub enum RegisterError {
         /// The limit.
         max: u32,
     },
+}
+
+/// Why a trace or span identifier was refused.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+#[error(
+    "{what} {id:?} is not usable in an exemplar: it needs 1 to {max} characters of [A-Za-z0-9_-], because some scrapers do not take escapes there"
+)]
+#[non_exhaustive]
+pub struct ExemplarError {
+    /// `trace_id` or `span_id`.
+    pub what: &'static str,
+    /// What was given, cut to 128 bytes.
+    pub id: String,
+    /// How many characters are allowed.
+    pub max: usize,
+}
+
+/// A state that its state set does not have.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+#[error("state set {name:?} has no state {state:?}; its states are [{known}]")]
+#[non_exhaustive]
+pub struct UnknownState {
+    /// The metric.
+    pub name: String,
+    /// What was given.
+    pub state: String,
+    /// The states that there are.
+    pub known: String,
 }

@@ -7,11 +7,13 @@
 //! **The cap.** A family has at most `series_max` series. A set of values beyond it gets the handle of one
 //! overflow series, whose values are all `other`, and `dynamo_metrics_series_overflow_total` counts the lookup.
 
+use crate::clock::Millis;
 use crate::descriptor::Kind;
+use crate::exemplar::{self, Words};
 use crate::label::cut;
 use crate::lookup::{self, AnyHandle};
-use crate::series::{Series, Shape};
-use crate::sync::{Ordering, RwLock};
+use crate::series::{SeriesRef, Shape};
+use crate::sync::{AtomicU64, Ordering, RwLock};
 use foldhash::fast::RandomState;
 use hashbrown::HashTable;
 use std::hash::{BuildHasher, Hasher};
@@ -20,6 +22,12 @@ use std::sync::Arc;
 
 /// Each label value of the series that takes what lies beyond the cap.
 pub const OVERFLOW_VALUE: &str = "other";
+
+/// The list of a family's series grows by this part of its length: it is at most an eighth empty, where doubling leaves
+/// up to half, and a series is still copied fewer than nine times on average.
+const ORDER_SLACK: usize = 8;
+/// Places that the list has at least once it has one.
+const ORDER_MIN: usize = 4;
 
 pub(crate) mod sealed {
     pub trait Sealed {}
@@ -30,7 +38,7 @@ pub trait Metric: Clone + Send + Sync + sealed::Sealed + 'static {
     #[doc(hidden)]
     const KIND: Kind;
     #[doc(hidden)]
-    fn bind(series: Arc<Series>) -> Self;
+    fn bind(series: SeriesRef) -> Self;
     #[doc(hidden)]
     fn into_any(self) -> AnyHandle;
     #[doc(hidden)]
@@ -101,16 +109,18 @@ impl<M: Metric, const N: usize> Family<M, N> {
             Some(handle) => record(handle),
             None => unreachable!("a family has one kind of metric"),
         };
-        match lookup::find(self.core.shape.id, hash, &values, hit) {
+        // Relaxed: a lookup that races with a removal may come before it. See `FamilyCore::key` for those that do not.
+        let key = self.core.key.load(Ordering::Relaxed);
+        match lookup::find(key, hash, &values, hit) {
             Ok(result) => result,
-            Err(hit) => hit(&self.look_up(hash, &values)),
+            Err(hit) => hit(&self.look_up(key, hash, &values)),
         }
     }
 
     #[cold]
-    fn look_up(&self, hash: u64, values: &[&str]) -> AnyHandle {
+    fn look_up(&self, key: u64, hash: u64, values: &[&str]) -> AnyHandle {
         let handle = M::bind(self.core.get_or_create(hash, values)).into_any();
-        lookup::remember(self.core.shape.id, hash, handle.clone());
+        lookup::remember(key, hash, handle.clone());
         handle
     }
 
@@ -148,7 +158,7 @@ impl<M: Metric, const N: usize> Family<M, N> {
             }
         }
         self.core.remove(|series| {
-            wanted.iter().all(|&(place, value)| series.values.iter().nth(place) == Some(value))
+            wanted.iter().all(|&(place, value)| series.values().iter().nth(place) == Some(value))
         })
     }
 
@@ -172,8 +182,19 @@ impl<M: Metric, const N: usize> Family<M, N> {
 #[derive(Debug)]
 pub(crate) struct FamilyCore {
     pub(crate) shape: Arc<Shape>,
-    table: RwLock<Table>,
+    /// Under which threads remember the family's series (`lookup.rs`); unique in the process. **A removal replaces it
+    /// while it holds the table's lock.** So a thread that reads the new key and then searches the table cannot find
+    /// what was removed: its search would have come before the removal, and its read before that.
+    key: AtomicU64,
     hasher: RandomState,
+    table: RwLock<Table>,
+}
+
+/// A key that no family has had.
+fn new_key() -> u64 {
+    // std's: it orders nothing, so the models need not see it.
+    static NEXT: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
+    NEXT.fetch_add(1, std::sync::atomic::Ordering::Relaxed)
 }
 
 #[derive(Debug)]
@@ -181,17 +202,25 @@ struct Table {
     /// Places in `order`.
     index: HashTable<u32>,
     /// In order of creation, but that the last one takes the place of a removed one: what a scrape prints.
-    order: Vec<Arc<Series>>,
+    order: Vec<SeriesRef>,
+    /// When each of `order` was made; empty without a clock, or for what has no start.
+    created: Vec<Millis>,
     /// Grows with every removal, so that a snapshot knows whether its copy of `order` was only appended to.
     removals: u64,
     /// Made with the family, so that a lookup never fails; listed from its first use on. `None` for callbacks.
-    overflow: Option<Arc<Series>>,
+    overflow: Option<SeriesRef>,
 }
 
 /// A scrape's copy of a family's series, brought up to date by [`FamilyCore::sync`].
 #[derive(Debug, Default)]
 pub(crate) struct SeriesList {
-    pub(crate) series: Vec<Arc<Series>>,
+    pub(crate) series: Vec<SeriesRef>,
+    /// Of each series, where its numbers are in a snapshot: a scrape that had to look into every series for that
+    /// would miss the cache once a series.
+    pub(crate) places: Vec<[u32; 2]>,
+    pub(crate) created: Vec<Millis>,
+    /// [`exemplar_slots`](crate::Descriptor::exemplar_slots) for each series, all read anew by each scrape.
+    pub(crate) exemplars: Vec<Words>,
     pub(crate) removals: u64,
 }
 
@@ -201,47 +230,51 @@ impl FamilyCore {
     pub(crate) fn new(shape: Shape) -> Option<Self> {
         let shape = Arc::new(shape);
         let values = vec![OVERFLOW_VALUE; shape.descriptor.label_names.len()];
-        let overflow = Series::new(&shape, &values)?;
+        let overflow = SeriesRef::new(&shape, &values)?;
         Some(Self::with(shape, Some(overflow)))
     }
 
     /// A family whose only series is computed.
     pub(crate) fn computed(shape: Shape, callback: crate::series::Callback) -> Self {
         let core = Self::with(Arc::new(shape), None);
-        let series = Series::computed(&core.shape, callback);
-        core.table.write().insert(series, core.hash(&[]), |series| core.hash_of(series));
+        let series = SeriesRef::computed(&core.shape, callback);
+        core.table.write().insert(series, None, core.hash(&[]), |series| core.hash_of(series));
         core
     }
 
-    fn with(shape: Arc<Shape>, overflow: Option<Arc<Series>>) -> Self {
-        let table = Table { index: HashTable::new(), order: Vec::new(), removals: 0, overflow };
-        Self { shape, table: RwLock::new(table), hasher: RandomState::default() }
+    fn with(shape: Arc<Shape>, overflow: Option<SeriesRef>) -> Self {
+        let (index, order, created) = (HashTable::new(), Vec::new(), Vec::new());
+        let table = Table { index, order, created, removals: 0, overflow };
+        let (key, hasher) = (AtomicU64::new(new_key()), RandomState::default());
+        Self { shape, key, hasher, table: RwLock::new(table) }
     }
 
-    fn get(&self, values: &[&str]) -> Option<Arc<Series>> {
+    fn get(&self, values: &[&str]) -> Option<SeriesRef> {
         let hash = self.hash(values);
         self.table.read().find(hash, values).cloned()
     }
 
-    fn get_or_create(&self, hash: u64, values: &[&str]) -> Arc<Series> {
+    fn get_or_create(&self, hash: u64, values: &[&str]) -> SeriesRef {
         if let Some(series) = self.table.read().find(hash, values) {
-            return Arc::clone(series);
+            return series.clone();
         }
         self.create(hash, values)
     }
 
     #[cold]
-    fn create(&self, hash: u64, values: &[&str]) -> Arc<Series> {
+    fn create(&self, hash: u64, values: &[&str]) -> SeriesRef {
+        // Before the lock, since the clock is the caller's code; and before the first recording.
+        let created = self.now();
         let mut table = self.table.write();
         if let Some(series) = table.find(hash, values) {
-            return Arc::clone(series);
+            return series.clone();
         }
         let is_overflow = values.iter().all(|&value| value == OVERFLOW_VALUE);
         if !is_overflow
             && table.order.len() < self.shape.descriptor.series_max
-            && let Some(series) = Series::new(&self.shape, values)
+            && let Some(series) = SeriesRef::new(&self.shape, values)
         {
-            table.insert(Arc::clone(&series), hash, |series| self.hash_of(series));
+            table.insert(series.clone(), created, hash, |series| self.hash_of(series));
             return series;
         }
         let Some(overflow) = table.overflow.clone() else {
@@ -250,8 +283,7 @@ impl FamilyCore {
         let values = vec![OVERFLOW_VALUE; values.len()];
         let hash = self.hash(&values);
         if table.find(hash, &values).is_none() {
-            overflow.removed.store(false, Ordering::Relaxed);
-            table.insert(Arc::clone(&overflow), hash, |series| self.hash_of(series));
+            table.insert(overflow.clone(), created, hash, |series| self.hash_of(series));
         }
         // The telemetry's own tables are other tables, so this lock is never taken twice.
         drop(table);
@@ -261,7 +293,7 @@ impl FamilyCore {
         overflow
     }
 
-    fn remove(&self, mut matches: impl FnMut(&Series) -> bool) -> usize {
+    fn remove(&self, mut matches: impl FnMut(&SeriesRef) -> bool) -> usize {
         let mut table = self.table.write();
         let mut gone = Vec::new();
         // From the end, so that what is moved into a gap has been looked at already.
@@ -271,7 +303,7 @@ impl FamilyCore {
             }
         }
         if !gone.is_empty() {
-            table.removals += 1;
+            self.removed(&mut table);
         }
         drop(table);
         // Series give their cells back when the last reference goes, which may be here: not under the lock.
@@ -283,16 +315,23 @@ impl FamilyCore {
         let mut table = self.table.write();
         let Some(place) = table.place(hash, values) else { return false };
         let gone = self.remove_at(&mut table, place);
-        table.removals += 1;
+        self.removed(&mut table);
         drop(table);
         drop(gone);
         true
     }
 
+    /// Tells snapshots and the threads' caches that series are gone.
+    fn removed(&self, table: &mut Table) {
+        table.removals += 1;
+        // Relaxed: the lock puts it in order with the searches that come after, see `key`.
+        self.key.store(new_key(), Ordering::Relaxed);
+    }
+
     /// Takes a series out; the last one moves into its place.
-    fn remove_at(&self, table: &mut Table, place: usize) -> Arc<Series> {
+    fn remove_at(&self, table: &mut Table, place: usize) -> SeriesRef {
         let last = table.order.len() - 1;
-        let Table { index, order, .. } = table;
+        let Table { index, order, created, .. } = table;
         if let Ok(entry) = index.find_entry(self.hash_of(&order[place]), |&at| at as usize == place)
         {
             entry.remove();
@@ -304,12 +343,13 @@ impl FamilyCore {
             *moved = place as u32;
         }
         let series = order.swap_remove(place);
-        // Relaxed: threads that remember the series may see this a little later.
-        series.removed.store(true, Ordering::Relaxed);
-        if table.overflow.as_ref().is_some_and(|overflow| Arc::ptr_eq(overflow, &series)) {
+        if place < created.len() {
+            created.swap_remove(place);
+        }
+        if table.overflow.as_ref().is_some_and(|overflow| overflow.is(&series)) {
             // The next overflow starts at zero. Without cells for a new series the old one has to go on.
-            let values: Vec<&str> = series.values.iter().collect();
-            table.overflow = Series::new(&self.shape, &values).or(table.overflow.take());
+            let values: Vec<&str> = series.values().iter().collect();
+            table.overflow = SeriesRef::new(&self.shape, &values).or(table.overflow.take());
         }
         series
     }
@@ -319,10 +359,22 @@ impl FamilyCore {
         let table = self.table.read();
         if list.removals != table.removals {
             list.series.clear();
+            list.places.clear();
+            list.created.clear();
             list.removals = table.removals;
         }
         let known = list.series.len();
         list.series.extend(table.order[known..].iter().cloned());
+        list.places.extend(table.order[known..].iter().map(|series| series.numbers.places()));
+        list.created.extend_from_slice(table.created.get(known..).unwrap_or_default());
+        drop(table);
+        exemplar::copy(&list.series, &mut list.exemplars);
+    }
+
+    /// The time, if series of this family remember when they were made.
+    fn now(&self) -> Option<Millis> {
+        let clock = self.shape.clock.as_ref()?;
+        self.shape.descriptor.kind.accumulates().then(|| clock.now())
     }
 
     #[inline]
@@ -333,26 +385,36 @@ impl FamilyCore {
         hasher.finish()
     }
 
-    fn hash_of(&self, series: &Series) -> u64 {
-        let values: Vec<&str> = series.values.iter().collect();
+    fn hash_of(&self, series: &SeriesRef) -> u64 {
+        let values: Vec<&str> = series.values().iter().collect();
         self.hash(&values)
     }
 }
 
 impl Table {
     fn place(&self, hash: u64, values: &[&str]) -> Option<usize> {
-        let found = self.index.find(hash, |&place| self.order[place as usize].values.are(values));
+        let found = self.index.find(hash, |&place| self.order[place as usize].values().are(values));
         found.map(|&place| place as usize)
     }
 
-    fn find(&self, hash: u64, values: &[&str]) -> Option<&Arc<Series>> {
+    fn find(&self, hash: u64, values: &[&str]) -> Option<&SeriesRef> {
         self.place(hash, values).map(|place| &self.order[place])
     }
 
-    fn insert(&mut self, series: Arc<Series>, hash: u64, hash_of: impl Fn(&Series) -> u64) {
+    fn insert(
+        &mut self,
+        series: SeriesRef,
+        created: Option<Millis>,
+        hash: u64,
+        hash_of: impl Fn(&SeriesRef) -> u64,
+    ) {
         let Self { index, order, .. } = self;
         let place = order.len() as u32;
+        if order.len() == order.capacity() {
+            order.reserve_exact((order.len() / ORDER_SLACK).max(ORDER_MIN));
+        }
         order.push(series);
+        self.created.extend(created);
         index.insert_unique(hash, place, |&place| hash_of(&order[place as usize]));
     }
 }

@@ -3,10 +3,9 @@
 use crate::descriptor::Kind;
 use crate::family::{Metric, sealed};
 use crate::lookup::AnyHandle;
-use crate::series::{Numbers, Series};
+use crate::series::{Numbers, SeriesRef};
 use crate::shard::{CellIndex, Writer, own, writer};
 use crate::sync::{AtomicU64, Ordering};
-use std::sync::Arc;
 
 /// A value that is set: a temperature, a size, a share. `f64`, shared by all threads, because the last `set`
 /// wins whoever made it. For counts of things in progress [`UpDownCounter`] is cheaper.
@@ -26,7 +25,7 @@ use std::sync::Arc;
 /// ```
 #[derive(Clone, Debug)]
 pub struct Gauge {
-    series: Arc<Series>,
+    series: SeriesRef,
 }
 
 impl Gauge {
@@ -78,7 +77,7 @@ impl Gauge {
 
 impl Gauge {
     #[inline]
-    pub(crate) fn series(&self) -> &Series {
+    pub(crate) fn series(&self) -> &SeriesRef {
         &self.series
     }
 }
@@ -99,7 +98,7 @@ impl Metric for Gauge {
         }
     }
 
-    fn bind(series: Arc<Series>) -> Self {
+    fn bind(series: SeriesRef) -> Self {
         Self { series }
     }
 }
@@ -127,7 +126,7 @@ pub struct UpDownCounter {
     rise: CellIndex,
     fall: CellIndex,
     // Keeps the cells from being reused.
-    _series: Arc<Series>,
+    _series: SeriesRef,
 }
 
 impl UpDownCounter {
@@ -180,7 +179,7 @@ fn record(cell: CellIndex, n: u64) {
 
 impl UpDownCounter {
     #[inline]
-    pub(crate) fn series(&self) -> &Series {
+    pub(crate) fn series(&self) -> &SeriesRef {
         &self._series
     }
 }
@@ -201,10 +200,10 @@ impl Metric for UpDownCounter {
         }
     }
 
-    fn bind(series: Arc<Series>) -> Self {
+    fn bind(series: SeriesRef) -> Self {
         let Numbers::UpDown { rise, fall, .. } = series.numbers else {
             unreachable!("an up/down counter has rises and falls")
         };
-        Self { rise: rise.cell, fall: fall.cell, _series: series }
+        Self { rise: rise.cell(), fall: fall.cell(), _series: series }
     }
 }

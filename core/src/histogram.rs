@@ -2,8 +2,8 @@
 //!
 //! ```text
 //! observe(v):  b = bucket of v                              table lookup, see buckets.rs
-//!              before = cells[b];  cells[b] = before + 1    relaxed
-//!              sums[before & 1] += v                        release
+//!              cells[b] += 1                                relaxed
+//!              sums[turn] += v                              release; turn: 0, 1, 0, 1, ... of this thread
 //! scrape:      all sums (acquire), then all buckets;  _count = sum of the buckets
 //! ```
 //!
@@ -12,10 +12,12 @@
 
 use crate::buckets::{Buckets, INFINITY_BITS};
 use crate::descriptor::Kind;
+use crate::exemplar::Exemplar;
 use crate::family::{Metric, sealed};
 use crate::lookup::AnyHandle;
-use crate::series::{Numbers, Series};
+use crate::series::{Numbers, SUMS, SeriesRef};
 use crate::shard::{CellIndex, Writer, own, writer};
+use std::cell::Cell;
 use std::sync::Arc;
 
 /// A distribution of values over fixed buckets.
@@ -46,7 +48,7 @@ pub struct Histogram {
     buckets: Arc<Buckets>,
     counts: CellIndex,
     sums: CellIndex,
-    series: Arc<Series>,
+    series: SeriesRef,
 }
 
 /// The numbers of one histogram at one instant.
@@ -81,12 +83,45 @@ impl Histogram {
         }
     }
 
+    /// Records one value, and remembers what it was for: the newest exemplar of each bucket is kept. In a family
+    /// without [`Opts::exemplars`](crate::Opts::exemplars) it only records. Waits for nobody: when another thread is
+    /// writing the bucket's exemplar right now, this one is dropped. A value that is not finite, or not counted,
+    /// leaves no exemplar.
+    ///
+    /// Cost: that of [`observe`](Self::observe), a second look for the bucket, a compare-and-swap and eight stores in
+    /// memory that all threads share.
+    ///
+    /// ```
+    /// use dynamo_metrics_core::{Buckets, Exemplar, Opts, Registry, Snapshot};
+    ///
+    /// let registry = Registry::new();
+    /// let opts = Opts::new("latency_seconds", "Time to answer.").exemplars();
+    /// let latency = registry.histogram(opts, &Buckets::new([0.1, 1.0])?)?;
+    /// latency.observe_with_exemplar(0.5, &Exemplar::new("a1")?.span_id("b2")?);
+    /// let mut snapshot = Snapshot::new();
+    /// snapshot.take(&registry);
+    /// let family = snapshot.families().find(|family| family.name() == "latency_seconds").unwrap();
+    /// let series = family.parts().next().unwrap().series(0).unwrap();
+    /// assert_eq!(series.exemplar(0), None);
+    /// let exemplar = series.exemplar(1).unwrap();
+    /// assert_eq!((exemplar.span_id(), exemplar.value), (Some("b2"), 0.5));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn observe_with_exemplar(&self, v: f64, exemplar: &Exemplar) {
+        // First the count: a scrape that sees the exemplar sees what it stands for.
+        self.observe(v);
+        if v.is_finite() && (v >= 0.0 || self.buckets.is_signed()) {
+            self.series.exemplify(self.buckets.index(v), v, exemplar);
+        }
+    }
+
     /// The numbers now, over all threads. For tests and displays: it reads every shard and allocates.
     pub fn get(&self) -> HistogramValue {
         let shards = crate::shard::shards();
         // The sum first, see the module's first lines.
-        let cells =
-            shards.iter().flat_map(|shard| (0..2).map(move |i| shard.read(self.sums.offset(i))));
+        let cells = shards
+            .iter()
+            .flat_map(|shard| (0..SUMS as usize).map(move |i| shard.read(self.sums.offset(i))));
         let sum = cells.fold(0.0, |sum, cell| finite(sum + finite(f64::from_bits(cell))));
         let counts = (0..=self.buckets.bounds().len())
             .map(|bucket| {
@@ -109,8 +144,8 @@ impl Histogram {
 
     #[inline(always)]
     fn write(&self, writer: Writer, bucket: usize, v: f64, n: u64) {
-        let before = writer.add(self.counts.offset(bucket), n);
-        writer.add_f64_release(self.sums.offset((before & 1) as usize), v * n as f64);
+        writer.add(self.counts.offset(bucket), n);
+        writer.add_f64_release(self.sums.offset(turn()), v * n as f64);
     }
 
     /// NaN, infinities, negative values and -0.0; bounds without a table; a thread's first observation.
@@ -135,9 +170,30 @@ impl Histogram {
 
 impl Histogram {
     #[inline]
-    pub(crate) fn series(&self) -> &Series {
+    pub(crate) fn series(&self) -> &SeriesRef {
         &self.series
     }
+}
+
+thread_local! {
+    // Without a destructor: it is there for as long as the thread runs any code.
+    static TURN: Cell<usize> = const { Cell::new(0) };
+}
+
+/// Which of the [`SUMS`] cells takes this observation's value: each of the thread's observations takes the other one, so
+/// that none waits for the addition of the one before (an `f64` addition in memory is 12 cycles from load to load).
+///
+/// It was the parity of the bucket's former count. That address hangs on a load and looks random, and an observation took
+/// 2.2 or 3.7 ns, by placement and from run to run; taking turns it is 1.7 to 1.9 in the same runs, for any values. A bit of the
+/// value instead costs 1.7 too, but 2.7 when values repeat.
+#[inline(always)]
+fn turn() -> usize {
+    const { assert!(SUMS == 2, "turns are 0 and 1") };
+    TURN.with(|turn| {
+        let mine = turn.get() ^ 1;
+        turn.set(mine);
+        mine
+    })
 }
 
 /// A sum that outgrew an `f64` as its largest number. Only finite numbers are added, so it is never NaN.
@@ -161,12 +217,37 @@ impl Metric for Histogram {
         }
     }
 
-    fn bind(series: Arc<Series>) -> Self {
-        let Numbers::Histogram { buckets, sums } = series.numbers else {
+    fn bind(series: SeriesRef) -> Self {
+        let Numbers::Histogram { buckets, sums } = *series.numbers() else {
             unreachable!("a histogram has buckets and sums")
         };
         let layout = series.shape.descriptor.buckets.clone();
         let layout = layout.unwrap_or_else(|| unreachable!("a histogram has bounds"));
-        Self { buckets: layout, counts: buckets.cell, sums: sums.cell, series }
+        Self { buckets: layout, counts: buckets.cell(), sums: sums.cell(), series }
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use crate::Registry;
+
+    #[test]
+    fn observations_of_a_thread_take_turns_between_the_cells_of_the_sum() {
+        let registry = Registry::new();
+        let bounds = Buckets::new([1.0, 2.0]).unwrap();
+        let histogram = registry.histogram(("h", ""), &bounds).unwrap();
+        // Into one bucket or into several: neither decides.
+        [0.5, 0.5, 1.5, 9.0, 0.5, 0.5].into_iter().for_each(|v| histogram.observe(v));
+        let halves = [0, 1].map(|half| {
+            let cells = crate::shard::shards().iter();
+            cells.map(|shard| f64::from_bits(shard.read(histogram.sums.offset(half)))).sum::<f64>()
+        });
+        let [mut less, mut more] = halves;
+        if less > more {
+            (less, more) = (more, less);
+        }
+        assert_eq!((less, more), (2.5, 10.0));
+        assert_eq!(histogram.get(), HistogramValue { counts: vec![4, 1, 1], sum: 12.5 });
     }
 }

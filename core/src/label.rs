@@ -1,6 +1,7 @@
-//! Names that are valid once they exist, and label values in one allocation.
+//! Names that are valid once they exist, and label values packed into bytes.
 
 use crate::error::RegisterError;
+use crate::escaping::{Escaping, is_legacy_label_name, is_legacy_metric_name};
 
 /// Bytes of a label value that are kept; the rest is cut on a character boundary. Client-controlled values
 /// (model names, tenants) reach label values, and this bounds what one of them can cost in every scrape.
@@ -8,30 +9,81 @@ pub const LABEL_VALUE_BYTES_MAX: usize = 128;
 
 /// Checks a metric name against `[a-zA-Z_:][a-zA-Z0-9_:]*` (Prometheus data model).
 pub(crate) fn check_metric_name(name: &str) -> Result<(), RegisterError> {
-    let valid = |(at, c): (usize, char)| {
-        c.is_ascii_alphabetic() || c == '_' || c == ':' || (at > 0 && c.is_ascii_digit())
-    };
-    if name.is_empty() || !name.char_indices().all(valid) {
-        return Err(RegisterError::InvalidName { name: name.into() });
+    if is_legacy_metric_name(name) {
+        return Ok(());
     }
-    Ok(())
+    Err(RegisterError::InvalidName {
+        name: name.into(),
+        reason: "it must match [a-zA-Z_:][a-zA-Z0-9_:]*, for example \"requests_total\"; \
+                 `Opts::utf8_names` allows any other UTF-8 text",
+    })
 }
 
-/// Checks a label name against `[a-zA-Z_][a-zA-Z0-9_]*` and the names that Prometheus keeps for itself.
-pub(crate) fn check_label_name(name: &str, label: &str) -> Result<(), RegisterError> {
-    let valid = |(at, c): (usize, char)| {
-        c.is_ascii_alphabetic() || c == '_' || (at > 0 && c.is_ascii_digit())
-    };
-    let reason = if label.is_empty() || !label.char_indices().all(valid) {
-        "it must match [a-zA-Z_][a-zA-Z0-9_]*"
-    } else if label.starts_with("__") {
-        "names that begin with `__` are Prometheus' own"
-    } else if label == "le" || label == "quantile" {
-        "it is the label of histogram buckets and summary quantiles"
+/// Checks a metric name that may be any UTF-8 text but the empty one and [`NUL`].
+pub(crate) fn check_utf8_metric_name(name: &str) -> Result<(), RegisterError> {
+    let reason = if name.is_empty() {
+        "it is empty; give it one, for example \"requests_total\""
+    } else if name.contains(NUL) {
+        "Prometheus' parsers refuse NUL in names; leave it out"
     } else {
         return Ok(());
     };
-    Err(RegisterError::InvalidLabel { name: name.into(), label: label.into(), reason })
+    Err(RegisterError::InvalidName { name: name.into(), reason })
+}
+
+/// Refused in names: in a quoted name it is a syntax error that fails the whole scrape (text and OpenMetrics,
+/// Prometheus 3.5.3). Every other control character goes through there and in the strict Python parser, raw or,
+/// as line feeds, escaped.
+const NUL: char = '\0';
+
+/// The label that holds a series' name; as a label of its own it fails a whole scrape. Other names that begin
+/// with `__` are reserved by convention (Prometheus 3.5.3 stores them), so what merely *escapes* to such a name
+/// is let pass: under underscores that is every label that begins with two characters of, say, Chinese.
+const NAME_LABEL: &str = "__name__";
+
+/// Checks a label name against `[a-zA-Z_][a-zA-Z0-9_]*` and the names that Prometheus keeps for itself.
+pub(crate) fn check_label_name(name: &str, label: &str) -> Result<(), RegisterError> {
+    let reason = if is_legacy_label_name(label) {
+        reserved(label)
+    } else {
+        Some(
+            "it must match [a-zA-Z_][a-zA-Z0-9_]* (`Opts::utf8_names` allows any other UTF-8 text \
+             in a metric's own labels)",
+        )
+    };
+    usable(name, label, reason)
+}
+
+/// Checks a label name that may be any UTF-8 text but the empty one, [`NUL`] and reserved names, those included
+/// that escaping would turn into reserved ones.
+pub(crate) fn check_utf8_label_name(name: &str, label: &str) -> Result<(), RegisterError> {
+    let reason = if label.is_empty() {
+        Some("it is empty")
+    } else if label.contains(NUL) {
+        Some("Prometheus' parsers refuse NUL in names")
+    } else {
+        reserved(label)
+    };
+    usable(name, label, reason)
+}
+
+fn usable(name: &str, label: &str, reason: Option<&'static str>) -> Result<(), RegisterError> {
+    reason.map_or(Ok(()), |reason| {
+        Err(RegisterError::InvalidLabel { name: name.into(), label: label.into(), reason })
+    })
+}
+
+/// Why a label name is not for users, if it is not.
+fn reserved(label: &str) -> Option<&'static str> {
+    if label == "le" || label == "quantile" {
+        Some("it is the label of histogram buckets and summary quantiles")
+    } else if label.starts_with("__") {
+        Some("names that begin with `__` are Prometheus' own")
+    } else if Escaping::ALL.iter().any(|scheme| scheme.label_name(label) == NAME_LABEL) {
+        Some("some scrapers would get it escaped as `__name__`, which fails a scrape")
+    } else {
+        None
+    }
 }
 
 /// Cuts a value to [`LABEL_VALUE_BYTES_MAX`] bytes, on a character boundary.
@@ -45,56 +97,75 @@ pub(crate) fn cut(value: &str) -> &str {
 
 /// The label values of one series, in the order of the family's label names.
 ///
-/// One string: before each value stands one character whose code point is the value's length in bytes.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct LabelValues(Box<str>);
+/// Packed bytes, which the series has in its own allocation: before each value stands its length in one byte.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct LabelValues<'a>(&'a [u8]);
 
-impl LabelValues {
-    /// Packs values that are already [`cut`].
-    pub(crate) fn new(values: &[&str]) -> Self {
-        let mut packed =
-            String::with_capacity(values.iter().map(|value| value.len() + 2).sum::<usize>());
+const _: () = assert!(LABEL_VALUE_BYTES_MAX <= u8::MAX as usize, "a length is one byte");
+
+impl<'a> LabelValues<'a> {
+    /// The bytes of values that are already [`cut`].
+    pub(crate) fn pack(values: &[&str]) -> Vec<u8> {
+        let mut packed = Vec::with_capacity(values.iter().map(|value| value.len() + 1).sum());
         for value in values {
             debug_assert!(value.len() <= LABEL_VALUE_BYTES_MAX);
-            packed.push(char::from(value.len() as u8));
-            packed.push_str(value);
+            packed.push(value.len() as u8);
+            packed.extend_from_slice(value.as_bytes());
         }
-        Self(packed.into())
+        packed
     }
 
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &str> {
-        let mut rest = &*self.0;
+    /// What [`pack`](Self::pack) packed.
+    #[inline]
+    pub(crate) fn of(packed: &'a [u8]) -> Self {
+        Self(packed)
+    }
+
+    pub(crate) fn iter(self) -> impl Iterator<Item = &'a str> + use<'a> {
+        let mut rest = self.0;
         std::iter::from_fn(move || {
-            let length = rest.chars().next()?;
-            let (value, after) = rest[length.len_utf8()..].split_at(length as usize);
+            let (&length, after) = rest.split_first()?;
+            let (value, after) = after.split_at(usize::from(length));
             rest = after;
-            Some(value)
+            // Checked, because only `unsafe` could skip it; a scrape renders a series once.
+            Some(str::from_utf8(value).unwrap_or_else(|_| unreachable!("packed from a `str`")))
         })
     }
 
     /// Whether these are exactly `values`.
     #[inline]
-    pub(crate) fn are(&self, values: &[&str]) -> bool {
-        let mut rest = self.0.as_bytes();
+    pub(crate) fn are(self, values: &[&str]) -> bool {
+        let mut rest = self.0;
         for value in values {
-            let length = value.len();
-            // The length as a character: one byte, or two for 128.
-            let prefix = if length < 128 {
-                rest.first() == Some(&(length as u8))
-            } else {
-                length == 128 && rest.starts_with("\u{80}".as_bytes())
-            };
-            let start = 1 + usize::from(length >= 128);
-            if !prefix
-                || rest.len() < start + length
-                || rest[start..start + length] != *value.as_bytes()
-            {
+            let Some((&length, after)) = rest.split_first() else { return false };
+            // A value that was not cut has no equal: its length is more than any that is packed.
+            if usize::from(length) != value.len() {
                 return false;
             }
-            rest = &rest[start + length..];
+            let Some((packed, after)) = after.split_at_checked(value.len()) else { return false };
+            if !same(packed, value.as_bytes()) {
+                return false;
+            }
+            rest = after;
         }
         rest.is_empty()
     }
+}
+
+/// Whether two values of equal length are equal. Most label values have 8 to 16 bytes, which two words that overlap cover;
+/// a call of `memcmp` takes three times as long.
+#[inline(always)]
+fn same(a: &[u8], b: &[u8]) -> bool {
+    let ends = |value: &[u8]| {
+        let (first, last) = (*value.first_chunk()?, *value.last_chunk()?);
+        Some((u64::from_ne_bytes(first), u64::from_ne_bytes(last)))
+    };
+    if a.len() <= 16
+        && let (Some(a), Some(b)) = (ends(a), ends(b))
+    {
+        return a == b;
+    }
+    a == b
 }
 
 #[cfg(all(test, not(loom)))]
@@ -112,8 +183,25 @@ mod tests {
         for good in ["a", "_a", "model_9"] {
             assert!(check_label_name("x", good).is_ok(), "{good}");
         }
-        for bad in ["", "9a", "a:b", "le", "quantile", "__name__", "__x"] {
+        for bad in ["", "9a", "a:b", "le", "quantile", "__name__", "__x", "_name_"] {
             assert!(check_label_name("x", bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn utf8_names_are_checked() {
+        for good in ["a", "a.b", "9", "größe", "\"{},\n\r\t\u{1} \u{7f}", "\u{feff}", "__x"] {
+            assert!(check_utf8_metric_name(good).is_ok(), "{good:?}");
+        }
+        for bad in ["", "\0", "a.b\0"] {
+            assert!(check_utf8_metric_name(bad).is_err(), "{bad:?}");
+        }
+        for good in ["a", "k8s.pod", "a:b", "0", "\n", "花火", "..x", "name_", "_name"] {
+            assert!(check_utf8_label_name("x", good).is_ok(), "{good:?}");
+        }
+        // The last ones are `__name__` under underscores, and under dots.
+        for bad in ["", "\0", "le", "quantile", "__x", ".-name..", "-name_", "_name_"] {
+            assert!(check_utf8_label_name("x", bad).is_err(), "{bad:?}");
         }
     }
 
@@ -131,7 +219,8 @@ mod tests {
     fn packed_values_come_out_as_they_went_in() {
         let long = "y".repeat(128);
         let values = ["", "foo", "\0\n\"\\", &long, "é"];
-        let packed = LabelValues::new(&values);
+        let packed = LabelValues::pack(&values);
+        let packed = LabelValues::of(&packed);
         assert_eq!(packed.iter().collect::<Vec<_>>(), values);
         assert!(packed.are(&values));
         assert!(!packed.are(&values[..4]));
@@ -139,7 +228,24 @@ mod tests {
 
     #[test]
     fn values_that_concatenate_alike_differ() {
-        let upstream_bug = LabelValues::new(&["foo", "chat_completions"]);
+        let upstream_bug = LabelValues::pack(&["foo", "chat_completions"]);
+        let upstream_bug = LabelValues::of(&upstream_bug);
         assert!(!upstream_bug.are(&["foochat_", "completions"]));
+        assert!(!upstream_bug.are(&["foo", "chat_completions", ""]));
+        assert!(!upstream_bug.are(&["foo", "chat_completion"]));
+    }
+
+    #[test]
+    fn values_of_any_length_differ_by_any_byte() {
+        for length in 0..=LABEL_VALUE_BYTES_MAX {
+            let value = "v".repeat(length);
+            let packed = LabelValues::pack(&[&value]);
+            assert!(LabelValues::of(&packed).are(&[&value]));
+            for at in 0..length {
+                let mut other = value.clone();
+                other.replace_range(at..=at, "w");
+                assert!(!LabelValues::of(&packed).are(&[&other]), "{length} bytes, byte {at}");
+            }
+        }
     }
 }

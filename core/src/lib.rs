@@ -1,5 +1,5 @@
 //! Numbers for a process that counts every token: sharded counters, gauges and fixed-bucket histograms, and
-//! the registry that holds them. No I/O, no clock, no text.
+//! the registry that holds them. No I/O, no clock of its own, no text.
 //!
 //! Each thread records in memory that only it writes, with a plain load, add and store; a scrape sums over the
 //! threads. So recording costs what an addition costs, on any number of threads, and nothing is ever lost: the
@@ -42,19 +42,26 @@
 
 mod arena;
 mod buckets;
+mod clock;
 mod counter;
 mod descriptor;
 mod enumerated;
 mod error;
+mod escaping;
+mod exemplar;
 mod family;
 mod gauge;
 mod histogram;
+mod info;
 mod label;
 mod lookup;
+mod occupied;
 mod registry;
+mod seqlock;
 mod series;
 mod shard;
 mod snapshot;
+mod stateset;
 mod sync;
 mod telemetry;
 
@@ -62,13 +69,17 @@ pub use buckets::{BOUNDS_MAX, Buckets};
 pub use counter::{Counter, FloatCounter, LocalCounter};
 pub use descriptor::{Descriptor, Kind, Opts, SERIES_MAX_DEFAULT};
 pub use enumerated::{EnumeratedFamily, LabelEnum, LabelEnums};
-pub use error::{BucketsError, RegisterError};
+pub use error::{BucketsError, ExemplarError, RegisterError, UnknownState};
+pub use escaping::{Escaping, is_legacy_label_name, is_legacy_metric_name};
+pub use exemplar::{Exemplar, ExemplarValue, SPAN_ID_BYTES_MAX, TRACE_ID_BYTES_MAX};
 pub use family::{Family, Metric, OVERFLOW_VALUE};
 pub use gauge::{Gauge, UpDownCounter};
 pub use histogram::{Histogram, HistogramValue};
+pub use info::Info;
 pub use label::LABEL_VALUE_BYTES_MAX;
 pub use registry::Registry;
 pub use snapshot::{FamilySnapshot, PartSnapshot, SeriesSnapshot, Snapshot, Value};
+pub use stateset::{EnumStateSet, STATES_MAX, StateSet};
 
 /// How many shards the process has: the peak number of threads alive at the same time that have recorded.
 pub fn shard_count() -> usize {
@@ -78,6 +89,7 @@ pub fn shard_count() -> usize {
 /// For the models and benches of this workspace; not part of the API.
 #[doc(hidden)]
 pub mod __private {
+    pub use crate::seqlock::Seqlock;
     use crate::shard::Writer;
     pub use crate::shard::{CELLS_MAX, CellIndex, Cells, Shard, Shards};
 

@@ -6,13 +6,16 @@
 //! threads).
 //!
 //! The cache holds handles, so a removed series is kept until its entry is overwritten or its thread ends: at
-//! most 128 series a thread. A removed series is never *found* here: it is marked.
+//! most 128 series a thread. A removed series is never *found* here: entries are kept under their family's key, and
+//! every removal gives the family a new one (`family.rs`). So a removal costs each thread one walk to the table for
+//! each series of that family, and no series carries a mark of its own.
 
 use crate::counter::{Counter, FloatCounter};
 use crate::gauge::{Gauge, UpDownCounter};
 use crate::histogram::Histogram;
-use crate::series::Series;
-use crate::sync::Ordering;
+use crate::info::Info;
+use crate::series::SeriesRef;
+use crate::stateset::StateSet;
 use std::cell::RefCell;
 
 /// Sets of a thread's cache, and entries of a set: 128 entries in 8 KiB, enough for the frontend's families with
@@ -27,20 +30,38 @@ thread_local! {
 
 /// Handles whose hashes have the same low bits.
 struct Set {
-    hashes: [u64; WAYS],
+    tags: [u64; WAYS],
     entries: [Option<Entry>; WAYS],
     /// The entry to overwrite next: each in turn.
     next: usize,
 }
 
 struct Entry {
-    family: u64,
+    /// The family's key when the series was looked up.
+    key: u64,
     handle: AnyHandle,
 }
 
 impl Set {
-    const EMPTY: Self = Self { hashes: [0; WAYS], entries: [const { None }; WAYS], next: 0 };
+    const EMPTY: Self = Self { tags: [0; WAYS], entries: [const { None }; WAYS], next: 0 };
+
+    /// The first entry with this tag; [`WAYS`] or more when there is none. All are compared, and without a jump: which of
+    /// them it is, is nothing that a branch could predict. (A second one with this tag is looked up in the table.)
+    #[inline(always)]
+    fn way(&self, tag: u64) -> usize {
+        let equal = |way: usize| u32::from(self.tags[way] == tag) << way;
+        (0..WAYS).fold(0, |all, way| all | equal(way)).trailing_zeros() as usize
+    }
 }
+
+/// A hash of key and values: what a family's former key left behind does not get in the way.
+#[inline(always)]
+fn tag(key: u64, hash: u64) -> u64 {
+    hash.wrapping_add(key.rotate_left(TAG_ROTATION))
+}
+
+/// Keys are small numbers in order; turned by this, they change the high bits of a tag, which the place leaves alone.
+const TAG_ROTATION: u32 = 40;
 
 /// A handle of any kind of metric.
 #[doc(hidden)]
@@ -51,26 +72,30 @@ pub enum AnyHandle {
     Gauge(Gauge),
     UpDownCounter(UpDownCounter),
     Histogram(Histogram),
+    Info(Info),
+    StateSet(StateSet),
 }
 
 impl AnyHandle {
     #[inline]
-    fn series(&self) -> &Series {
+    fn series(&self) -> &SeriesRef {
         match self {
             Self::Counter(handle) => handle.series(),
             Self::FloatCounter(handle) => handle.series(),
             Self::Gauge(handle) => handle.series(),
             Self::UpDownCounter(handle) => handle.series(),
             Self::Histogram(handle) => handle.series(),
+            Self::Info(handle) => handle.series(),
+            Self::StateSet(handle) => handle.series(),
         }
     }
 }
 
-/// Calls `hit` with the cached handle of this family and these values. Gives `hit` back when there is none, or
+/// Calls `hit` with the handle that is cached under this key of a family and these values. Gives `hit` back when there is none, or
 /// when the entry is in use by a caller further up, or when the thread is past its end.
 #[inline]
 pub(crate) fn find<R, F: FnOnce(&AnyHandle) -> R>(
-    family: u64,
+    key: u64,
     hash: u64,
     values: &[&str],
     hit: F,
@@ -78,14 +103,9 @@ pub(crate) fn find<R, F: FnOnce(&AnyHandle) -> R>(
     let mut hit = Some(hit);
     let found = CACHE.try_with(|cache| {
         let set = cache[place(hash)].try_borrow().ok()?;
-        for (entry, _) in set.entries.iter().zip(set.hashes).filter(|(_, there)| *there == hash) {
-            let Some(Entry { family: of, handle }) = entry else { continue };
-            let series = handle.series();
-            // Relaxed: a lookup that races with a removal may come before it.
-            if *of == family && !series.removed.load(Ordering::Relaxed) && series.values.are(values)
-            {
-                return hit.take().map(|hit| hit(handle));
-            }
+        let Entry { key: of, handle } = set.entries.get(set.way(tag(key, hash)))?.as_ref()?;
+        if *of == key && handle.series().values().are(values) {
+            return hit.take().map(|hit| hit(handle));
         }
         None
     });
@@ -96,15 +116,15 @@ pub(crate) fn find<R, F: FnOnce(&AnyHandle) -> R>(
     }
 }
 
-/// Remembers a handle, in place of another one.
-pub(crate) fn remember(family: u64, hash: u64, handle: AnyHandle) {
+/// Remembers a handle, in place of another one. `key` is the family's from before the handle was looked up.
+pub(crate) fn remember(key: u64, hash: u64, handle: AnyHandle) {
     // What was there may be the last handle of its series, whose end takes locks: not while it is borrowed.
     let before = CACHE.try_with(|cache| {
         let mut set = cache[place(hash)].try_borrow_mut().ok()?;
         let way = set.next;
         set.next = (way + 1) % WAYS;
-        set.hashes[way] = hash;
-        set.entries[way].replace(Entry { family, handle })
+        set.tags[way] = tag(key, hash);
+        set.entries[way].replace(Entry { key, handle })
     });
     drop(before);
 }

@@ -10,13 +10,16 @@
 
 use crate::arena::Pool;
 use crate::buckets::Buckets;
+use crate::clock::Clock;
 use crate::counter::{Counter, FloatCounter};
 use crate::descriptor::{Descriptor, Kind, Opts};
 use crate::error::RegisterError;
+use crate::escaping::Escaping;
 use crate::family::{Family, FamilyCore, Metric};
 use crate::gauge::{Gauge, UpDownCounter};
 use crate::histogram::Histogram;
 use crate::label::check_label_name;
+use crate::occupied::Occupied;
 use crate::series::{Callback, Shape};
 use crate::shard::CELLS_MAX;
 use crate::sync::{AtomicU64, Mutex, Ordering, RwLock};
@@ -71,6 +74,7 @@ pub(crate) struct Root {
     generation: AtomicU64,
     names: Mutex<Names>,
     telemetry: OnceLock<Arc<Telemetry>>,
+    clock: Option<Clock>,
 }
 
 /// The index of names. Its lock also puts registrations in order.
@@ -78,8 +82,8 @@ pub(crate) struct Root {
 struct Names {
     /// Family name -> its parts, one for each level and set of constant labels.
     parts: HashMap<Box<str>, Vec<Part>>,
-    /// Sample or family name in any format -> the family that occupies it.
-    occupied: HashMap<String, Box<str>>,
+    /// Sample or family name in any format and escaping scheme -> the family that occupies it.
+    occupied: Occupied,
 }
 
 #[derive(Debug)]
@@ -98,11 +102,16 @@ impl Part {
 impl Registry {
     /// An empty registry.
     pub fn new() -> Self {
+        Self::build(None)
+    }
+
+    pub(crate) fn build(clock: Option<Clock>) -> Self {
         let root = Arc::new(Root {
             pool: Arc::new(Pool::new()),
             generation: AtomicU64::new(0),
             names: Mutex::new(Names::default()),
             telemetry: OnceLock::new(),
+            clock,
         });
         let node = Node { root, labels: Box::new([]), members: RwLock::new(Members::default()) };
         let registry = Self { node: Arc::new(node) };
@@ -319,7 +328,7 @@ impl Registry {
             parts.retain(|part| !part.is_in(&self.node));
             if parts.is_empty() {
                 names.parts.remove(name);
-                names.occupied.retain(|_, family| &**family != name);
+                names.occupied.remove(name);
             }
         }
         drop(names);
@@ -331,12 +340,13 @@ impl Registry {
         removed
     }
 
-    /// Whether any level of the tree has a metric that prints samples of this name.
+    /// Whether any level of the tree has a metric that prints samples of this name, under any
+    /// [escaping](crate::Escaping).
     pub fn occupies(&self, sample_name: &str) -> bool {
-        self.node.root.names.lock().occupied.contains_key(sample_name)
+        self.node.root.names.lock().occupied.contains(sample_name)
     }
 
-    fn family<M: Metric, const N: usize>(
+    pub(crate) fn family<M: Metric, const N: usize>(
         &self,
         opts: Opts,
         label_names: [&str; N],
@@ -371,6 +381,7 @@ impl Registry {
             descriptor,
             pool: Arc::clone(&self.node.root.pool),
             telemetry: self.node.root.telemetry.get().cloned(),
+            clock: self.node.root.clock.clone(),
         }
     }
 
@@ -393,43 +404,36 @@ impl Registry {
                 if !there.const_labels().map(|l| l.0).eq(asked.const_labels().map(|l| l.0)) {
                     return Err(differs(there, "constant labels", Descriptor::scope_text, asked));
                 }
-            } else if there.kind.exposed() != asked.kind.exposed() {
-                return Err(differs(there, "type", |d| d.kind.exposed().into(), asked));
+            } else if there.kind.open_metrics() != asked.kind.open_metrics() {
+                return Err(differs(there, "type", |d| d.kind.open_metrics().into(), asked));
             } else if there.unit != asked.unit {
                 return Err(differs(there, "unit", |d| format!("{:?}", d.unit), asked));
             }
         }
         for part in parts {
             let there = &part.family.shape.descriptor;
-            if there.may_meet(asked) {
+            if let Some(scheme) = there.may_meet(asked) {
                 let labels: Vec<&str> =
                     asked.const_labels().map(|label| label.0).chain(asked.label_names()).collect();
+                let labels = match scheme {
+                    Escaping::AllowUtf8 => format!("[{}]", labels.join(", ")),
+                    _ => format!("[{}] under escaping={scheme}", labels.join(", ")),
+                };
                 return Err(RegisterError::SameSeries {
                     name: asked.name.to_string(),
                     scope: asked.scope_text(),
                     other: there.scope_text(),
-                    labels: format!("[{}]", labels.join(", ")),
+                    labels,
                 });
             }
         }
-        for sample in asked.occupied() {
-            if let Some(other) = names.occupied.get(&sample).filter(|&other| *other != asked.name) {
-                return Err(RegisterError::SuffixClash {
-                    name: asked.name.to_string(),
-                    other: other.to_string(),
-                    sample,
-                });
-            }
-        }
-        Ok(None)
+        names.occupied.clash(asked).map_or(Ok(None), Err)
     }
 
     fn add(&self, names: &mut Names, family: FamilyCore) -> Arc<FamilyCore> {
         let family = Arc::new(family);
         let descriptor = &family.shape.descriptor;
-        for sample in descriptor.occupied() {
-            names.occupied.insert(sample, descriptor.name.clone());
-        }
+        names.occupied.insert(descriptor);
         let part = Part { labels: self.node.labels.clone(), family: Arc::clone(&family) };
         names.parts.entry(descriptor.name.clone()).or_default().push(part);
         self.node.members.write().families.push(Arc::clone(&family));

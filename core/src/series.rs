@@ -1,17 +1,21 @@
-//! One series: its label values and where its numbers are.
+//! One series: where its numbers are, and its label values, in one allocation behind one word.
 //!
 //! A handle (`Counter`, `Histogram`, ...) is the address of the numbers plus a reference to the series. **A
 //! series' cells are reused only after its last handle is gone**: its `Drop` gives them back, and they are
 //! zeroed in every shard before the pool hands them out again.
 
 use crate::arena::{Pool, Rank, Span};
+use crate::clock::Clock;
 use crate::descriptor::{Descriptor, Kind};
+use crate::exemplar::Exemplars;
 use crate::label::LabelValues;
-use crate::sync::{AtomicBool, AtomicU64};
+use crate::sync::AtomicU64;
 use crate::telemetry::Telemetry;
 use crossbeam_utils::CachePadded;
 use std::fmt;
+use std::ops::Deref;
 use std::sync::Arc;
+use triomphe::ThinArc;
 
 /// What all series of a family have in common.
 #[derive(Debug)]
@@ -22,6 +26,7 @@ pub(crate) struct Shape {
     pub(crate) pool: Arc<Pool>,
     /// `None` for the metrics that are themselves this telemetry.
     pub(crate) telemetry: Option<Arc<Telemetry>>,
+    pub(crate) clock: Option<Clock>,
 }
 
 impl Shape {
@@ -31,18 +36,23 @@ impl Shape {
     }
 }
 
-/// One series. There may be a million of them, so its size is watched: see the test below.
+/// One series but for its label values. There may be a million of them, so its size is watched: see the test below.
 #[derive(Debug)]
 #[doc(hidden)]
 pub struct Series {
     pub(crate) shape: Arc<Shape>,
-    pub(crate) values: LabelValues,
     pub(crate) numbers: Numbers,
-    /// No longer in its family's table.
-    pub(crate) removed: AtomicBool,
 }
 
-/// Where a series' numbers are.
+/// A counted reference to a [`Series`] and its label values.
+///
+/// `ThinArc` and not std's `Arc`: the label values are the tail of the same allocation, and the pointer is one word. With
+/// values in a box of their own, a counter with 3 labels was 124 bytes; it is 89.
+#[derive(Clone, Debug)]
+#[doc(hidden)]
+pub struct SeriesRef(ThinArc<Series, u8>);
+
+/// Where a series' numbers are. 16 bytes, as long as every variant is a box or two [`Span`]s.
 pub(crate) enum Numbers {
     /// `u64` in [`Rank::Word`].
     Word(Span),
@@ -57,10 +67,16 @@ pub(crate) enum Numbers {
     Shared(Box<CachePadded<AtomicU64>>),
     /// Computed at scrape time.
     Callback(Box<Callback>),
+    /// Always 1.
+    One,
+    /// A bit a state. States change rarely, so it may share its line with what lookups read.
+    States(AtomicU64),
+    /// Any of the others, in a family that keeps exemplars. Here, because then a series without them pays nothing.
+    Exemplified(Box<(Numbers, Exemplars)>),
 }
 
-/// Cells that hold a histogram's sum, by parity of the bucket's former count. One cell would make observations
-/// of the same histogram wait for each other's addition (measured: one cell 3.3 ns, two 2.0 ns).
+/// Cells that hold a histogram's sum, taken in turns. One cell would make observations of the same histogram wait for
+/// each other's addition (measured: one cell 2.7 ns, two 1.7, four no less).
 pub(crate) const SUMS: u32 = 2;
 
 /// A closure that computes a value at scrape time.
@@ -69,9 +85,9 @@ pub(crate) enum Callback {
     Gauge(Box<dyn Fn() -> f64 + Send + Sync>),
 }
 
-impl Series {
+impl SeriesRef {
     /// A series with cells of its own, all zero. `None` when there are no cells left.
-    pub(crate) fn new(shape: &Arc<Shape>, values: &[&str]) -> Option<Arc<Self>> {
+    pub(crate) fn new(shape: &Arc<Shape>, values: &[&str]) -> Option<Self> {
         let descriptor = &shape.descriptor;
         let pool = &shape.pool;
         let numbers = match descriptor.kind {
@@ -99,31 +115,72 @@ impl Series {
                 }
             }
             Kind::Gauge => Numbers::Shared(Box::new(AtomicU64::new(0f64.to_bits()).into())),
+            Kind::Info => Numbers::One,
+            Kind::StateSet => Numbers::States(AtomicU64::new(0)),
             Kind::CounterCallback | Kind::GaugeCallback => return None,
+        };
+        let numbers = match descriptor.exemplar_slots() {
+            0 => numbers,
+            slots => Numbers::Exemplified(Box::new((numbers, Exemplars::new(slots)))),
         };
         Some(Self::with(shape, values, numbers))
     }
 
     /// A series that a closure computes.
-    pub(crate) fn computed(shape: &Arc<Shape>, callback: Callback) -> Arc<Self> {
+    pub(crate) fn computed(shape: &Arc<Shape>, callback: Callback) -> Self {
         Self::with(shape, &[], Numbers::Callback(Box::new(callback)))
     }
 
-    fn with(shape: &Arc<Shape>, values: &[&str], numbers: Numbers) -> Arc<Self> {
-        let values = LabelValues::new(values);
-        Arc::new(Self {
-            shape: Arc::clone(shape),
-            values,
-            numbers,
-            removed: AtomicBool::new(false),
-        })
+    fn with(shape: &Arc<Shape>, values: &[&str], numbers: Numbers) -> Self {
+        let series = Series { shape: Arc::clone(shape), numbers };
+        Self(ThinArc::from_header_and_slice(series, &LabelValues::pack(values)))
+    }
+
+    /// The label values.
+    #[inline]
+    pub(crate) fn values(&self) -> LabelValues<'_> {
+        LabelValues::of(&self.0.slice)
+    }
+
+    /// Whether both are the same series.
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        std::ptr::eq::<Series>(&**self, &**other)
+    }
+}
+
+impl Deref for SeriesRef {
+    type Target = Series;
+
+    #[inline]
+    fn deref(&self) -> &Series {
+        &self.0.header.header
+    }
+}
+
+impl Series {
+    /// Where its numbers are, whether it keeps exemplars or not.
+    #[inline]
+    pub(crate) fn numbers(&self) -> &Numbers {
+        match &self.numbers {
+            Numbers::Exemplified(both) => &both.0,
+            numbers => numbers,
+        }
+    }
+
+    /// Its exemplars, if its family opted in.
+    #[inline]
+    pub(crate) fn exemplars(&self) -> Option<&Exemplars> {
+        match &self.numbers {
+            Numbers::Exemplified(both) => Some(&both.1),
+            _ => None,
+        }
     }
 }
 
 impl Drop for Series {
     fn drop(&mut self) {
         let pool = &self.shape.pool;
-        match self.numbers {
+        match *self.numbers() {
             Numbers::Word(span) => pool.give_back(Rank::Word, span, 1),
             Numbers::Float(span) => pool.give_back(Rank::Float, span, 1),
             Numbers::UpDown { rise, fall } => {
@@ -135,7 +192,24 @@ impl Drop for Series {
                 pool.give_back(Rank::Word, buckets, self.shape.buckets_len());
                 pool.give_back(Rank::Float, sums, SUMS);
             }
-            Numbers::Shared(_) | Numbers::Callback(_) => {}
+            Numbers::Shared(_)
+            | Numbers::Callback(_)
+            | Numbers::One
+            | Numbers::States(_)
+            | Numbers::Exemplified(_) => {}
+        }
+    }
+}
+
+impl Numbers {
+    /// Where the first and the second kind of number begin in the totals of their ranks.
+    pub(crate) fn places(&self) -> [u32; 2] {
+        match self {
+            Self::Word(span) | Self::Float(span) => [span.place(), 0],
+            Self::UpDown { rise, fall } => [rise.place(), fall.place()],
+            Self::Histogram { buckets, sums } => [buckets.place(), sums.place()],
+            Self::Exemplified(both) => both.0.places(),
+            Self::Shared(_) | Self::Callback(_) | Self::One | Self::States(_) => [0, 0],
         }
     }
 }
@@ -153,6 +227,9 @@ impl fmt::Debug for Numbers {
             }
             Self::Shared(_) => f.write_str("Shared"),
             Self::Callback(_) => f.write_str("Callback"),
+            Self::One => f.write_str("One"),
+            Self::States(_) => f.write_str("States"),
+            Self::Exemplified(both) => f.debug_tuple("Exemplified").field(&both.0).finish(),
         }
     }
 }
@@ -168,7 +245,8 @@ mod tests {
 
     #[test]
     fn a_series_is_small() {
-        // Shape, label values, numbers, the mark of removal; the two counts of the `Arc` come on top.
-        assert!(size_of::<Series>() <= 56, "{} bytes", size_of::<Series>());
+        // Shape and numbers; a count, a length and the label values come on top.
+        assert!(size_of::<Series>() <= 24, "{} bytes", size_of::<Series>());
+        assert_eq!(size_of::<SeriesRef>(), size_of::<usize>());
     }
 }

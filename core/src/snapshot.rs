@@ -1,23 +1,25 @@
 //! One pass over the shards, into memory that is reused.
 //!
 //! ```text
-//! 1. bring the list of families and their series up to date   (allocates only for what is new)
+//! 1. bring the list of families and their series up to date   (allocates only for what is new), copy exemplars
 //! 2. call the callbacks, each behind a fence against panics
 //! 3. for each rank, for each shard: total[place] += shard[cell]   (linear in cells x shards)
 //! ```
 //!
 //! Step 1 comes before step 3 and holds references, so no cell that is read for a series can have been given to
-//! another one meanwhile. No writer is ever waited for, and no lock is held while a callback runs.
+//! another one meanwhile. Exemplars come before the counts, so no exemplar is seen whose value is not counted. No writer is ever waited for, and no lock is held while a callback runs.
 
 use crate::arena::{Rank, Sums};
 use crate::descriptor::{Descriptor, Kind};
+use crate::exemplar::ExemplarValue;
 use crate::family::{FamilyCore, SeriesList};
 use crate::histogram::finite;
 use crate::registry::Registry;
-use crate::series::{Callback, Numbers, SUMS, Series, up_down_ranks};
+use crate::series::{Callback, Numbers, SUMS, up_down_ranks};
 use crate::sync::Ordering;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// The values of a registry at one scrape. Keep it and take the next scrape into it: in steady state, with no
 /// series added or removed, [`take`](Self::take) allocates nothing.
@@ -74,6 +76,11 @@ pub enum Value<'a> {
         /// Sum of the finite observations.
         sum: f64,
     },
+    /// Of an info metric: it prints as 1.
+    Info,
+    /// Of a state set: a bit for each of [`Descriptor::states`], the first the lowest. One whole set, as one thread
+    /// left it.
+    States(u64),
     /// A callback that panicked in this scrape.
     Missing,
 }
@@ -226,8 +233,63 @@ impl<'a> PartSnapshot<'a> {
 
     /// The series at `at`, in order of creation.
     pub fn series(&self, at: usize) -> Option<SeriesSnapshot<'a>> {
-        let series = self.entry.list.series.get(at)?;
-        Some(SeriesSnapshot { part: *self, series })
+        (at < self.len()).then_some(SeriesSnapshot { part: *self, at })
+    }
+
+    /// The value of every series of a [`Kind::Counter`], in order of creation; empty for other kinds. Cheaper than
+    /// [`values`](Self::values) by what it costs to look which kind a value is.
+    #[inline]
+    pub fn counts(&self) -> impl Iterator<Item = u64> + use<'a> {
+        let totals = &self.snapshot.sums[Rank::Word as usize].totals;
+        let list = &self.entry.list.places[..];
+        let is_it = self.descriptor().kind == Kind::Counter;
+        let places = if is_it { list } else { &[] };
+        places.iter().map(|&[place, _]| totals[place as usize])
+    }
+
+    /// The value of every series, in order of creation.
+    #[inline]
+    pub fn values(&self) -> impl ExactSizeIterator<Item = Value<'a>> + use<'a> {
+        let part = *self;
+        let places = self.entry.list.places.iter().enumerate();
+        places.map(move |(at, &places)| part.value(at, places))
+    }
+
+    #[inline(always)]
+    fn value(&self, at: usize, [first, second]: [u32; 2]) -> Value<'a> {
+        let totals = |rank: Rank| &self.snapshot.sums[rank as usize].totals;
+        let total = |rank: Rank, place: u32| totals(rank)[place as usize];
+        let shape = &self.entry.core.shape;
+        match shape.descriptor.kind {
+            Kind::Counter => Value::Unsigned(total(Rank::Word, first)),
+            Kind::FloatCounter => Value::Float(f64::from_bits(total(Rank::Float, first))),
+            Kind::UpDownCounter => {
+                let (rise, fall) = up_down_ranks(shape.descriptor.nested);
+                let value = total(rise, first).wrapping_sub(total(fall, second));
+                Value::Signed(value.cast_signed())
+            }
+            Kind::Histogram => {
+                let counts = &totals(Rank::Word)[first as usize..][..shape.buckets_len() as usize];
+                let sums = &totals(Rank::Float)[second as usize..][..SUMS as usize];
+                Value::Histogram { counts, sum: sums.iter().map(|&sum| f64::from_bits(sum)).sum() }
+            }
+            Kind::Gauge => match self.entry.list.series[at].numbers() {
+                // Relaxed: a gauge orders nothing.
+                Numbers::Shared(cell) => Value::Float(f64::from_bits(cell.load(Ordering::Relaxed))),
+                _ => unreachable!("a gauge is one shared cell"),
+            },
+            Kind::Info => Value::Info,
+            Kind::StateSet => match self.entry.list.series[at].numbers() {
+                // Relaxed: the set orders nothing.
+                Numbers::States(bits) => Value::States(bits.load(Ordering::Relaxed)),
+                _ => unreachable!("a state set is one word"),
+            },
+            Kind::CounterCallback => self.entry.computed.map_or(Value::Missing, Value::Unsigned),
+            Kind::GaugeCallback => self
+                .entry
+                .computed
+                .map_or(Value::Missing, |bits| Value::Float(f64::from_bits(bits))),
+        }
     }
 }
 
@@ -235,45 +297,37 @@ impl<'a> PartSnapshot<'a> {
 #[derive(Clone, Copy, Debug)]
 pub struct SeriesSnapshot<'a> {
     part: PartSnapshot<'a>,
-    series: &'a Series,
+    at: usize,
 }
 
 impl<'a> SeriesSnapshot<'a> {
     /// Label values in the order of [`Descriptor::label_names`], unescaped.
     pub fn label_values(&self) -> impl Iterator<Item = &'a str> + use<'a> {
-        self.series.values.iter()
+        self.part.entry.list.series[self.at].values().iter()
+    }
+
+    /// What the series' family is.
+    pub fn descriptor(&self) -> &'a Descriptor {
+        self.part.descriptor()
+    }
+
+    /// When the series was made, since the Unix epoch, in whole milliseconds. For counters and histograms of a
+    /// [`Registry::with_clock`]; `None` for everything else.
+    pub fn created(&self) -> Option<Duration> {
+        self.part.entry.list.created.get(self.at)?.get()
+    }
+
+    /// The newest exemplar of a counter (slot 0), or of a histogram's bucket, in the order of its counts. Copied by
+    /// [`Snapshot::take`], so that it is the same however often an encoder asks, and its value is in the counts.
+    pub fn exemplar(&self, slot: usize) -> Option<ExemplarValue> {
+        let slots = self.part.descriptor().exemplar_slots();
+        let words =
+            self.part.entry.list.exemplars.get(self.at * slots..)?.get(..slots)?.get(slot)?;
+        ExemplarValue::from_words(words)
     }
 
     /// The value.
-    #[inline]
     pub fn value(&self) -> Value<'a> {
-        let total =
-            |rank: Rank, place: u32| self.part.snapshot.sums[rank as usize].totals[place as usize];
-        match &self.series.numbers {
-            Numbers::Word(span) => Value::Unsigned(total(Rank::Word, span.place)),
-            Numbers::Float(span) => Value::Float(f64::from_bits(total(Rank::Float, span.place))),
-            Numbers::UpDown { rise, fall } => {
-                let (rise_rank, fall_rank) = up_down_ranks(self.series.shape.descriptor.nested);
-                let rises = total(rise_rank, rise.place);
-                let falls = total(fall_rank, fall.place);
-                Value::Signed(rises.wrapping_sub(falls).cast_signed())
-            }
-            Numbers::Histogram { buckets, sums } => {
-                let words = &self.part.snapshot.sums[Rank::Word as usize].totals;
-                let counts =
-                    &words[buckets.place as usize..][..self.series.shape.buckets_len() as usize];
-                let sum =
-                    (0..SUMS).map(|i| f64::from_bits(total(Rank::Float, sums.place + i))).sum();
-                Value::Histogram { counts, sum }
-            }
-            // Relaxed: a gauge orders nothing.
-            Numbers::Shared(cell) => Value::Float(f64::from_bits(cell.load(Ordering::Relaxed))),
-            Numbers::Callback(_) => match (self.part.entry.computed, self.part.descriptor().kind())
-            {
-                (Some(bits), Kind::GaugeCallback) => Value::Float(f64::from_bits(bits)),
-                (Some(value), _) => Value::Unsigned(value),
-                (None, _) => Value::Missing,
-            },
-        }
+        self.part.value(self.at, self.part.entry.list.places[self.at])
     }
 }

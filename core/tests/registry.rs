@@ -1,6 +1,6 @@
 //! What a registry accepts, what it refuses, and what it says then.
 
-use dynamo_metrics_core::{Buckets, Opts, RegisterError, Registry, Snapshot, Value};
+use dynamo_metrics_core::{Buckets, Counter, Opts, RegisterError, Registry, Snapshot, Value};
 
 fn buckets() -> Buckets {
     Buckets::new([1.0]).unwrap()
@@ -165,6 +165,34 @@ fn removed_series_start_at_zero_again_and_old_handles_disturb_nobody() {
     family.clear();
     assert!(family.is_empty() && values(&registry, "x_total").is_empty());
     assert_eq!(family.remove_matching(&[("no_such_label", "a")]), 0);
+}
+
+#[test]
+fn a_removed_series_is_forgotten_by_other_threads_too() {
+    let registry = Registry::new();
+    let family = registry.counter_family(("x_total", ""), ["model"]).unwrap();
+    let neighbour = registry.counter_family(("y_total", ""), ["model"]).unwrap();
+    let (to_removed, removed) = std::sync::mpsc::channel();
+    let (to_seen, seen) = std::sync::mpsc::channel();
+    let count = |counter: &Counter| {
+        counter.inc();
+        counter.get()
+    };
+    let counts =
+        || ["a", "b"].map(|model| [&family, &neighbour].map(|each| each.visit([model], count)));
+    std::thread::scope(|scope| {
+        scope.spawn(move || {
+            assert_eq!(counts(), [[1, 1], [1, 1]]);
+            assert_eq!(counts(), [[2, 2], [2, 2]], "now this thread remembers them");
+            to_seen.send(()).unwrap();
+            removed.recv().unwrap();
+            assert_eq!(counts(), [[1, 3], [3, 3]], "`a` of one family began anew, nothing else");
+        });
+        seen.recv().unwrap();
+        assert!(family.remove(["a"]));
+        to_removed.send(()).unwrap();
+    });
+    assert_eq!(family.len(), 2);
 }
 
 #[test]

@@ -9,7 +9,7 @@
 //! that the compiler turns into vector code, and then copies them whole. Nothing allocates except
 //! the growth of `out`.
 
-use bytes::BytesMut;
+use bytes::BufMut;
 
 /// Appends a help text for text 0.0.4: `\` becomes `\\`, a line feed becomes `\n`.
 ///
@@ -22,8 +22,21 @@ use bytes::BytesMut;
 /// write_help(&mut out, "a \"share\" of C:\\\nin percent");
 /// assert_eq!(&out[..], br#"a "share" of C:\\\nin percent"#);
 /// ```
-pub fn write_help(out: &mut BytesMut, text: &str) {
+pub fn write_help(out: &mut impl BufMut, text: &str) {
     write(out, text.as_bytes(), |byte| (byte == b'\\') | (byte == b'\n'));
+}
+
+/// Appends a help text for OpenMetrics: as [`write_help`], and `"` becomes `\"`.
+///
+/// ```
+/// use dynamo_metrics_encoder::escape::write_help_openmetrics;
+///
+/// let mut out = bytes::BytesMut::new();
+/// write_help_openmetrics(&mut out, "a \"share\"\n");
+/// assert_eq!(&out[..], br#"a \"share\"\n"#);
+/// ```
+pub fn write_help_openmetrics(out: &mut impl BufMut, text: &str) {
+    write_label_value(out, text);
 }
 
 /// Appends the inside of a label value, without the quotes around it: `\` becomes `\\`, a line feed
@@ -38,32 +51,33 @@ pub fn write_help(out: &mut BytesMut, text: &str) {
 /// write_label_value(&mut out, "say \"hi\"\\\n");
 /// assert_eq!(&out[..], br#"say \"hi\"\\\n"#);
 /// ```
-pub fn write_label_value(out: &mut BytesMut, value: &str) {
+pub fn write_label_value(out: &mut impl BufMut, value: &str) {
     write(out, value.as_bytes(), |byte| (byte == b'\\') | (byte == b'\n') | (byte == b'"'));
 }
 
 /// Copies the runs between special bytes whole. All special bytes are ASCII, so a run never splits
 /// a character.
 #[inline]
-fn write(out: &mut BytesMut, mut bytes: &[u8], special: impl Fn(u8) -> bool) {
+fn write(out: &mut impl BufMut, mut bytes: &[u8], special: impl Fn(u8) -> bool) {
     if !bytes.iter().fold(false, |found, &byte| found | special(byte)) {
-        out.extend_from_slice(bytes);
+        out.put_slice(bytes);
         return;
     }
     while let Some(at) = bytes.iter().position(|&byte| special(byte)) {
-        out.extend_from_slice(&bytes[..at]);
-        out.extend_from_slice(match bytes[at] {
+        out.put_slice(&bytes[..at]);
+        out.put_slice(match bytes[at] {
             b'\n' => br"\n",
             b'"' => br#"\""#,
             _ => br"\\",
         });
         bytes = &bytes[at + 1..];
     }
-    out.extend_from_slice(bytes);
+    out.put_slice(bytes);
 }
 
 #[cfg(test)]
 mod tests {
+    use bytes::BytesMut;
     use proptest::prelude::*;
 
     use super::*;

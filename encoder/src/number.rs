@@ -14,7 +14,7 @@
 //! Nothing allocates: a number is laid out on the stack and appended once.
 //! Integers below a million, the bulk of gauges and bounds, skip `ryu` altogether.
 
-use bytes::BytesMut;
+use bytes::BufMut;
 
 /// Longest text that [`write_f64`] can produce, in bytes: `-2.2250738585072014e-308`.
 ///
@@ -41,8 +41,8 @@ const EXPONENT_FROM: f64 = 1e6;
 /// assert_eq!(&out[..], b"18446744073709551615");
 /// ```
 #[inline]
-pub fn write_u64(out: &mut BytesMut, v: u64) {
-    out.extend_from_slice(itoa::Buffer::new().format(v).as_bytes());
+pub fn write_u64(out: &mut impl BufMut, v: u64) {
+    out.put_slice(itoa::Buffer::new().format(v).as_bytes());
 }
 
 /// Appends `v` as Go writes it: `le`, `quantile` and values of text 0.0.4.
@@ -56,17 +56,19 @@ pub fn write_u64(out: &mut BytesMut, v: u64) {
 /// write_f64(&mut out, 1_000_000.0);
 /// assert_eq!(&out[..], b"1e+06");
 /// ```
-pub fn write_f64(out: &mut BytesMut, v: f64) {
-    out.extend_from_slice(Text::of(v).as_bytes());
+pub fn write_f64(out: &mut impl BufMut, v: f64) {
+    out.put_slice(Text::of(v).as_bytes());
 }
 
 /// Whole numbers up to here are exact in an `f64` one by one: 2^53.
 const WHOLE_MAX: f64 = 9_007_199_254_740_992.0;
 
-/// Appends a sample's value: a whole number up to 2^53 as plain digits, anything else as [`write_f64`] does.
+/// Appends a sample's value: a whole number up to 2^53 as plain digits, anything else as the fewest digits that
+/// read back to the same bits.
 ///
 /// Bounds must be spelled as Go spells them, because series are told apart by that text; values need not, and
-/// people read `22361870` more easily than `2.236187e+07`.
+/// people read `22361870` more easily than `2.236187e+07`. The digits are `zmij`'s, which writes a sum in a third of
+/// the time that `ryu` and Go's layout take.
 ///
 /// ```
 /// use dynamo_metrics_encoder::number::write_value;
@@ -76,16 +78,25 @@ const WHOLE_MAX: f64 = 9_007_199_254_740_992.0;
 /// assert_eq!(&out[..], b"22361870");
 /// ```
 #[inline]
-pub fn write_value(out: &mut BytesMut, v: f64) {
-    // -0.0 compares equal to 0, and keeps its sign in the general case.
-    if v.abs() <= WHOLE_MAX && v.trunc() == v && (v != 0.0 || v.is_sign_positive()) {
-        if v < 0.0 {
-            out.extend_from_slice(b"-");
+pub fn write_value(out: &mut impl BufMut, v: f64) {
+    match whole(v) {
+        Some(v) => {
+            if v < 0 {
+                out.put_slice(b"-");
+            }
+            write_u64(out, v.unsigned_abs());
         }
-        write_u64(out, v.abs() as u64);
-    } else {
-        write_f64(out, v);
+        None if v.is_finite() => out.put_slice(zmij::Buffer::new().format_finite(v).as_bytes()),
+        None => write_f64(out, v),
     }
+}
+
+/// `v` as an integer if that is how its value is written.
+#[inline]
+pub(crate) fn whole(v: f64) -> Option<i64> {
+    // -0.0 compares equal to 0, and keeps its sign in the general case.
+    let is_whole = v.abs() <= WHOLE_MAX && v.trunc() == v && (v != 0.0 || v.is_sign_positive());
+    is_whole.then_some(v as i64)
 }
 
 /// Appends `v` as OpenMetrics wants `le` and `quantile`: [`write_f64`]'s text, with `.0` added when
@@ -98,12 +109,12 @@ pub fn write_value(out: &mut BytesMut, v: f64) {
 /// write_f64_openmetrics(&mut out, 1.0);
 /// assert_eq!(&out[..], b"1.0");
 /// ```
-pub fn write_f64_openmetrics(out: &mut BytesMut, v: f64) {
+pub fn write_f64_openmetrics(out: &mut impl BufMut, v: f64) {
     let mut text = Text::of(v);
     if v.is_finite() && !text.as_bytes().iter().any(|&b| b == b'.' || b == b'e') {
         text.push_all(b".0");
     }
-    out.extend_from_slice(text.as_bytes());
+    out.put_slice(text.as_bytes());
 }
 
 /// A number laid out on the stack. The room is a round number above [`F64_TEXT_MAX`] that also holds
@@ -219,6 +230,7 @@ fn shortest(v: f64) -> ([u8; 32], usize, i32) {
 
 #[cfg(test)]
 mod tests {
+    use bytes::BytesMut;
     use proptest::prelude::*;
 
     use super::*;
@@ -294,16 +306,16 @@ mod tests {
         };
         let cases = [
             (0.0, "0"),
-            (-0.0, "-0"),
+            (-0.0, "-0.0"),
             (42.0, "42"),
             (-42.0, "-42"),
             (1e6, "1000000"),
             (22_361_870.0, "22361870"),
             (9_007_199_254_740_992.0, "9007199254740992"),
             (-9_007_199_254_740_992.0, "-9007199254740992"),
-            (9_007_199_254_740_994.0, "9.007199254740994e+15"),
+            (9_007_199_254_740_994.0, "9007199254740994.0"),
             (0.5, "0.5"),
-            (1_234_567.5, "1.2345675e+06"),
+            (1_234_567.5, "1234567.5"),
             (1e300, "1e+300"),
             (f64::NAN, "NaN"),
             (f64::INFINITY, "+Inf"),

@@ -1,11 +1,14 @@
 //! A steady-state scrape allocates nothing, by a counting allocator.
 
 use bytes::BytesMut;
-use dynamo_metrics_core::{Buckets, Registry};
-use dynamo_metrics_encoder::TextEncoder;
+use dynamo_metrics_core::{Buckets, Escaping, Exemplar, Opts, Registry};
+use dynamo_metrics_encoder::Encoder;
+use dynamo_metrics_encoder::name_filter::NameFilter;
+use dynamo_metrics_encoder::negotiate::{Format, Negotiated};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::hint::black_box;
+use std::time::Duration;
 
 struct Counting;
 
@@ -39,8 +42,12 @@ fn allocations(work: impl FnOnce()) -> u64 {
 #[test]
 fn a_steady_scrape_allocates_nothing() {
     assert!(allocations(|| drop(black_box(Box::new(1)))) > 0, "the allocator counts");
-    let registry = Registry::new();
-    let requests = registry.counter_family(("requests_total", "h"), ["model", "status"]).unwrap();
+    let registry = Registry::with_clock(|| Duration::from_secs(1_700_000_000));
+    let requests = Opts::new("requests_total", "h").exemplars();
+    let requests = registry.counter_family(requests, ["model", "status"]).unwrap();
+    let trace = Exemplar::new("4bf92f3577b34da6").unwrap();
+    registry.info(("build_info", "h"), &[("version", "1")]).unwrap();
+    registry.state_set(("health", "h"), &["starting", "ready"]).unwrap().only("ready").unwrap();
     let buckets = Buckets::dynamo(0.001, 480.0, 18).unwrap();
     let waits = registry.histogram_family(("wait_seconds", "h"), ["model"], &buckets).unwrap();
     let load = registry.gauge(("load", "h")).unwrap();
@@ -49,7 +56,7 @@ fn a_steady_scrape_allocates_nothing() {
     registry.gauge_callback(("up_seconds", "h"), || 1.25).unwrap();
     let record = |i: u32| {
         for model in ["a", "b\"", "c"] {
-            requests.with([model, "ok"]).add(u64::from(i) << 20);
+            requests.with([model, "ok"]).add_with_exemplar(u64::from(i) << 20, &trace);
             waits.with([model]).observe(f64::from(i) / 7.0);
         }
         load.set(f64::from(i) / 3.0);
@@ -57,20 +64,27 @@ fn a_steady_scrape_allocates_nothing() {
         inflight.inc();
     };
     record(1);
-    let mut encoder = TextEncoder::new();
+    let mut encoder = Encoder::with_created_samples();
     let mut body = BytesMut::new();
-    encoder.encode(&registry, &mut body);
-    let scrape = |encoder: &mut TextEncoder, body: &mut BytesMut| {
-        body.clear();
-        encoder.encode(&registry, body);
-    };
-    let steady = allocations(|| {
-        for i in 2..100 {
-            record(i);
-            scrape(&mut encoder, &mut body);
+    for format in [Format::Text, Format::OpenMetrics, Format::Protobuf] {
+        for escaping in Escaping::ALL {
+            let asked = Negotiated::new(format, escaping);
+            for filter in [NameFilter::default(), NameFilter::from_query("name[]=load").unwrap()] {
+                let mut scrape = || {
+                    body.clear();
+                    encoder.encode_as(&registry, asked, &filter, &mut body);
+                };
+                scrape();
+                let steady = allocations(|| {
+                    for i in 2..100 {
+                        record(i);
+                        scrape();
+                    }
+                });
+                assert_eq!(steady, 0, "{asked:?} {filter:?}");
+            }
         }
-    });
-    assert_eq!(steady, 0);
+    }
 
     // The same when the body travels as `Bytes` to a socket and is dropped there: the memory comes back.
     let sent = allocations(|| drop(body.split().freeze()));

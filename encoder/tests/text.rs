@@ -2,12 +2,12 @@
 
 use bytes::BytesMut;
 use dynamo_metrics_core::{Buckets, Opts, Registry};
-use dynamo_metrics_encoder::{TextEncoder, strict};
+use dynamo_metrics_encoder::{Encoder, strict};
 use proptest::prelude::*;
 
 fn encode(registry: &Registry) -> String {
     let mut body = BytesMut::new();
-    TextEncoder::new().encode(registry, &mut body);
+    Encoder::new().encode(registry, &mut body);
     String::from_utf8(body.to_vec()).unwrap()
 }
 
@@ -99,7 +99,7 @@ fn two_scopes_print_one_family() {
 fn series_and_families_come_and_go_between_scrapes() {
     let registry = Registry::new();
     let family = registry.counter_family(("x_total", ""), ["m"]).unwrap();
-    let mut encoder = TextEncoder::new();
+    let mut encoder = Encoder::new();
     let mut scrape = || {
         let mut body = BytesMut::new();
         encoder.encode(&registry, &mut body);
@@ -147,7 +147,7 @@ fn a_body_is_whole_while_threads_record_and_series_come_and_go() {
                 }
             });
         }
-        let mut encoder = TextEncoder::new();
+        let mut encoder = Encoder::new();
         let mut body = BytesMut::new();
         for _ in 0..300 {
             body.clear();

@@ -4,7 +4,7 @@
 use arbitrary::Arbitrary;
 use bytes::BytesMut;
 use dynamo_metrics_core::{Buckets, Registry};
-use dynamo_metrics_encoder::{TextEncoder, strict};
+use dynamo_metrics_encoder::{Encoder, strict};
 use libfuzzer_sys::fuzz_target;
 
 #[derive(Arbitrary, Debug)]
@@ -28,7 +28,7 @@ enum Kind {
 
 fuzz_target!(|metrics: Vec<Metric<'_>>| {
     let registry = Registry::new();
-    let mut encoder = TextEncoder::new();
+    let mut encoder = Encoder::new();
     for metric in &metrics {
         let opts = (metric.name, metric.help);
         // Most names and labels are refused, which is one half of what is tested here.

@@ -1,7 +1,7 @@
 //! One page: a registry's metrics, then those of the engines behind it, valid as a whole.
 //!
 //! ```text
-//! registry --TextEncoder--> families of ours, sorted
+//! registry --Encoder--> families of ours, sorted
 //! engines  --fetch-------> text --Foreign::merge--> their families, filtered and repaired
 //! ```
 //!
@@ -11,8 +11,10 @@
 use crate::engine::Engine;
 use crate::hierarchy::DistributedRuntime;
 use dynamo_metrics_core::Registry;
-use dynamo_metrics_encoder::TextEncoder;
+use dynamo_metrics_encoder::Encoder;
 use dynamo_metrics_encoder::foreign::Foreign;
+use dynamo_metrics_encoder::name_filter::NameFilter;
+use dynamo_metrics_encoder::negotiate::{Negotiated, negotiate};
 use dynamo_metrics_server::bytes::BytesMut;
 use dynamo_metrics_server::{ContentType, ExposeError, Exposition, ScrapeRequest};
 use parking_lot::Mutex;
@@ -53,7 +55,7 @@ struct Inner {
 
 #[derive(Default)]
 struct Memory {
-    encoder: TextEncoder,
+    encoder: Encoder,
     foreign: Foreign,
 }
 
@@ -78,9 +80,20 @@ impl MetricsExposition {
         Self { inner: Arc::new(Inner { registry, runtime, memory: Mutex::default() }) }
     }
 
-    /// Appends the page to `body`. Blocks for as long as the engines take to answer; without engines it
-    /// allocates nothing in steady state.
+    /// Appends the page to `body`, as text 0.0.4. Blocks for as long as the engines take to answer; without engines
+    /// it allocates nothing in steady state.
     pub fn write(&self, body: &mut BytesMut) {
+        self.write_as(Negotiated::default(), &NameFilter::default(), body);
+    }
+
+    /// Appends the page in the format that a scraper asked for, as far as its filter admits families, and returns
+    /// the page's media type. With engines the format is text 0.0.4 whatever was asked for.
+    pub fn write_as(
+        &self,
+        asked: Negotiated,
+        filter: &NameFilter,
+        body: &mut BytesMut,
+    ) -> ContentType {
         // Engines first, and before the lock: what they count about themselves is on this page already.
         let engines = self.inner.runtime.as_ref().map(DistributedRuntime::engine_sources);
         let texts: Vec<(Arc<Engine>, Vec<u8>)> = engines
@@ -96,9 +109,11 @@ impl MetricsExposition {
             .collect();
         let mut memory = self.inner.memory.lock();
         let Memory { encoder, foreign } = &mut *memory;
-        encoder.encode(&self.inner.registry, body);
+        let asked = if texts.is_empty() { asked } else { Negotiated::default() };
+        encoder.encode_as(&self.inner.registry, asked, filter, body);
+        let content_type = ContentType::from_static(asked.content_type());
         if texts.is_empty() {
-            return;
+            return content_type;
         }
         let sources = texts.iter().map(|(engine, text)| (engine.filter(), text.as_slice()));
         let reserved = |name: &str| self.inner.registry.occupies(name);
@@ -115,16 +130,20 @@ impl MetricsExposition {
                 engine.count_withheld(reason, count);
             }
         }
+        content_type
     }
 }
 
 impl Exposition for MetricsExposition {
     fn expose(
         &self,
-        _request: &ScrapeRequest<'_>,
+        request: &ScrapeRequest<'_>,
         body: &mut BytesMut,
     ) -> Result<ContentType, ExposeError> {
-        self.write(body);
-        Ok(ContentType::TEXT_0_0_4)
+        let filter =
+            NameFilter::from_query(request.query().unwrap_or_default()).map_err(|error| {
+                ExposeError::refused("Too many names are asked for").with_cause(error)
+            })?;
+        Ok(self.write_as(negotiate(request.accept()), &filter, body))
     }
 }

@@ -1,11 +1,10 @@
-//! One connection's life, and the table of all of them.
+//! One connection's life: which phase it is in, and how long it may stay there.
 //!
 //! hyper parses and writes; it has one timer, for "a head is due", that runs from the end of the
-//! previous response. This file tells apart what that timer cannot, by watching the socket under
-//! hyper:
+//! previous response. This file tells apart what that timer cannot, by what `socket` sees:
 //!
 //! ```text
-//!  accept -> Head --head complete--> Answering --response ready--> Answered
+//!  accept -> Head --head complete--> Answering --response ready--> Answered --the last one--> Lingering
 //!             ^                                                       | all bytes taken
 //!             +----------- first byte of a further head -- Idle <-----+
 //! ```
@@ -13,119 +12,32 @@
 //! Each phase has its deadline ([`Limits`]); bytes that the client does not take have theirs,
 //! whatever the phase. Invariant: a connection that waits for its client, in any phase, has a
 //! deadline; one without a deadline waits for us.
-//!
-//! All of it lives on the network thread, hence `Rc` and `Cell`: no order of memory to reason about.
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
-use std::convert::Infallible;
-use std::future::poll_fn;
-use std::io::{self, IoSlice};
-use std::pin::{Pin, pin};
-use std::rc::Rc;
-use std::sync::Arc;
-use std::task::{Context, Poll, Waker, ready};
+use std::task::Waker;
 use std::time::Duration;
 
-use http::StatusCode;
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::Instant;
 
-use crate::limits::{Limit, Limits};
-use crate::respond::Responder;
-use crate::telemetry::ServerTelemetry;
-
-/// Serves one admitted connection to its end.
-pub(crate) async fn serve(
-    stream: TcpStream,
-    admission: Admission,
-    http: http1::Builder,
-    responder: Rc<Responder>,
-) {
-    let Admission { connection, table, .. } = &admission;
-    let service = service_fn(|request| {
-        connection.head_complete();
-        let (connection, responder) = (Rc::clone(connection), Rc::clone(&responder));
-        async move {
-            let response = responder.respond(request).await;
-            connection.response_ready();
-            Ok::<_, Infallible>(response)
-        }
-    });
-    let socket = WatchedSocket { stream, connection: Rc::clone(connection) };
-    let mut http = pin!(http.serve_connection(TokioIo::new(socket), service));
-    let mut alarm = pin!(sleep_until(Instant::now()));
-    let mut finishing = false;
-
-    let ending = poll_fn(|cx| {
-        connection.keep_waker(cx.waker());
-        if connection.order.get() == Order::GiveWay {
-            return Poll::Ready(Ending::GaveWay);
-        }
-        if let Poll::Ready(result) = http.as_mut().poll(cx) {
-            return Poll::Ready(Ending::Http(result));
-        }
-        // After the poll above, which has picked up a request that was already on its way.
-        if connection.order.get() == Order::Finish && !finishing {
-            finishing = true;
-            http.as_mut().graceful_shutdown();
-            if let Poll::Ready(result) = http.as_mut().poll(cx) {
-                return Poll::Ready(Ending::Http(result));
-            }
-        }
-        let Some((deadline, limit)) = connection.deadline(&table.limits) else {
-            return Poll::Pending;
-        };
-        if alarm.deadline() != deadline {
-            alarm.as_mut().reset(deadline);
-        }
-        ready!(alarm.as_mut().poll(cx));
-        Poll::Ready(Ending::Expired(limit))
-    })
-    .await;
-
-    match ending {
-        // The table has counted it.
-        Ending::GaveWay => {}
-        Ending::Expired(limit) => {
-            table.telemetry.limit_hit(limit);
-            // What the client has not taken by now would linger in the kernel.
-            connection.reset_on_close.set(limit == Limit::WriteDeadline);
-        }
-        Ending::Http(Ok(())) => {}
-        Ending::Http(Err(error)) => {
-            tracing::debug!(%error, "a connection ended with an error");
-            if error.is_parse_too_large() {
-                table.telemetry.limit_hit(Limit::HeadSize);
-                table.telemetry.response(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE);
-            } else if error.is_parse() {
-                table.telemetry.response(StatusCode::BAD_REQUEST);
-            } else if error.is_timeout() {
-                // hyper's own timer, which is set to the sum of both deadlines.
-                table.telemetry.limit_hit(Limit::KeepAliveIdle);
-            }
-        }
-    }
-}
-
-enum Ending {
-    GaveWay,
-    Expired(Limit),
-    Http(hyper::Result<()>),
-}
+use crate::limits::Limits;
+use crate::reason::Limit;
+use crate::refusal::Refusal;
 
 /// What the watcher of one socket has seen, and what the table asks of it.
 #[derive(Debug)]
 pub(crate) struct Connection {
     phase: Cell<Phase>,
-    /// Bytes of a further request came while one was being answered.
-    early_bytes: Cell<bool>,
-    /// Since when bytes are queued that the client does not take.
-    stalled_since: Cell<Option<Instant>>,
+    /// A head is with hyper and has not become a request yet.
+    head_released: Cell<bool>,
+    /// Bytes of a further request wait.
+    bytes_waiting: Cell<bool>,
+    /// Why the request that comes next is none.
+    refusal: Cell<Option<Refusal>>,
+    /// Requests that were begun.
+    requests: Cell<u32>,
+    /// When it has lived long enough.
+    retires: Instant,
+    stall: Cell<Option<Stall>>,
     order: Cell<Order>,
     reset_on_close: Cell<bool>,
     waker: RefCell<Option<Waker>>,
@@ -137,10 +49,19 @@ enum Phase {
     Answering,
     Answered,
     Idle { since: Instant },
+    Lingering { since: Instant },
+}
+
+/// Bytes are queued that the client does not take, or not fast enough.
+#[derive(Clone, Copy, Debug)]
+struct Stall {
+    since: Instant,
+    window_since: Instant,
+    window_bytes: usize,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Order {
+pub(crate) enum Order {
     /// Serve on.
     Serve,
     /// Finish the request in progress, if there is one, then close.
@@ -153,230 +74,184 @@ enum Order {
 const STALL_MIN: Duration = Duration::from_secs(1);
 
 impl Connection {
-    fn new(now: Instant) -> Self {
+    pub(crate) fn new(now: Instant, lifetime: Duration) -> Self {
         Self {
             phase: Cell::new(Phase::Head { since: now }),
-            early_bytes: Cell::new(false),
-            stalled_since: Cell::new(None),
+            head_released: Cell::new(false),
+            bytes_waiting: Cell::new(false),
+            refusal: Cell::new(None),
+            requests: Cell::new(0),
+            retires: now + lifetime,
+            stall: Cell::new(None),
             order: Cell::new(Order::Serve),
             reset_on_close: Cell::new(false),
             waker: RefCell::new(None),
         }
     }
 
-    fn deadline(&self, limits: &Limits) -> Option<(Instant, Limit)> {
-        if let Some(since) = self.stalled_since.get() {
-            return Some((since + limits.write_deadline, Limit::WriteDeadline));
+    pub(crate) fn deadline(&self, limits: &Limits) -> Option<(Instant, Limit)> {
+        if let Some(stall) = self.stall.get() {
+            let whole = (stall.since + limits.write_deadline, Limit::WriteDeadline);
+            let window = (stall.window_since + limits.write_window, Limit::WriteRate);
+            return Some(if window.0 < whole.0 { window } else { whole });
         }
         match self.phase.get() {
             Phase::Head { since } => Some((since + limits.head_deadline, Limit::HeadDeadline)),
-            Phase::Idle { since } => Some((since + limits.keep_alive_idle, Limit::KeepAliveIdle)),
+            Phase::Idle { since } => {
+                let idle = (since + limits.keep_alive_idle, Limit::KeepAliveIdle);
+                let retires = (self.retires, Limit::ConnectionLifetime);
+                Some(if retires.0 < idle.0 { retires } else { idle })
+            }
+            Phase::Lingering { since } => Some((since + limits.linger, Limit::Linger)),
             Phase::Answering | Phase::Answered => None,
         }
     }
 
+    /// Begins another window if the client took enough in the one that is over.
+    pub(crate) fn next_write_window(&self, limits: &Limits) -> bool {
+        let Some(mut stall) = self.stall.get() else { return true };
+        let due = limits.write_window.as_secs_f64() * f64::from(limits.write_rate);
+        if (stall.window_bytes as f64) < due {
+            return false;
+        }
+        stall.window_since = Instant::now();
+        stall.window_bytes = 0;
+        self.stall.set(Some(stall));
+        true
+    }
+
     /// How readily it gives way, the least first, and since when it has waited for its client.
-    /// `None`: it does not. A keep-alive client reconnects without noticing, so it goes first; then
-    /// who owes a head; then who takes no bytes.
-    fn readiness_to_give_way(&self, now: Instant) -> Option<(u8, Instant)> {
-        match (self.stalled_since.get(), self.phase.get()) {
-            (Some(since), _) => (now.duration_since(since) >= STALL_MIN).then_some((2, since)),
-            (None, Phase::Idle { since }) => Some((0, since)),
+    /// `None`: it does not. A keep-alive client reconnects without noticing, and who lingers has
+    /// its answer, so they go first; then who owes a head; then who takes no bytes.
+    pub(crate) fn readiness_to_give_way(&self, now: Instant) -> Option<(u8, Instant)> {
+        match (self.stall.get(), self.phase.get()) {
+            (Some(stall), _) => {
+                (now.duration_since(stall.since) >= STALL_MIN).then_some((2, stall.since))
+            }
+            (None, Phase::Idle { since } | Phase::Lingering { since }) => Some((0, since)),
             (None, Phase::Head { since }) => Some((1, since)),
             (None, Phase::Answering | Phase::Answered) => None,
         }
     }
 
-    fn head_complete(&self) {
-        self.phase.set(Phase::Answering);
-        self.early_bytes.set(false);
+    /// Whether hyper may be handed a head: all that was asked before is answered and taken.
+    pub(crate) fn expects_head(&self) -> bool {
+        matches!(self.phase.get(), Phase::Head { .. } | Phase::Idle { .. })
+            && !self.head_released.get()
     }
 
-    fn response_ready(&self) {
+    pub(crate) fn head_released(&self, bytes_waiting: bool) {
+        self.head_released.set(true);
+        self.bytes_waiting.set(bytes_waiting);
+    }
+
+    /// The next request is a stand-in for a head that was refused.
+    pub(crate) fn refuse(&self, refusal: Refusal) {
+        self.refusal.set(Some(refusal));
+    }
+
+    /// A head became a request, or the stand-in for one that was refused.
+    pub(crate) fn head_complete(&self) -> Option<Refusal> {
+        self.phase.set(Phase::Answering);
+        self.head_released.set(false);
+        self.requests.set(self.requests.get().saturating_add(1));
+        self.refusal.take()
+    }
+
+    /// Why the response that is about to be sent is the last one, if it is.
+    pub(crate) fn retirement(&self, limits: &Limits) -> Option<Limit> {
+        if self.requests.get() >= limits.connection_requests {
+            return Some(Limit::ConnectionRequests);
+        }
+        (Instant::now() >= self.retires).then_some(Limit::ConnectionLifetime)
+    }
+
+    pub(crate) fn response_ready(&self) {
         self.phase.set(Phase::Answered);
     }
 
-    fn bytes_read(&self) {
-        match self.phase.get() {
-            Phase::Idle { .. } => self.phase.set(Phase::Head { since: Instant::now() }),
-            Phase::Answering | Phase::Answered => self.early_bytes.set(true),
-            Phase::Head { .. } => {}
+    pub(crate) fn bytes_read(&self) {
+        self.bytes_waiting.set(true);
+        if let Phase::Idle { .. } = self.phase.get() {
+            self.phase.set(Phase::Head { since: Instant::now() });
         }
     }
 
-    fn write_blocked(&self) {
-        if self.stalled_since.get().is_none() {
-            self.stalled_since.set(Some(Instant::now()));
+    pub(crate) fn write_blocked(&self) {
+        if self.stall.get().is_none() {
+            let now = Instant::now();
+            self.stall.set(Some(Stall { since: now, window_since: now, window_bytes: 0 }));
         }
     }
 
-    fn all_written(&self) {
-        let was_stalled = self.stalled_since.take().is_some();
+    pub(crate) fn bytes_written(&self, count: usize) {
+        if let Some(mut stall) = self.stall.get() {
+            stall.window_bytes = stall.window_bytes.saturating_add(count);
+            self.stall.set(Some(stall));
+        }
+    }
+
+    pub(crate) fn all_written(&self) {
+        let was_stalled = self.stall.take().is_some();
         match self.phase.get() {
-            Phase::Answered if self.early_bytes.get() => {
+            Phase::Answered if self.bytes_waiting.get() => {
                 self.phase.set(Phase::Head { since: Instant::now() });
+                // hyper has been told that there is nothing to read.
+                self.wake();
             }
             Phase::Answered => self.phase.set(Phase::Idle { since: Instant::now() }),
             Phase::Idle { .. } if was_stalled => {
                 self.phase.set(Phase::Idle { since: Instant::now() });
             }
-            Phase::Head { .. } | Phase::Answering | Phase::Idle { .. } => {}
+            Phase::Head { .. }
+            | Phase::Answering
+            | Phase::Idle { .. }
+            | Phase::Lingering { .. } => {}
         }
     }
 
-    fn keep_waker(&self, waker: &Waker) {
+    /// Whether the close waits for the client to close first: it has sent bytes that nobody reads
+    /// (a refused head, requests behind the last one), and a close would become a reset that may
+    /// overtake our last answer. Asked when our side is shut down; the wait has its deadline from
+    /// the first time on.
+    pub(crate) fn lingers(&self) -> bool {
+        if !self.bytes_waiting.get() || self.order.get() != Order::Serve {
+            return false;
+        }
+        if !matches!(self.phase.get(), Phase::Lingering { .. }) {
+            self.phase.set(Phase::Lingering { since: Instant::now() });
+        }
+        true
+    }
+
+    /// What the client has not taken by now would linger in the kernel.
+    pub(crate) fn reset_on_close(&self) {
+        self.reset_on_close.set(true);
+    }
+
+    pub(crate) fn resets_on_close(&self) -> bool {
+        self.reset_on_close.get()
+    }
+
+    pub(crate) fn keep_waker(&self, waker: &Waker) {
         let mut kept = self.waker.borrow_mut();
         if !kept.as_ref().is_some_and(|kept| kept.will_wake(waker)) {
             *kept = Some(waker.clone());
         }
     }
 
-    fn obey(&self, order: Order) {
+    pub(crate) fn order(&self) -> Order {
+        self.order.get()
+    }
+
+    pub(crate) fn obey(&self, order: Order) {
         self.order.set(order);
+        self.wake();
+    }
+
+    fn wake(&self) {
         if let Some(waker) = &*self.waker.borrow() {
             waker.wake_by_ref();
-        }
-    }
-}
-
-/// All open connections, at most [`Limits::connections`].
-#[derive(Debug)]
-pub(crate) struct ConnectionTable {
-    open: RefCell<HashMap<u64, Rc<Connection>>>,
-    next_id: Cell<u64>,
-    limits: Limits,
-    telemetry: Arc<ServerTelemetry>,
-}
-
-impl ConnectionTable {
-    pub(crate) fn new(limits: Limits, telemetry: Arc<ServerTelemetry>) -> Rc<Self> {
-        Rc::new(Self { open: RefCell::default(), next_id: Cell::new(0), limits, telemetry })
-    }
-
-    /// A slot for a new connection. At the cap somebody gives way; if nobody can, there is none.
-    pub(crate) fn admit(self: &Rc<Self>) -> Option<Admission> {
-        let now = Instant::now();
-        let mut open = self.open.borrow_mut();
-        if open.len() >= self.limits.connections {
-            let victim = open
-                .iter()
-                .filter_map(|(&id, other)| other.readiness_to_give_way(now).map(|rank| (rank, id)))
-                .min()
-                .and_then(|(_, id)| open.remove(&id));
-            let Some(victim) = victim else {
-                self.telemetry.limit_hit(Limit::Connections);
-                return None;
-            };
-            self.telemetry.limit_hit(Limit::GaveWay);
-            self.telemetry.connection_closed();
-            victim.obey(Order::GiveWay);
-        }
-        let id = self.next_id.get();
-        self.next_id.set(id + 1);
-        let connection = Rc::new(Connection::new(now));
-        open.insert(id, Rc::clone(&connection));
-        self.telemetry.connection_opened();
-        Some(Admission { connection, table: Rc::clone(self), id })
-    }
-
-    /// Asks every connection to end with the request in progress.
-    pub(crate) fn finish_all(&self) {
-        for connection in self.open.borrow().values() {
-            connection.obey(Order::Finish);
-        }
-    }
-}
-
-/// A connection's slot in the table, given back when dropped.
-#[derive(Debug)]
-pub(crate) struct Admission {
-    connection: Rc<Connection>,
-    table: Rc<ConnectionTable>,
-    id: u64,
-}
-
-impl Drop for Admission {
-    fn drop(&mut self) {
-        // One that gave way has left the table already.
-        if self.table.open.borrow_mut().remove(&self.id).is_some() {
-            self.table.telemetry.connection_closed();
-        }
-    }
-}
-
-/// The socket under hyper, with the watcher's eyes on it.
-///
-/// It relies on one habit of hyper's: the socket's `poll_flush` is called only when nothing is
-/// queued any more. `tests/limits.rs` fails when that changes.
-struct WatchedSocket {
-    stream: TcpStream,
-    connection: Rc<Connection>,
-}
-
-impl WatchedSocket {
-    fn watch_write(&self, written: &Poll<io::Result<usize>>) {
-        if written.is_pending() {
-            self.connection.write_blocked();
-        }
-    }
-}
-
-impl AsyncRead for WatchedSocket {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let before = buffer.filled().len();
-        let read = Pin::new(&mut self.stream).poll_read(cx, buffer);
-        if buffer.filled().len() > before {
-            self.connection.bytes_read();
-        }
-        read
-    }
-}
-
-impl AsyncWrite for WatchedSocket {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.stream).poll_write(cx, bytes);
-        self.watch_write(&written);
-        written
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        slices: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.stream).poll_write_vectored(cx, slices);
-        self.watch_write(&written);
-        written
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        ready!(Pin::new(&mut self.stream).poll_flush(cx))?;
-        self.connection.all_written();
-        Poll::Ready(Ok(()))
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
-    }
-}
-
-impl Drop for WatchedSocket {
-    fn drop(&mut self) {
-        if self.connection.reset_on_close.get() {
-            // If it fails, the kernel keeps the bytes a little longer: nothing to be done.
-            drop(socket2::SockRef::from(&self.stream).set_linger(Some(Duration::ZERO)));
         }
     }
 }

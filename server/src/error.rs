@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 /// Why [`ServerBuilder::spawn`](crate::ServerBuilder::spawn) failed. Nothing is left behind: no
 /// thread, no listener.
@@ -27,7 +28,7 @@ pub enum StartError {
     #[error("the {setting} path {path:?} {problem}")]
     #[non_exhaustive]
     Path {
-        /// `metrics`, `health` or `live`.
+        /// `metrics`, `health`, `live` or `landing page's`.
         setting: &'static str,
         /// The path as it was given.
         path: String,
@@ -35,7 +36,7 @@ pub enum StartError {
         problem: String,
     },
 
-    /// Two of the three paths are equal.
+    /// Two of the paths are equal.
     #[error("the {first} path and the {second} path are both {path:?}: give one of them another")]
     #[non_exhaustive]
     PathTaken {
@@ -66,6 +67,16 @@ pub enum StartError {
         /// The variable or flag that set it, when the builder was told.
         setting: Option<String>,
         /// What the system said.
+        source: io::Error,
+    },
+
+    /// The Unix socket cannot be listened on.
+    #[error("cannot listen on the Unix socket {path:?}: {source}")]
+    #[non_exhaustive]
+    UnixSocket {
+        /// The path that was asked for.
+        path: PathBuf,
+        /// What the system said, or what is there.
         source: io::Error,
     },
 

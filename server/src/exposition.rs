@@ -208,6 +208,12 @@ impl ExposeError {
         Self { status: StatusCode::INTERNAL_SERVER_ERROR, answer, cause: None }
     }
 
+    /// Answered 400 with this text: the scraper asks for what cannot be answered.
+    #[must_use]
+    pub const fn refused(answer: &'static str) -> Self {
+        Self { status: StatusCode::BAD_REQUEST, answer, cause: None }
+    }
+
     /// Answered 503 with this text and `Retry-After: 1`: a passing shortage.
     #[must_use]
     pub const fn unavailable(answer: &'static str) -> Self {
@@ -224,7 +230,7 @@ impl ExposeError {
         self
     }
 
-    /// The status of the answer: 500 or 503.
+    /// The status of the answer: 400, 500 or 503.
     #[must_use]
     pub fn status(&self) -> StatusCode {
         self.status

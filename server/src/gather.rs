@@ -6,9 +6,8 @@
 //! ```
 //!
 //! A scrape joins only a gather that has not begun, so it always sees what was recorded before it
-//! arrived; n scrapes during one gather cost one gather more. Bodies are sent without a copy:
-//! the buffer is split off and frozen, and once the last waiter's response is written its memory
-//! comes back to the pool, because `BytesMut::try_reclaim` finds itself its only owner.
+//! arrived; n scrapes during one gather cost one gather more, and at most one compression a coding.
+//! Bodies are sent without a copy, from memory that comes back ([`BufferPool`]).
 //!
 //! The queue is bounded by its callers: at most one waiter a connection, and
 //! [`Limits::scrapes`](crate::Limits::scrapes) in all.
@@ -20,16 +19,27 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use tokio::sync::oneshot;
 
+use crate::coding::{Coding, Wanted};
+use crate::compress::{Compression, Compressor};
 use crate::exposition::{ContentType, Exposition, GatherFailure, ScrapeRequest, expose_fenced};
+use crate::pool::BufferPool;
 use crate::telemetry::ServerTelemetry;
 
 pub(crate) const GATHER_THREAD: &str = "metrics-gather"; // Linux cuts names at 15 bytes.
 
-/// What every waiter of one gather receives.
-pub(crate) type GatherOutcome = Result<(ContentType, Bytes), GatherFailure>;
+/// What a waiter of a gather receives.
+pub(crate) type GatherOutcome = Result<Gathered, GatherFailure>;
+
+/// A body, ready to be sent.
+#[derive(Clone, Debug)]
+pub(crate) struct Gathered {
+    pub(crate) content_type: ContentType,
+    pub(crate) coding: Coding,
+    pub(crate) body: Bytes,
+}
 
 /// What makes two scrapes equal: all of the request that an exposition can see but the timeout.
 #[derive(Debug, PartialEq, Eq)]
@@ -57,13 +67,14 @@ pub(crate) struct Gatherer {
 impl Gatherer {
     pub(crate) fn spawn(
         exposition: Box<dyn Exposition>,
+        compression: Compression,
         telemetry: Arc<ServerTelemetry>,
     ) -> io::Result<Self> {
         let queue = Arc::new(GatherQueue::default());
         let (running, ended) = sync_channel(0);
         let thread = thread::Builder::new().name(GATHER_THREAD.into()).spawn({
             let queue = Arc::clone(&queue);
-            move || run(&queue, &*exposition, &telemetry, running)
+            move || run(&queue, &*exposition, &compression, &telemetry, running)
         })?;
         Ok(Self { queue, thread, ended })
     }
@@ -112,7 +123,13 @@ struct Gather {
     key: GatherKey,
     /// The most hurried waiter's.
     deadline: Option<Instant>,
-    waiters: Vec<oneshot::Sender<GatherOutcome>>,
+    waiters: Vec<Waiter>,
+}
+
+#[derive(Debug)]
+struct Waiter {
+    wanted: Wanted,
+    sender: oneshot::Sender<GatherOutcome>,
 }
 
 impl GatherQueue {
@@ -121,9 +138,11 @@ impl GatherQueue {
     pub(crate) fn submit(
         &self,
         key: GatherKey,
+        wanted: Wanted,
         deadline: Option<Instant>,
     ) -> oneshot::Receiver<GatherOutcome> {
-        let (waiter, receiver) = oneshot::channel();
+        let (sender, receiver) = oneshot::channel();
+        let waiter = Waiter { wanted, sender };
         let mut state = self.lock();
         if state.closed {
             return receiver;
@@ -152,7 +171,7 @@ impl GatherQueue {
             }
             match state.waiting.pop_front() {
                 Some(mut gather) => {
-                    gather.waiters.retain(|waiter| !waiter.is_closed());
+                    gather.waiters.retain(|waiter| !waiter.sender.is_closed());
                     if !gather.waiters.is_empty() {
                         return Some(gather);
                     }
@@ -179,10 +198,12 @@ impl GatherQueue {
 fn run(
     queue: &GatherQueue,
     exposition: &dyn Exposition,
+    compression: &Compression,
     telemetry: &ServerTelemetry,
     _running: SyncSender<()>,
 ) {
     let mut pool = BufferPool::default();
+    let mut compressor = Compressor::default();
     while let Some(gather) = queue.next() {
         let begin = Instant::now();
         let request = ScrapeRequest::new(
@@ -193,7 +214,9 @@ fn run(
         let slot = pool.lease(telemetry);
         let exposed = expose_fenced(exposition, &request, &mut slot.buffer);
         let outcome = match exposed {
-            Ok(content_type) => Ok((content_type, slot.freeze())),
+            Ok(content_type) => {
+                Ok(Gathered { content_type, coding: Coding::Identity, body: slot.freeze() })
+            }
             Err(failure) => {
                 slot.discard();
                 match failure.panicked {
@@ -204,84 +227,55 @@ fn run(
             }
         };
         telemetry.gather(begin.elapsed(), gather.waiters.len());
-        for waiter in gather.waiters {
-            // A waiter that is gone needs no answer.
-            drop(waiter.send(outcome.clone()));
-        }
+        hand_out(&outcome, gather.waiters, compression, &mut compressor, telemetry);
         // `outcome` ends here, before the next lease: a clone kept any longer would keep the
         // buffer's memory from coming back.
     }
 }
 
-/// Buffers whose memory goes to the socket and comes back.
-///
-/// One is enough for one scraper; a second is made when the first body is still being sent, and so
-/// on up to [`BUFFERS_MAX`]. Beyond it a buffer is replaced by a fresh one and its memory is freed
-/// with its last response. So memory at rest is at most `BUFFERS_MAX` bodies, and under load at
-/// most one body a connection.
-#[derive(Debug, Default)]
-struct BufferPool {
-    slots: Vec<Slot>,
-}
-
-// A handful of scrapers that overlap; more overlap than this is no steady state.
-const BUFFERS_MAX: usize = 4;
-
-impl BufferPool {
-    /// An empty buffer that owns all of its memory.
-    fn lease(&mut self, telemetry: &ServerTelemetry) -> &mut Slot {
-        let free = self.slots.iter_mut().position(Slot::reclaim);
-        let index = free.unwrap_or_else(|| {
-            telemetry.buffer_allocated();
-            // The last body's size is the best guess for the next one's.
-            let capacity = self.slots.last().map_or(0, |slot| slot.capacity);
-            let slot = Slot { buffer: BytesMut::with_capacity(capacity), capacity, oversized: 0 };
-            if self.slots.len() == BUFFERS_MAX {
-                self.slots.remove(0);
-            }
-            self.slots.push(slot);
-            self.slots.len() - 1
-        });
-        &mut self.slots[index]
-    }
-}
-
-#[derive(Debug)]
-struct Slot {
-    buffer: BytesMut,
-    /// Bytes of the whole allocation, which `BytesMut` does not tell once a body is split off.
-    capacity: usize,
-    /// Bodies in a row that needed less than a quarter of it.
-    oversized: u32,
-}
-
-// One huge exposition (a burst of series, since expired) must not hold its memory for ever; at one
-// scrape every 15 s the memory is returned after 4 minutes.
-const OVERSIZED_MAX: u32 = 16;
-// Below this there is nothing worth returning.
-const OVERSIZED_CAPACITY_MIN: usize = 64 * 1024;
-
-impl Slot {
-    /// Takes the memory back, unless a body is still being sent from it.
-    fn reclaim(&mut self) -> bool {
-        self.buffer.try_reclaim(self.capacity)
-    }
-
-    fn freeze(&mut self) -> Bytes {
-        self.capacity = self.buffer.capacity();
-        let body = self.buffer.split().freeze();
-        let oversized = self.capacity > OVERSIZED_CAPACITY_MIN && body.len() < self.capacity / 4;
-        self.oversized = if oversized { self.oversized + 1 } else { 0 };
-        if self.oversized > OVERSIZED_MAX {
-            *self = Self { buffer: BytesMut::new(), capacity: 0, oversized: 0 };
+/// Sends each waiter what it wants: first the text as it is, which is there; then each compression
+/// that somebody waits for, made once.
+fn hand_out(
+    outcome: &GatherOutcome,
+    mut waiters: Vec<Waiter>,
+    compression: &Compression,
+    compressor: &mut Compressor,
+    telemetry: &ServerTelemetry,
+) {
+    // A waiter that is gone needs no answer, nor an encoder.
+    waiters.retain(|waiter| !waiter.sender.is_closed());
+    let is_small =
+        outcome.as_ref().map_or(true, |gathered| gathered.body.len() < compression.bytes_min());
+    for waiter in &mut waiters {
+        if outcome.is_err() || (is_small && !waiter.wanted.always) {
+            waiter.wanted = Wanted::IDENTITY;
         }
-        body
     }
+    for &coding in Coding::ALL {
+        let mut coded = None;
+        for waiter in waiters.extract_if(.., |waiter| waiter.wanted.coding == coding) {
+            let coded = coded.get_or_insert_with(|| match outcome {
+                Ok(gathered) => Ok(compressed(gathered, coding, compressor, telemetry)),
+                Err(failure) => Err(*failure),
+            });
+            drop(waiter.sender.send(coded.clone()));
+        }
+    }
+}
 
-    fn discard(&mut self) {
-        self.buffer.clear();
-        self.capacity = self.buffer.capacity();
-    }
+/// The same body in another coding, or the body itself when the encoder cannot.
+fn compressed(
+    gathered: &Gathered,
+    coding: Coding,
+    compressor: &mut Compressor,
+    telemetry: &ServerTelemetry,
+) -> Gathered {
+    let begin = Instant::now();
+    let Some(body) = compressor.compress(coding, &gathered.body, telemetry) else {
+        return gathered.clone();
+    };
+    telemetry.compressed(begin.elapsed(), gathered.body.len(), body.len());
+    Gathered { content_type: gathered.content_type, coding, body }
 }
 
 #[cfg(test)]
@@ -297,14 +291,14 @@ mod tests {
         let queue = GatherQueue::default();
         let soon = Instant::now();
         let later = soon + Duration::from_secs(1);
-        let _first = queue.submit(key("a"), Some(later));
-        let _second = queue.submit(key("b"), None);
-        let _third = queue.submit(key("a"), Some(soon));
+        let _first = queue.submit(key("a"), Wanted::IDENTITY, Some(later));
+        let _second = queue.submit(key("b"), Wanted::IDENTITY, None);
+        let _third = queue.submit(key("a"), Wanted::IDENTITY, Some(soon));
 
         let gather = queue.next().expect("two wait");
         assert_eq!((gather.key, gather.waiters.len(), gather.deadline), (key("a"), 2, Some(soon)));
         // The first has begun: an equal scrape from now on waits for a gather of its own.
-        let _fourth = queue.submit(key("a"), None);
+        let _fourth = queue.submit(key("a"), Wanted::IDENTITY, None);
         let gather = queue.next().expect("two wait");
         assert_eq!((gather.key, gather.waiters.len()), (key("b"), 1));
         let gather = queue.next().expect("one waits");
@@ -314,59 +308,20 @@ mod tests {
     #[test]
     fn a_gather_that_nobody_waits_for_is_left_out() {
         let queue = GatherQueue::default();
-        drop(queue.submit(key("gone"), None));
-        let _kept = queue.submit(key("kept"), None);
+        drop(queue.submit(key("gone"), Wanted::IDENTITY, None));
+        let _kept = queue.submit(key("kept"), Wanted::IDENTITY, None);
         assert_eq!(queue.next().map(|gather| gather.key), Some(key("kept")));
     }
 
     #[test]
     fn closing_wakes_every_waiter() {
         let queue = GatherQueue::default();
-        let mut before = queue.submit(key("a"), None);
+        let mut before = queue.submit(key("a"), Wanted::IDENTITY, None);
         queue.close();
-        let mut after = queue.submit(key("a"), None);
+        let mut after = queue.submit(key("a"), Wanted::IDENTITY, None);
         for receiver in [&mut before, &mut after] {
             assert_eq!(receiver.try_recv().err(), Some(oneshot::error::TryRecvError::Closed));
         }
         assert!(queue.next().is_none());
-    }
-
-    #[test]
-    fn a_buffer_comes_back_when_its_body_is_gone_and_not_before() {
-        let telemetry = ServerTelemetry::default();
-        let mut pool = BufferPool::default();
-        let mut body = |bytes: usize| {
-            let slot = pool.lease(&telemetry);
-            slot.buffer.resize(bytes, b'x');
-            slot.freeze()
-        };
-        let first = body(1000);
-        let address = first.as_ptr();
-        let second = body(1000);
-        assert_ne!(second.as_ptr(), address, "the first body is still being sent");
-        drop(first);
-        assert_eq!(body(1000).as_ptr(), address);
-        assert_eq!(telemetry.buffers_allocated(), 2);
-    }
-
-    #[test]
-    fn the_pool_is_bounded_and_returns_memory_after_a_burst() {
-        let telemetry = ServerTelemetry::default();
-        let mut pool = BufferPool::default();
-        let held: Vec<Bytes> = (0..20)
-            .map(|_| {
-                let slot = pool.lease(&telemetry);
-                slot.buffer.resize(1 << 20, b'x');
-                slot.freeze()
-            })
-            .collect();
-        assert_eq!(pool.slots.len(), BUFFERS_MAX);
-        drop(held);
-        for _ in 0..=OVERSIZED_MAX {
-            let slot = pool.lease(&telemetry);
-            slot.buffer.resize(10, b'x');
-            drop(slot.freeze());
-        }
-        assert_eq!(pool.slots[0].capacity, 0);
     }
 }

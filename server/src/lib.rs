@@ -40,47 +40,85 @@
 //!   (A program built with `panic = "abort"` cannot keep this.)
 //! * **Every wait on a client has a deadline**, every resource a cap, and each of them a counter:
 //!   [`Limits`], [`Limit`], [`ServerTelemetry`].
+//! * **A request is read in one way only.** What RFC 9112 leaves to the reader's leniency is refused
+//!   with one answer, and the connection closes; so there is nothing to smuggle.
 //!
 //! # What it answers
 //! | request | answer |
 //! |---|---|
-//! | `GET`, `HEAD` of a known path | the exposition's, or the probe's |
+//! | `GET`, `HEAD` of a known path | the exposition's, the probe's, or the landing page |
 //! | another method of a known path | 405, `Allow: GET, HEAD`, no body (RFC 9110 section 15.5.6) |
 //! | any other path | 404 with the configured text; `/metrics/` is another path |
 //! | an exposition that fails or panics | 500 (or 503) with a fixed text |
 //! | more scrapes than may wait; a gather that takes too long | 503 with `Retry-After: 1` |
-//! | a head too large; a malformed one | 431; 400; then close |
+//! | a body: `Content-Length` above 0, `Transfer-Encoding: chunked` | 413, then close |
+//! | two lengths, a length and a coding, another coding | 400, then close |
+//! | no `Host` in 1.1, two of them, or none that is valid | 400, then close |
+//! | bare LF or CR, a control byte, a folded line, a space before a colon | 400, then close |
+//! | a target, a head, or a number of lines beyond the limit | 414, 431, 431, then close |
+//! | `Expect` | 417, then close |
+//! | another version than 1.0 and 1.1, the HTTP/2 preface | 505, then close |
+//! | a TLS handshake | close |
+//! | a connection beyond the cap | one that waits for its client gives way to it |
 //!
 //! HTTP/1.0 and 1.1 (RFC 9112), keep-alive, pipelining. Every response has a `Content-Length` and
-//! `X-Content-Type-Options: nosniff`; none is chunked. A request with a body is answered by its head
-//! and the connection is closed.
+//! `X-Content-Type-Options: nosniff`; none is chunked. A client that accepts gzip gets it from
+//! [`Compression::BYTES_MIN`] bytes on, made once for all scrapes that share a gather.
+//!
+//! # Features
+//! * `zstd` (off): adds `Compression::with_zstd`. It builds C code, and changes nothing by itself.
 //!
 //! # Trade-offs
 //! A half-closed client (one that sends its request and then shuts its sending side) is taken as
-//! gone, which is how a scrape whose client gave up is told from one that is awaited. There is no
-//! TLS, no compression and no authentication here yet, and no HTTP/2.
+//! gone, which is how a scrape whose client gave up is told from one that is awaited. When all
+//! connections are being answered, a further one is closed without a word: an answer would need a
+//! slot. A compressed scrape waits for the encoder, some 0.6 ms a megabyte, and so do the scrapes
+//! behind it; [`Compression::off`] gives that time back. A client that sends one of the leniencies
+//! above is refused although others would serve it. Heads are parsed twice, by the judge and by
+//! hyper, for a tenth of a microsecond a request. There is no TLS and no authentication here yet,
+//! and no HTTP/2.
 
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
+mod coding;
+mod compress;
 mod connection;
+mod door;
 mod error;
 mod exposition;
 mod gather;
+mod head;
 mod health;
+mod intake;
+mod landing;
 mod limits;
 mod listen;
+mod pool;
+mod reason;
+mod refusal;
+mod reserve;
 mod respond;
 mod running;
+mod serve;
 mod server;
+mod socket;
+mod start;
+mod stream;
+mod table;
 mod telemetry;
+#[cfg(unix)]
+mod unix;
 
 // The public interface is:
 pub use crate::{
+    compress::Compression,
     error::StartError,
     exposition::{ContentType, ExposeError, Exposition, ScrapeRequest},
     health::{Health, HealthAnswer},
-    limits::{Limit, Limits},
+    landing::LandingPage,
+    limits::Limits,
+    reason::Limit,
     respond::metrics_response,
     running::{RunningServer, ShutdownReport},
     server::{Server, ServerBuilder},

@@ -2,12 +2,14 @@
 //! tells that it was hit.
 //!
 //! A limit is a field of [`Limits`] (what the embedder may change), an associated constant (its
-//! default, with the reason beside it) and, where a client can run into it, a variant of [`Limit`]
-//! (the index of its counter in [`ServerTelemetry`](crate::ServerTelemetry)).
+//! default, with the reason beside it) and, where a client can run into it, a variant of
+//! [`Limit`](crate::Limit) (its counter in [`ServerTelemetry`](crate::ServerTelemetry)).
 
 use std::time::Duration;
 
 use crate::error::StartError;
+#[cfg(doc)]
+use crate::reason::Limit;
 
 /// Bounds of one server.
 ///
@@ -39,15 +41,36 @@ pub struct Limits {
     /// From the end of a response to the first byte of the next request. 1 ms to 24 h;
     /// [`Limit::KeepAliveIdle`].
     pub keep_alive_idle: Duration,
+    /// From accept to the last response, give or take a tenth: the response that is sent then says
+    /// `Connection: close`, and an idle connection is closed. 1 ms to 24 h;
+    /// [`Limit::ConnectionLifetime`].
+    pub connection_lifetime: Duration,
+    /// Requests of one connection, 1 or more; the last one's response says `Connection: close`.
+    /// [`Limit::ConnectionRequests`].
+    pub connection_requests: u32,
+    /// Whole heads of one connection that wait behind the request in progress, 1 or more; no more
+    /// is read until one of them is answered. [`Limit::Pipelined`].
+    pub pipelined: usize,
     /// Bytes of a request's head (request line and headers), 8192 or more; beyond it the answer is
     /// 431 (RFC 6585 section 5) and the connection closes. [`Limit::HeadSize`].
     pub head_bytes: usize,
+    /// Bytes of a request's target, 1 or more; beyond it the answer is 414 (RFC 9110 section
+    /// 15.5.15) and the connection closes. [`Limit::UriSize`].
+    pub uri_bytes: usize,
     /// Header lines of a request, 1 or more; beyond it the answer is 431 and the connection closes.
-    /// [`Limit::HeadSize`].
+    /// [`Limit::HeaderCount`].
     pub headers: usize,
     /// From the moment the client stops taking bytes until all that is queued is taken. 1 ms to
     /// 24 h; [`Limit::WriteDeadline`].
     pub write_deadline: Duration,
+    /// Bytes a second that a client takes on average over each [`Limits::write_window`], once it
+    /// has stopped taking bytes; 0 asks for none. [`Limit::WriteRate`].
+    pub write_rate: u32,
+    /// How long a client's rate is averaged. 1 ms to 24 h.
+    pub write_window: Duration,
+    /// How long a client that has sent more than is read may take to read its last answer and close.
+    /// 1 ms to 24 h; [`Limit::Linger`].
+    pub linger: Duration,
     /// Connections that the kernel completes ahead of `accept`, 1 or more. The kernel may cut it
     /// (Linux: `net.core.somaxconn`). It has no counter of ours; Linux counts `ListenOverflows`.
     pub backlog: u32,
@@ -69,13 +92,33 @@ impl Limits {
     /// As nginx. Longer than Prometheus' default scrape interval of 60 s, so that a scraper keeps
     /// its connection between two scrapes.
     pub const KEEP_ALIVE_IDLE: Duration = Duration::from_secs(75);
+    /// Long enough to be worth keeping, short enough that a load balancer's new members and a moved
+    /// name are seen. Clients reconnect; nothing is lost.
+    pub const CONNECTION_LIFETIME: Duration = Duration::from_secs(5 * 60);
+    /// One part of the lifetime by which connections differ, so that all scrapers of a restarted
+    /// fleet do not reconnect in the same second: a tenth.
+    pub const LIFETIME_JITTER: u32 = 10;
+    /// As nginx. A scrape a second would need a quarter of an
+    /// hour, three lifetimes; only a flood comes here.
+    pub const CONNECTION_REQUESTS: u32 = 1000;
+    /// No scraper pipelines; 16 is what benchmarks do.
+    pub const PIPELINED: usize = 16;
     /// As nginx, and the least that hyper takes. A Prometheus head is below 1 KiB.
     pub const HEAD_BYTES: usize = 8 * 1024;
+    /// What every browser and proxy takes. Some sixty names in `name[]=` fit.
+    pub const URI_BYTES: usize = 2 * 1024;
     /// Browsers send about 20, proxies add a handful; httparse stops at what it is given.
     pub const HEADERS: usize = 64;
     /// Prometheus gives up after 10 s by default, so a body that is not taken by then is lost
     /// anyway, and a client that reads one byte a second holds one body for no longer.
     pub const WRITE_DEADLINE: Duration = Duration::from_secs(10);
+    /// As Kestrel: slower than any link that people use, so who stays below it does so on purpose.
+    pub const WRITE_RATE: u32 = 240;
+    /// As Kestrel. A receive window opens in steps of up to half of it, so that a slow but honest
+    /// client seems to take nothing for seconds.
+    pub const WRITE_WINDOW: Duration = Duration::from_secs(5);
+    /// A few round trips.
+    pub const LINGER: Duration = Duration::from_secs(1);
     /// 128 overflowed under a busy accept thread and cost a SYN retransmit of one second.
     pub const BACKLOG: u32 = 1024;
     /// As node_exporter's `--web.max-requests`; leaves 24 connections for `/health` and `/live`
@@ -85,6 +128,9 @@ impl Limits {
     /// connections for ever.
     pub const SCRAPE_DEADLINE: Duration = Duration::from_secs(30);
 
+    /// Connections taken in a row before those that are open get their turn: a flood is drained from
+    /// the kernel's queue before it overflows, and delays nobody by more than some 64 accepts.
+    pub const ACCEPTS_A_WAKE: u32 = 64;
     /// First pause after a failed `accept` (no descriptors, no memory), doubled up to
     /// [`Self::ACCEPT_PAUSE_MAX`]: short enough that a passing shortage goes unnoticed.
     pub const ACCEPT_PAUSE_MIN: Duration = Duration::from_millis(5);
@@ -97,21 +143,27 @@ impl Limits {
         for (name, duration) in [
             ("head_deadline", self.head_deadline),
             ("keep_alive_idle", self.keep_alive_idle),
+            ("connection_lifetime", self.connection_lifetime),
             ("write_deadline", self.write_deadline),
+            ("write_window", self.write_window),
+            ("linger", self.linger),
             ("scrape_deadline", self.scrape_deadline),
         ] {
             if !(DURATION_MIN..=DURATION_MAX).contains(&duration) {
                 return out_of_range(name, "1 ms to 24 h");
             }
         }
-        if self.connections == 0 {
-            return out_of_range("connections", "1 or more");
-        }
-        if self.scrapes == 0 {
-            return out_of_range("scrapes", "1 or more");
-        }
-        if self.headers == 0 {
-            return out_of_range("headers", "1 or more");
+        for (name, is_zero) in [
+            ("connections", self.connections == 0),
+            ("connection_requests", self.connection_requests == 0),
+            ("pipelined", self.pipelined == 0),
+            ("uri_bytes", self.uri_bytes == 0),
+            ("headers", self.headers == 0),
+            ("scrapes", self.scrapes == 0),
+        ] {
+            if is_zero {
+                return out_of_range(name, "1 or more");
+            }
         }
         if self.head_bytes < Self::HEAD_BYTES {
             return out_of_range("head_bytes", "8192 or more");
@@ -134,9 +186,16 @@ impl Default for Limits {
             connections: Self::CONNECTIONS,
             head_deadline: Self::HEAD_DEADLINE,
             keep_alive_idle: Self::KEEP_ALIVE_IDLE,
+            connection_lifetime: Self::CONNECTION_LIFETIME,
+            connection_requests: Self::CONNECTION_REQUESTS,
+            pipelined: Self::PIPELINED,
             head_bytes: Self::HEAD_BYTES,
+            uri_bytes: Self::URI_BYTES,
             headers: Self::HEADERS,
             write_deadline: Self::WRITE_DEADLINE,
+            write_rate: Self::WRITE_RATE,
+            write_window: Self::WRITE_WINDOW,
+            linger: Self::LINGER,
             backlog: Self::BACKLOG,
             scrapes: Self::SCRAPES,
             scrape_deadline: Self::SCRAPE_DEADLINE,
@@ -149,97 +208,26 @@ impl Default for Limits {
 const DURATION_MIN: Duration = Duration::from_millis(1);
 const DURATION_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// A bound that a client, or the lack of a resource, ran into: the reason of a closed connection or
-/// a refused request.
-///
-/// ```
-/// use dynamo_metrics_server::{Limit, ServerTelemetry};
-///
-/// let telemetry = ServerTelemetry::default();
-/// for &limit in Limit::ALL {
-///     assert_eq!(telemetry.limit_hits(limit), 0, "{}", limit.as_str());
-/// }
-/// assert_eq!(Limit::HeadDeadline.as_str(), "head_deadline");
-/// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Limit {
-    /// A new connection was closed at once: the cap was reached and nobody could give way.
-    Connections,
-    /// A waiting connection was closed for a new one.
-    GaveWay,
-    /// A head did not arrive in time.
-    HeadDeadline,
-    /// A keep-alive connection was idle for too long: no fault of anybody.
-    KeepAliveIdle,
-    /// A head was too long, its target was too long, or it had too many lines.
-    HeadSize,
-    /// A client did not take its response in time.
-    WriteDeadline,
-    /// A scrape was refused because too many were waiting.
-    Scrapes,
-    /// A scrape was answered 503 because its gather took too long.
-    ScrapeDeadline,
-    /// `accept` failed (descriptors or memory ran out) and the listener paused.
-    AcceptPause,
-    /// A connection was cut because the shutdown's grace ended before its response did.
-    ShutdownGrace,
-}
-
-impl Limit {
-    /// All limits, in the order of their declaration.
-    pub const ALL: &'static [Self] = &[
-        Self::Connections,
-        Self::GaveWay,
-        Self::HeadDeadline,
-        Self::KeepAliveIdle,
-        Self::HeadSize,
-        Self::WriteDeadline,
-        Self::Scrapes,
-        Self::ScrapeDeadline,
-        Self::AcceptPause,
-        Self::ShutdownGrace,
-    ];
-
-    /// The limit's name in snake case, fit for a label value.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Connections => "connections",
-            Self::GaveWay => "gave_way",
-            Self::HeadDeadline => "head_deadline",
-            Self::KeepAliveIdle => "keep_alive_idle",
-            Self::HeadSize => "head_size",
-            Self::WriteDeadline => "write_deadline",
-            Self::Scrapes => "scrapes",
-            Self::ScrapeDeadline => "scrape_deadline",
-            Self::AcceptPause => "accept_pause",
-            Self::ShutdownGrace => "shutdown_grace",
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn limits_are_listed_in_the_order_of_their_index() {
-        for (index, &limit) in Limit::ALL.iter().enumerate() {
-            assert_eq!(limit as usize, index);
-        }
-    }
-
-    #[test]
     fn the_default_is_valid_and_each_range_is_checked_by_name() {
         assert!(Limits::default().validate().is_ok());
         type Break = fn(&mut Limits);
-        let broken: [(&str, Break); 9] = [
+        let broken: [(&str, Break); 15] = [
             ("connections", |l| l.connections = 0),
             ("head_deadline", |l| l.head_deadline = Duration::ZERO),
             ("keep_alive_idle", |l| l.keep_alive_idle = Duration::MAX),
             ("head_bytes", |l| l.head_bytes = 8191),
             ("headers", |l| l.headers = 0),
+            ("connection_lifetime", |l| l.connection_lifetime = Duration::ZERO),
+            ("connection_requests", |l| l.connection_requests = 0),
+            ("pipelined", |l| l.pipelined = 0),
+            ("uri_bytes", |l| l.uri_bytes = 0),
+            ("write_window", |l| l.write_window = Duration::ZERO),
+            ("linger", |l| l.linger = Duration::ZERO),
             ("write_deadline", |l| l.write_deadline = Duration::ZERO),
             ("backlog", |l| l.backlog = u32::MAX),
             ("scrapes", |l| l.scrapes = 0),

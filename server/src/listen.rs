@@ -1,45 +1,34 @@
-//! The door: bind, accept, and go on accepting whatever happens.
+//! The network thread's loop: accept, and go on accepting whatever happens.
 //!
 //! `accept` fails when descriptors or memory run out, and a listener that treats that as fatal (or
-//! retries at once) turns a shortage into an outage (or a busy loop). Here it pauses, twice as long
-//! each time up to a second, and never gives up; connections that are open are served meanwhile.
+//! retries at once) turns a shortage into an outage (or a busy loop). Here one waiting connection
+//! is closed by means of the reserve descriptor, then the listener pauses, twice as long each time
+//! up to a second, and never gives up; connections that are open are served meanwhile.
 
+use std::future::poll_fn;
 use std::io;
-use std::net::{SocketAddr, TcpListener};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::server::conn::http1;
 use hyper_util::rt::TokioTimer;
-use socket2::{Domain, Protocol, Socket, Type};
-use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 
-use crate::connection::{ConnectionTable, serve};
-use crate::limits::{Limit, Limits};
+use crate::door::Door;
+use crate::limits::Limits;
+use crate::reason::Limit;
+use crate::reserve::Reserve;
 use crate::respond::Responder;
+use crate::serve::serve;
+use crate::table::ConnectionTable;
 use crate::telemetry::ServerTelemetry;
-
-/// A listening socket, not yet tied to an event loop.
-pub(crate) fn bind(address: SocketAddr, backlog: u32) -> io::Result<TcpListener> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-    // Elsewhere than on Unix it would let two programs share a port.
-    #[cfg(unix)]
-    socket.set_reuse_address(true)?; // A restart must not wait for TIME_WAIT to pass.
-    if address.is_ipv6() {
-        socket.set_only_v6(false)?; // `[::]` serves IPv4 too, whatever the system's default is.
-    }
-    socket.bind(&address.into())?;
-    socket.listen(i32::try_from(backlog).unwrap_or(i32::MAX))?;
-    socket.set_nonblocking(true)?;
-    Ok(socket.into())
-}
 
 /// What the network thread runs with.
 pub(crate) struct Network {
-    pub(crate) listener: tokio::net::TcpListener,
+    pub(crate) door: Door,
+    pub(crate) reserve: Reserve,
     pub(crate) limits: Limits,
     pub(crate) telemetry: Arc<ServerTelemetry>,
     pub(crate) responder: Rc<Responder>,
@@ -49,11 +38,12 @@ impl Network {
     /// Accepts until `stop` brings a grace (or its sender is gone), then lets requests in progress
     /// finish within it. Returns how many connections were cut. Runs in a `LocalSet`.
     pub(crate) async fn run(self, mut stop: oneshot::Receiver<Duration>) -> usize {
-        let Self { listener, limits, telemetry, responder } = self;
+        let Self { door, mut reserve, limits, telemetry, responder } = self;
         let http = http_builder(&limits);
         let table = ConnectionTable::new(limits, Arc::clone(&telemetry));
         let mut tasks = JoinSet::new();
         let mut pause = AcceptPause::default();
+        let mut accepts = 0_u32;
 
         let grace = loop {
             let accepted = tokio::select! {
@@ -63,22 +53,28 @@ impl Network {
                     log_panic(ended);
                     continue;
                 }
-                accepted = listener.accept() => accepted,
+                accepted = poll_fn(|cx| door.poll_accept(cx)) => accepted,
             };
             match accepted {
-                Ok((stream, _peer)) => {
+                Ok(stream) => {
                     pause = AcceptPause::default();
                     telemetry.connection_accepted();
-                    set_no_delay(&stream);
                     // Without a slot the stream is dropped here, which closes it.
                     if let Some(admission) = table.admit() {
                         let responder = Rc::clone(&responder);
                         tasks.spawn_local(serve(stream, admission, http.clone(), responder));
                     }
+                    accepts = accepts.wrapping_add(1);
+                    if accepts.is_multiple_of(Limits::ACCEPTS_A_WAKE) {
+                        tokio::task::yield_now().await;
+                    }
                 }
                 Err(error) if concerns_one_connection(&error) => {}
                 Err(error) => {
                     telemetry.limit_hit(Limit::AcceptPause);
+                    if reserve.spend(&error, &door).await {
+                        telemetry.limit_hit(Limit::DescriptorReserve);
+                    }
                     let pause = pause.next();
                     tracing::warn!(%error, ?pause, "accept failed; the listener pauses");
                     tokio::select! {
@@ -89,7 +85,7 @@ impl Network {
             }
         };
 
-        drop(listener);
+        drop(door);
         table.finish_all();
         let finished = tokio::time::timeout(grace, async {
             while let Some(ended) = tasks.join_next().await {
@@ -146,13 +142,6 @@ fn concerns_one_connection(error: &io::Error) -> bool {
             | io::ErrorKind::Interrupted
             | io::ErrorKind::WouldBlock
     )
-}
-
-fn set_no_delay(stream: &TcpStream) {
-    // A response is written whole, so Nagle's algorithm could only delay its last packet.
-    if let Err(error) = stream.set_nodelay(true) {
-        tracing::debug!(%error, "TCP_NODELAY could not be set");
-    }
 }
 
 fn log_panic(ended: Result<(), tokio::task::JoinError>) {

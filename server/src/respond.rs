@@ -9,17 +9,20 @@ use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use http::header::{
-    ALLOW, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, RETRY_AFTER,
-    X_CONTENT_TYPE_OPTIONS,
+    ALLOW, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, RETRY_AFTER,
+    VARY, X_CONTENT_TYPE_OPTIONS,
 };
 use http::{HeaderMap, Method, Request, Response, StatusCode, Uri};
 use http_body_util::Full;
-use hyper::body::Body;
 
+use crate::coding::{Coding, Wanted};
+use crate::compress::Compression;
 use crate::exposition::{ContentType, Exposition, GatherFailure, ScrapeRequest, expose_fenced};
-use crate::gather::{GatherKey, GatherOutcome, GatherQueue};
+use crate::gather::{GatherKey, GatherOutcome, GatherQueue, Gathered};
 use crate::health::{Health, HealthAnswer, Probe, probe};
-use crate::limits::{Limit, Limits};
+use crate::limits::Limits;
+use crate::reason::Limit;
+use crate::refusal::Refusal;
 use crate::telemetry::ServerTelemetry;
 
 /// Answers a scrape for a program that has an HTTP server of its own.
@@ -27,8 +30,8 @@ use crate::telemetry::ServerTelemetry;
 /// Calls the exposition once, on this thread and into a new buffer: it costs what the exposition
 /// costs, so an async program calls it from a blocking task. The response is what the own-thread
 /// server sends: 200 with `Content-Type`, `Content-Length` and `X-Content-Type-Options: nosniff`,
-/// or the error's status and text; a panic of the exposition is answered 500. Path, method and
-/// `HEAD` are the host's.
+/// or the error's status and text; a panic of the exposition is answered 500. Path, method, `HEAD`
+/// and compression are the host's.
 ///
 /// ```
 /// use dynamo_metrics_server::bytes::BytesMut;
@@ -57,32 +60,42 @@ pub fn metrics_response(
 ) -> Response<Bytes> {
     let mut body = BytesMut::new();
     let exposed = expose_fenced(exposition, request, &mut body);
-    scrape_response(exposed.map(|content_type| (content_type, body.freeze())))
+    scrape_response(exposed.map(|content_type| Gathered {
+        content_type,
+        coding: Coding::Identity,
+        body: body.freeze(),
+    }))
 }
 
-/// The three paths, and what any other answers.
+/// The known paths, and what any other answers.
 #[derive(Debug)]
 pub(crate) struct Routes {
     pub(crate) metrics: String,
     pub(crate) health: String,
     pub(crate) live: String,
+    /// The path and the page.
+    pub(crate) landing: Option<(&'static str, Bytes)>,
     pub(crate) not_found_body: Bytes,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Route {
+enum Route<'a> {
     Metrics,
     Probe(Probe),
+    Landing(&'a Bytes),
 }
 
 impl Routes {
     /// Exact match of the path, which the parser split at the first `?`; no decoding, no folding.
-    fn find(&self, path: &str) -> Option<Route> {
+    fn find(&self, path: &str) -> Option<Route<'_>> {
         match path {
             _ if path == self.metrics => Some(Route::Metrics),
             _ if path == self.health => Some(Route::Probe(Probe::Health)),
             _ if path == self.live => Some(Route::Probe(Probe::Live)),
-            _ => None,
+            _ => {
+                let (landing, page) = self.landing.as_ref()?;
+                (*landing == path).then_some(Route::Landing(page))
+            }
         }
     }
 }
@@ -91,6 +104,7 @@ impl Routes {
 pub(crate) struct Responder {
     pub(crate) routes: Routes,
     pub(crate) health: Box<dyn Health>,
+    pub(crate) compression: Compression,
     pub(crate) gathers: Arc<GatherQueue>,
     pub(crate) telemetry: Arc<ServerTelemetry>,
     pub(crate) scrapes: Scrapes,
@@ -99,14 +113,19 @@ pub(crate) struct Responder {
 impl Responder {
     /// `HEAD` is answered as `GET` is: hyper sends the head, `Content-Length` included, and drops
     /// the body (RFC 9110 section 9.3.2).
-    pub(crate) async fn respond<B: Body>(&self, request: Request<B>) -> Response<Full<Bytes>> {
-        let mut response = self.answer(request.method(), request.uri(), request.headers()).await;
-        if !request.body().is_end_stream() {
-            // No body is ever read, so what follows on this connection cannot be told apart from
-            // one: nothing after this request is answered.
-            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-        }
+    pub(crate) async fn respond<B>(&self, request: Request<B>) -> Response<Full<Bytes>> {
+        let response = self.answer(request.method(), request.uri(), request.headers()).await;
         self.telemetry.response(response.status());
+        response.map(Full::new)
+    }
+
+    /// The last answer of a connection, whose next head is not served.
+    pub(crate) fn refuse(&self, refusal: Refusal) -> Response<Full<Bytes>> {
+        self.telemetry.limit_hit(refusal.limit());
+        let (status, text) = refusal.answer().unwrap_or((StatusCode::BAD_REQUEST, ""));
+        self.telemetry.response(status);
+        let mut response = text_response(status, Bytes::from_static(text.as_bytes()));
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         response.map(Full::new)
     }
 
@@ -121,19 +140,26 @@ impl Responder {
         }
         match route {
             Route::Metrics => {
-                scrape_response(self.scrape(&ScrapeRequest::from_head(headers, uri)).await)
+                let wanted = Wanted::from_headers(headers, &self.compression);
+                let scrape = self.scrape(&ScrapeRequest::from_head(headers, uri), wanted).await;
+                let mut response = scrape_response(scrape);
+                if self.compression.offers_any() && response.status() == StatusCode::OK {
+                    response.headers_mut().insert(VARY, VARY_BY);
+                }
+                response
             }
             Route::Probe(asked) => probe_response(probe(&*self.health, asked, &self.telemetry)),
+            Route::Landing(page) => response(StatusCode::OK, HTML, page.clone()),
         }
     }
 
-    async fn scrape(&self, request: &ScrapeRequest<'_>) -> GatherOutcome {
+    async fn scrape(&self, request: &ScrapeRequest<'_>, wanted: Wanted) -> GatherOutcome {
         let Some(_place) = self.scrapes.enter() else {
             self.telemetry.limit_hit(Limit::Scrapes);
             return Err(unavailable("Too many scrapes in progress"));
         };
         let deadline = request.timeout().and_then(|timeout| Instant::now().checked_add(timeout));
-        let gather = self.gathers.submit(GatherKey::of(request), deadline);
+        let gather = self.gathers.submit(GatherKey::of(request), wanted, deadline);
         let wait = request.timeout().map_or(self.scrapes.deadline, |timeout| {
             self.scrapes.deadline.min(answer_within(timeout))
         });
@@ -190,13 +216,23 @@ fn answer_within(timeout: Duration) -> Duration {
     timeout - (timeout / 10).min(Duration::from_millis(500))
 }
 
+/// What a cache between us and a client must tell apart.
+const VARY_BY: HeaderValue = HeaderValue::from_static("Accept, Accept-Encoding");
+const HTML: HeaderValue = HeaderValue::from_static("text/html; charset=utf-8");
+
 fn unavailable(answer: &'static str) -> GatherFailure {
     GatherFailure { status: StatusCode::SERVICE_UNAVAILABLE, answer, panicked: false }
 }
 
 fn scrape_response(outcome: GatherOutcome) -> Response<Bytes> {
     match outcome {
-        Ok((content_type, body)) => response(StatusCode::OK, content_type.header(), body),
+        Ok(Gathered { content_type, coding, body }) => {
+            let mut response = response(StatusCode::OK, content_type.header(), body);
+            if let Some(coding) = coding.header() {
+                response.headers_mut().insert(CONTENT_ENCODING, coding);
+            }
+            response
+        }
         Err(GatherFailure { status, answer, .. }) => {
             let mut response = text_response(status, Bytes::from_static(answer.as_bytes()));
             if status == StatusCode::SERVICE_UNAVAILABLE {
@@ -245,6 +281,7 @@ mod tests {
             metrics: "/metrics".into(),
             health: "/healthz".into(),
             live: "/live".into(),
+            landing: None,
             not_found_body: Bytes::new(),
         };
         assert_eq!(routes.find("/metrics"), Some(Route::Metrics));

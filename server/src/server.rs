@@ -1,30 +1,21 @@
-//! Building and starting a server: every setting is checked here, and two threads begin.
-//!
-//! The network thread has its own single-threaded event loop and the gather thread has none, so a
-//! server can be started from anywhere: from `main`, from inside any async runtime, from a host that
-//! has no runtime at all. Everything that can fail, fails in [`ServerBuilder::spawn`].
+//! The settings of a server. Nothing is checked here and nothing fails: see `start`.
 
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::rc::Rc;
-use std::sync::{Arc, mpsc};
-use std::thread;
-use std::time::Duration;
+#[cfg(unix)]
+use std::path::PathBuf;
+use std::sync::Arc;
 
 use bytes::Bytes;
-use http::uri::PathAndQuery;
-use tokio::sync::oneshot;
-use tokio::task::LocalSet;
 
-use crate::error::StartError;
+use crate::compress::Compression;
 use crate::exposition::Exposition;
-use crate::gather::{GATHER_THREAD, Gatherer};
 use crate::health::{Health, Unmonitored};
+use crate::landing::LandingPage;
 use crate::limits::Limits;
-use crate::listen::{Network, bind};
-use crate::respond::{Responder, Routes, Scrapes};
-use crate::running::{Running, RunningServer};
 use crate::telemetry::ServerTelemetry;
+#[cfg(unix)]
+use crate::unix::UNIX_SOCKET_MODE;
 
 /// Where a server begins: [`Server::builder`].
 #[derive(Clone, Copy, Debug)]
@@ -54,12 +45,18 @@ impl Server {
             // address is left only when asked.
             address: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
             address_source: None,
+            #[cfg(unix)]
+            unix_socket: None,
+            #[cfg(unix)]
+            unix_socket_mode: UNIX_SOCKET_MODE,
             metrics_path: "/metrics".into(),
             health_path: "/health".into(),
             live_path: "/live".into(),
+            landing_page: None,
             not_found_body: Bytes::new(),
             exposition: None,
             health: Box::new(Unmonitored),
+            compression: Compression::default(),
             limits: Limits::default(),
             telemetry: Arc::default(),
         }
@@ -69,20 +66,27 @@ impl Server {
 /// A server that does not run yet. Setters only store; [`ServerBuilder::spawn`] checks.
 #[must_use = "a builder does nothing until `spawn`"]
 pub struct ServerBuilder {
-    address: SocketAddr,
-    address_source: Option<String>,
-    metrics_path: String,
-    health_path: String,
-    live_path: String,
-    not_found_body: Bytes,
-    exposition: Option<Box<dyn Exposition>>,
-    health: Box<dyn Health>,
-    limits: Limits,
-    telemetry: Arc<ServerTelemetry>,
+    pub(crate) address: SocketAddr,
+    pub(crate) address_source: Option<String>,
+    #[cfg(unix)]
+    pub(crate) unix_socket: Option<PathBuf>,
+    #[cfg(unix)]
+    pub(crate) unix_socket_mode: u32,
+    pub(crate) metrics_path: String,
+    pub(crate) health_path: String,
+    pub(crate) live_path: String,
+    pub(crate) landing_page: Option<LandingPage>,
+    pub(crate) not_found_body: Bytes,
+    pub(crate) exposition: Option<Box<dyn Exposition>>,
+    pub(crate) health: Box<dyn Health>,
+    pub(crate) compression: Compression,
+    pub(crate) limits: Limits,
+    pub(crate) telemetry: Arc<ServerTelemetry>,
 }
 
 impl ServerBuilder {
-    /// Where to listen; port 0 lets the system choose one, which [`RunningServer::local_addr`]
+    /// Where to listen; port 0 lets the system choose one, which
+    /// [`RunningServer::local_addr`](crate::RunningServer::local_addr)
     /// tells. Default: `127.0.0.1:0`. `[::]` takes IPv4 connections too.
     pub fn address(mut self, address: SocketAddr) -> Self {
         self.address = address;
@@ -109,6 +113,41 @@ impl ServerBuilder {
         self
     }
 
+    /// Listens on a Unix domain socket too, beside TCP. Its file is made with the mode of
+    /// [`ServerBuilder::unix_socket_mode`] and removed when the server ends. A file that a dead
+    /// server left there is replaced; anything else that is there is an error of `spawn`.
+    ///
+    /// ```
+    /// # use dynamo_metrics_server::{ContentType, ScrapeRequest, Server, bytes::BytesMut};
+    /// # let empty = |_: &ScrapeRequest<'_>, _: &mut BytesMut| Ok(ContentType::TEXT_0_0_4);
+    /// use std::io::{Read, Write};
+    /// use std::os::unix::net::UnixStream;
+    ///
+    /// let path = std::env::temp_dir().join(format!("metrics-{}.sock", std::process::id()));
+    /// let server = Server::builder().unix_socket(&path).exposition(empty).spawn()?;
+    /// let mut client = UnixStream::connect(&path)?;
+    /// client.write_all(b"GET /live HTTP/1.0\r\n\r\n")?;
+    /// let mut response = String::new();
+    /// client.read_to_string(&mut response)?;
+    /// assert!(response.starts_with("HTTP/1.0 200 OK"));
+    /// drop(server);
+    /// assert!(!path.exists());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[cfg(unix)]
+    pub fn unix_socket(mut self, path: impl Into<PathBuf>) -> Self {
+        self.unix_socket = Some(path.into());
+        self
+    }
+
+    /// The mode of the Unix socket's file; whoever may write to it may scrape. Default: `0o600`,
+    /// the server's user alone; the process's umask plays no part.
+    #[cfg(unix)]
+    pub fn unix_socket_mode(mut self, mode: u32) -> Self {
+        self.unix_socket_mode = mode;
+        self
+    }
+
     /// The path of the exposition. Default: `/metrics`. It begins with `/`, has neither `?` nor
     /// `#`, and is compared byte by byte: percent-encode what a URI requires to be encoded.
     pub fn metrics_path(mut self, path: impl Into<String>) -> Self {
@@ -125,6 +164,30 @@ impl ServerBuilder {
     /// The path of [`Health::live`]. Default: `/live`.
     pub fn live_path(mut self, path: impl Into<String>) -> Self {
         self.live_path = path.into();
+        self
+    }
+
+    /// Answers `/` with a small HTML page that links to the other paths. Default: none, and `/` is
+    /// answered as any other path, as Dynamo's servers have it.
+    ///
+    /// ```
+    /// # use dynamo_metrics_server::{ContentType, ScrapeRequest, Server, bytes::BytesMut};
+    /// # let empty = |_: &ScrapeRequest<'_>, _: &mut BytesMut| Ok(ContentType::TEXT_0_0_4);
+    /// use dynamo_metrics_server::LandingPage;
+    /// use std::io::{Read, Write};
+    /// use std::net::TcpStream;
+    ///
+    /// let page = LandingPage::new("my exporter", "1.2.3");
+    /// let server = Server::builder().landing_page(page).exposition(empty).spawn()?;
+    /// let mut client = TcpStream::connect(server.local_addr())?;
+    /// client.write_all(b"GET / HTTP/1.0\r\n\r\n")?;
+    /// let mut response = String::new();
+    /// client.read_to_string(&mut response)?;
+    /// assert!(response.contains("<a href=\"/metrics\">/metrics</a>"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn landing_page(mut self, page: LandingPage) -> Self {
+        self.landing_page = Some(page);
         self
     }
 
@@ -147,6 +210,31 @@ impl ServerBuilder {
         self
     }
 
+    /// Which compressions are offered. Default: [`Compression::default`].
+    ///
+    /// ```
+    /// # use dynamo_metrics_server::{ContentType, ScrapeRequest, Server, bytes::BytesMut};
+    /// # let page = |_: &ScrapeRequest<'_>, body: &mut BytesMut| {
+    /// #     body.extend_from_slice("up 1\n".repeat(1000).as_bytes());
+    /// #     Ok(ContentType::TEXT_0_0_4)
+    /// # };
+    /// use dynamo_metrics_server::Compression;
+    /// use std::io::{Read, Write};
+    /// use std::net::TcpStream;
+    ///
+    /// let server = Server::builder().compression(Compression::off()).exposition(page).spawn()?;
+    /// let mut client = TcpStream::connect(server.local_addr())?;
+    /// client.write_all(b"GET /metrics HTTP/1.0\r\nAccept-Encoding: gzip\r\n\r\n")?;
+    /// let mut response = String::new();
+    /// client.read_to_string(&mut response)?;
+    /// assert!(response.contains("content-length: 5000"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn compression(mut self, compression: Compression) -> Self {
+        self.compression = compression;
+        self
+    }
+
     /// The bounds. Default: [`Limits::default`].
     pub fn limits(mut self, limits: Limits) -> Self {
         self.limits = limits;
@@ -157,92 +245,6 @@ impl ServerBuilder {
     pub fn telemetry(mut self, telemetry: Arc<ServerTelemetry>) -> Self {
         self.telemetry = telemetry;
         self
-    }
-
-    /// Checks everything, listens, and starts both threads; when it returns, connections are being
-    /// taken. Costs two threads and one event loop.
-    ///
-    /// # Errors
-    /// A [`StartError`] that names the setting at fault. Nothing runs then.
-    pub fn spawn(self) -> Result<RunningServer, StartError> {
-        let paths = [
-            ("metrics", &self.metrics_path),
-            ("health", &self.health_path),
-            ("live", &self.live_path),
-        ];
-        validate_paths(&paths)?;
-        self.limits.validate()?;
-        let exposition = self.exposition.ok_or(StartError::ExpositionMissing)?;
-
-        let listen_error = {
-            let (address, setting) = (self.address, self.address_source);
-            move |source| StartError::Listen { address, setting, source }
-        };
-        let bound = bind(self.address, self.limits.backlog)
-            .and_then(|listener| listener.local_addr().map(|address| (listener, address)));
-        let (listener, address) = bound.map_err(listen_error)?;
-
-        let gatherer = Gatherer::spawn(exposition, Arc::clone(&self.telemetry))
-            .map_err(|source| StartError::Thread { thread: GATHER_THREAD, source })?;
-        let queue = gatherer.queue();
-        let routes = Routes {
-            metrics: self.metrics_path,
-            health: self.health_path,
-            live: self.live_path,
-            not_found_body: self.not_found_body,
-        };
-        let (stop, stopped) = oneshot::channel();
-        let (started, start) = mpsc::sync_channel(1);
-        let telemetry = Arc::clone(&self.telemetry);
-        let network = move || {
-            let prepared = tokio::runtime::Builder::new_current_thread()
-                .enable_all()
-                .build()
-                .and_then(|runtime| {
-                    let _context = runtime.enter();
-                    let listener = tokio::net::TcpListener::from_std(listener)?;
-                    Ok((runtime, listener))
-                });
-            let (runtime, listener) = match prepared {
-                Ok(prepared) => prepared,
-                Err(error) => {
-                    drop(started.send(Err(error)));
-                    return 0;
-                }
-            };
-            // `spawn` waits for this, so its receiver is there.
-            drop(started.send(Ok(())));
-            let scrapes = Scrapes::new(&self.limits);
-            let responder = Responder {
-                routes,
-                health: self.health,
-                gathers: queue,
-                telemetry: Arc::clone(&telemetry),
-                scrapes,
-            };
-            let responder = Rc::new(responder);
-            let network = Network { listener, limits: self.limits, telemetry, responder };
-            LocalSet::new().block_on(&runtime, network.run(stopped))
-        };
-        let spawned = thread::Builder::new().name(NETWORK_THREAD.into()).spawn(network);
-        let thread_error = |source| StartError::Thread { thread: NETWORK_THREAD, source };
-        let network = match spawned {
-            Ok(network) => network,
-            Err(source) => {
-                gatherer.stop(Duration::MAX); // It has nothing to gather, so it ends at once.
-                return Err(thread_error(source));
-            }
-        };
-        let running = Running { stop, network, gatherer };
-        let server = RunningServer::new(address, self.telemetry, running);
-        match start.recv() {
-            Ok(Ok(())) => Ok(server),
-            // Dropping `server` joins both threads.
-            Ok(Err(source)) => Err(thread_error(source)),
-            Err(_disconnected) => {
-                Err(thread_error(std::io::Error::other("the thread ended before it started")))
-            }
-        }
     }
 }
 
@@ -256,55 +258,5 @@ impl fmt::Debug for ServerBuilder {
             .field("live_path", &self.live_path)
             .field("limits", &self.limits)
             .finish_non_exhaustive()
-    }
-}
-
-const NETWORK_THREAD: &str = "metrics-http"; // Linux cuts names at 15 bytes.
-
-fn validate_paths(paths: &[(&'static str, &String)]) -> Result<(), StartError> {
-    for (index, &(setting, path)) in paths.iter().enumerate() {
-        if let Some(problem) = path_problem(path) {
-            return Err(StartError::Path { setting, path: path.clone(), problem });
-        }
-        if let Some(&(first, _)) = paths[..index].iter().find(|(_, earlier)| *earlier == path) {
-            return Err(StartError::PathTaken { first, second: setting, path: path.clone() });
-        }
-    }
-    Ok(())
-}
-
-fn path_problem(path: &str) -> Option<String> {
-    if !path.starts_with('/') {
-        return Some(format!("must start with '/': write {:?}", format!("/{path}")));
-    }
-    if let Some(mark) = path.chars().find(|mark| matches!(mark, '?' | '#')) {
-        return Some(format!("must not contain '{mark}', which ends a path: leave it out"));
-    }
-    if PathAndQuery::try_from(path).is_err() {
-        return Some("holds what no request can: percent-encode it, or leave it out".into());
-    }
-    None
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn paths_that_cannot_match_are_refused_with_a_reason() {
-        for (path, reason) in [
-            ("", "must start with '/'"),
-            ("metrics", "write \"/metrics\""),
-            ("/metrics?", "'?'"),
-            ("/a#b", "'#'"),
-            ("/a b", "percent-encode"),
-            ("/a\n", "percent-encode"),
-        ] {
-            let problem = path_problem(path).expect(path);
-            assert!(problem.contains(reason), "{problem}");
-        }
-        for path in ["/", "/metrics", "/a/b/", "/%41", "/~x", "//"] {
-            assert_eq!(path_problem(path), None, "{path}");
-        }
     }
 }

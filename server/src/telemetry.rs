@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use http::StatusCode;
 
-use crate::limits::Limit;
+use crate::reason::Limit;
 
 /// Counters of one server (or of several that share it).
 ///
@@ -48,6 +48,10 @@ pub struct ServerTelemetry {
     gather_ns: AtomicU64,
     scrapes_shared: AtomicU64,
     buffers_allocated: AtomicU64,
+    compressions: AtomicU64,
+    compression_ns: AtomicU64,
+    compression_bytes_in: AtomicU64,
+    compression_bytes_out: AtomicU64,
     health_panics: AtomicU64,
 }
 
@@ -117,6 +121,24 @@ impl ServerTelemetry {
         self.buffers_allocated.load(Relaxed)
     }
 
+    /// Bodies that were compressed, once for all scrapes that shared the gather.
+    #[must_use]
+    pub fn compressions(&self) -> u64 {
+        self.compressions.load(Relaxed)
+    }
+
+    /// Time spent in all compressions (nanosecond resolution; 584 years fit).
+    #[must_use]
+    pub fn compression_time(&self) -> Duration {
+        Duration::from_nanos(self.compression_ns.load(Relaxed))
+    }
+
+    /// Bytes of all bodies before and after their compression.
+    #[must_use]
+    pub fn compression_bytes(&self) -> (u64, u64) {
+        (self.compression_bytes_in.load(Relaxed), self.compression_bytes_out.load(Relaxed))
+    }
+
     /// Calls of [`Health`](crate::Health) that panicked.
     #[must_use]
     pub fn health_panics(&self) -> u64 {
@@ -148,8 +170,15 @@ impl ServerTelemetry {
 
     pub(crate) fn gather(&self, duration: Duration, waiters: usize) {
         self.gathers.fetch_add(1, Relaxed);
-        self.gather_ns.fetch_add(u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX), Relaxed);
+        self.gather_ns.fetch_add(saturated_ns(duration), Relaxed);
         self.scrapes_shared.fetch_add(waiters.saturating_sub(1) as u64, Relaxed);
+    }
+
+    pub(crate) fn compressed(&self, duration: Duration, before: usize, after: usize) {
+        self.compressions.fetch_add(1, Relaxed);
+        self.compression_ns.fetch_add(saturated_ns(duration), Relaxed);
+        self.compression_bytes_in.fetch_add(before as u64, Relaxed);
+        self.compression_bytes_out.fetch_add(after as u64, Relaxed);
     }
 
     pub(crate) fn gather_error(&self) {
@@ -167,6 +196,10 @@ impl ServerTelemetry {
     pub(crate) fn health_panic(&self) {
         self.health_panics.fetch_add(1, Relaxed);
     }
+}
+
+fn saturated_ns(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

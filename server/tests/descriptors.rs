@@ -7,6 +7,7 @@
 mod common;
 
 use std::fs::File;
+use std::io::Read;
 use std::net::TcpStream;
 use std::os::unix::fs::FileExt;
 use std::process::Command;
@@ -46,18 +47,27 @@ fn run_out_and_recover() {
     let address = server.local_addr();
     let stat = File::open("/proc/self/stat").expect("the process's status"); // While one can.
 
-    // Each connection takes a descriptor here and one in the server, until neither has any.
-    let mut held = Vec::new();
-    while let Ok(stream) = TcpStream::connect(address) {
-        held.push(stream);
-        assert!(held.len() < DESCRIPTORS, "the limit does not hold");
-        thread::sleep(Duration::from_millis(1));
+    // Files take all descriptors. Then each file that is given back becomes the near end of a
+    // connection, for the far end of which there is none.
+    let mut files = Vec::new();
+    while let Ok(file) = File::open("/dev/null") {
+        files.push(file);
+        assert!(files.len() < DESCRIPTORS, "the limit does not hold");
     }
     let telemetry = server.telemetry();
-    // This end is out of descriptors; give one back for a connection that the server cannot take.
-    drop(held.pop());
-    held.extend(TcpStream::connect(address));
+    let mut held = Vec::new();
+    for _ in 0..10 {
+        drop(files.pop());
+        held.extend(TcpStream::connect(address));
+    }
     common::eventually("accept fails", || telemetry.limit_hits(Limit::AcceptPause) > 0);
+    common::eventually("the reserve is spent", || {
+        telemetry.limit_hits(Limit::DescriptorReserve) > 0
+    });
+    // Whom the reserve was spent on learns at once that it is not served.
+    let first = held.first().expect("a connection");
+    first.set_read_timeout(Some(common::PATIENCE)).expect("a time limit");
+    assert!(matches!((&*first).read(&mut [0]), Ok(0) | Err(_)), "it is closed");
 
     let (pauses_before, ticks_before) =
         (telemetry.limit_hits(Limit::AcceptPause), cpu_ticks(&stat));
@@ -67,12 +77,53 @@ fn run_out_and_recover() {
     assert!(pauses < 20, "{pauses} pauses in two seconds");
     assert!(ticks <= 10, "{ticks} ticks in two seconds");
 
-    drop(held);
+    drop((held, files));
     let begin = Instant::now();
     assert_eq!(get(address, "/metrics").status, 200);
     let recovery = begin.elapsed();
     assert!(recovery < Duration::from_secs(3), "{recovery:?}");
     println!("recovered in {recovery:?}; {pauses} pauses and {ticks} ticks in two seconds");
+}
+
+/// Errors of `accept` that concern one attempt must not cost a client that could be served. strace
+/// makes every fifth call fail.
+#[test]
+fn a_failing_accept_costs_no_client() {
+    if std::env::var_os(CHILD).is_some() {
+        return serve_scrapes();
+    }
+    for error in ["ECONNABORTED", "EINTR", "ENOMEM"] {
+        let program = std::env::current_exe().expect("this test's program");
+        let child = Command::new("strace")
+            .args(["-f", "-qq", "-e", "trace=accept4", "-e"])
+            .arg(format!("inject=accept4:error={error}:when=2+5"))
+            .arg(program)
+            .args(["--exact", "a_failing_accept_costs_no_client", "--nocapture"])
+            .env(CHILD, error)
+            .output();
+        let output = match child {
+            Ok(output) => output,
+            Err(missing) => {
+                eprintln!("skipped: strace cannot be run: {missing}");
+                return;
+            }
+        };
+        let trace = String::from_utf8_lossy(&output.stderr);
+        if trace.contains("ptrace") && !output.status.success() {
+            eprintln!("skipped: this system does not let strace trace: {trace}");
+            return;
+        }
+        assert!(output.status.success(), "{error}: {trace}");
+        assert!(trace.matches("INJECTED").count() >= 4, "{error}: {trace}");
+    }
+}
+
+fn serve_scrapes() {
+    let server = Server::builder().exposition(up).spawn().expect("a server");
+    for _ in 0..20 {
+        assert_eq!(get(server.local_addr(), "/metrics").status, 200);
+    }
+    assert_eq!(server.telemetry().limit_hits(Limit::DescriptorReserve), 0);
 }
 
 /// User and system time of this process in ticks of 10 ms, from its open `/proc/self/stat`.

@@ -145,6 +145,52 @@ fn one_byte_now_and_then_does_not_extend_the_write_deadline() {
 }
 
 #[test]
+fn a_client_that_takes_too_little_is_closed_before_the_write_deadline() {
+    use std::io::Read;
+    let server = limited(Server::builder().exposition(large), |l| {
+        l.write_deadline = Duration::from_secs(60);
+        l.write_window = Duration::from_millis(200);
+        l.write_rate = 1 << 30;
+    });
+    let mut slow = Client::connect(server.local_addr());
+    slow.send("GET /metrics HTTP/1.1\r\nHost: t\r\n\r\n");
+    let begin = Instant::now();
+    // It takes 64 KiB each 10 ms, far from a GiB a second.
+    let mut chunk = vec![0; 64 * 1024];
+    while slow.stream().read(&mut chunk).is_ok_and(|count| count > 0) {
+        thread::sleep(Duration::from_millis(10));
+    }
+    assert!(begin.elapsed() < Duration::from_secs(4), "{:?}", begin.elapsed());
+    assert_eq!(server.telemetry().limit_hits(Limit::WriteRate), 1);
+    assert_eq!(server.telemetry().limit_hits(Limit::WriteDeadline), 0);
+}
+
+#[test]
+fn a_client_that_takes_enough_in_each_window_gets_its_whole_body() {
+    use std::io::Read;
+    let server = limited(Server::builder().exposition(large), |l| {
+        l.write_window = Duration::from_millis(100);
+        l.write_rate = 1;
+    });
+    let mut slow = Client::connect(server.local_addr());
+    slow.send("GET /metrics HTTP/1.1\r\nHost: t\r\nConnection: close\r\n\r\n");
+    // 24 steps of 1 MiB are more than twenty windows, and each window sees some.
+    let (mut chunk, mut taken) = (vec![0; 1 << 20], 0);
+    loop {
+        let count = slow.stream().read(&mut chunk).expect("no reset");
+        if count == 0 {
+            break;
+        }
+        taken += count;
+        if taken % (1 << 20) < count {
+            thread::sleep(Duration::from_millis(20));
+        }
+    }
+    assert!(taken > LARGE);
+    assert_eq!(server.telemetry().limit_hits(Limit::WriteRate), 0);
+}
+
+#[test]
 fn a_drained_response_leaves_no_write_deadline_behind() {
     let deadline = Duration::from_secs(2); // Time for the whole, even on a busy machine.
     let server = limited(Server::builder().exposition(large), |l| l.write_deadline = deadline);
@@ -232,4 +278,89 @@ fn a_flood_of_silent_connections_keeps_nobody_out() {
         assert!(server.telemetry().connections_open() <= 64);
     }
     assert_eq!(server.telemetry().connections_accepted(), 1020);
+}
+
+#[test]
+fn the_last_request_of_a_connection_is_told_so() {
+    let server = limited(Server::builder().exposition(up), |l| l.connection_requests = 3);
+    let mut client = Client::connect(server.local_addr());
+    let one = "GET /live HTTP/1.1\r\nHost: t\r\n\r\n";
+    client.send(one.repeat(5));
+    for close in [None, None, Some("close")] {
+        let reply = client.reply();
+        assert_eq!((reply.status, reply.header("connection")), (200, close));
+    }
+    assert!(client.is_closed_without_a_byte());
+    assert_eq!(server.telemetry().limit_hits(Limit::ConnectionRequests), 1);
+}
+
+#[test]
+fn what_comes_behind_the_last_request_does_not_cost_its_answer() {
+    let server = limited(Server::builder().exposition(up), |l| l.connection_requests = 1);
+    let one = "GET /live HTTP/1.1\r\nHost: t\r\n\r\n";
+    for _ in 0..20 {
+        let mut client = Client::connect(server.local_addr());
+        // More than is read ahead: what is left in the kernel would reset the connection.
+        client.try_send(one.repeat(20_000));
+        let reply = client.reply();
+        assert_eq!((reply.status, reply.header("connection")), (200, Some("close")));
+        drop(client);
+    }
+}
+
+#[test]
+fn a_connection_ends_with_its_lifetime_idle_or_not() {
+    let gate = Gate::default();
+    let lifetime = Duration::from_millis(300);
+    let server =
+        limited(Server::builder().exposition(gate.clone()), |l| l.connection_lifetime = lifetime);
+    let begin = Instant::now();
+    let mut idle = Client::connect(server.local_addr());
+    assert_eq!(idle.get("/live").header("connection"), None);
+    let mut busy = Client::connect(server.local_addr());
+    busy.send("GET /metrics HTTP/1.1\r\nHost: t\r\n\r\n");
+    gate.wait_for(1);
+    assert!(idle.is_closed_without_a_byte());
+    assert!(begin.elapsed() >= lifetime * 9 / 10);
+    assert_eq!(server.telemetry().limit_hits(Limit::ConnectionLifetime), 1);
+    // The other one is being answered: it may finish, and is told.
+    thread::sleep(lifetime);
+    gate.allow(1);
+    let reply = busy.reply();
+    assert_eq!((reply.status, reply.header("connection")), (200, Some("close")));
+    assert!(busy.is_closed_without_a_byte());
+    assert_eq!(server.telemetry().limit_hits(Limit::ConnectionLifetime), 2);
+}
+
+#[test]
+fn the_seventeenth_request_behind_a_scrape_waits_and_is_answered() {
+    let gate = Gate::default();
+    let server = limited(Server::builder().exposition(gate.clone()), |_| {});
+    let mut client = Client::connect(server.local_addr());
+    client.send("GET /metrics HTTP/1.1\r\nHost: t\r\n\r\n");
+    gate.wait_for(1);
+    let one = "GET /live HTTP/1.1\r\nHost: t\r\n\r\n";
+    client.send(one.repeat(15));
+    thread::sleep(Duration::from_millis(50));
+    assert_eq!(server.telemetry().limit_hits(Limit::Pipelined), 0);
+    client.send(one.repeat(300));
+    eventually("no more is read", || server.telemetry().limit_hits(Limit::Pipelined) == 1);
+    assert_eq!(server.telemetry().responses(2), 0);
+    gate.allow(1);
+    assert_eq!(client.reply().text(), "gather 1\n");
+    for _ in 0..315 {
+        assert_eq!(client.reply().status, 200);
+    }
+}
+
+#[test]
+fn a_refused_client_that_does_not_close_is_closed() {
+    let linger = Duration::from_millis(200);
+    let server = limited(Server::builder().exposition(up), |l| l.linger = linger);
+    let mut client = Client::connect(server.local_addr());
+    assert_eq!(client.send("GET / HTTP/3.0\r\n\r\n").reply().status, 505);
+    assert!(client.is_closed_without_a_byte()); // Our side; its own stays open.
+    assert_eq!(server.telemetry().connections_open(), 1);
+    eventually("it is cut", || server.telemetry().limit_hits(Limit::Linger) == 1);
+    eventually("its slot is free", || server.telemetry().connections_open() == 0);
 }

@@ -150,6 +150,35 @@ fn twenty_scrapes_at_once_cost_at_most_two_gathers() {
 }
 
 #[test]
+fn two_hundred_scrapers_at_once_cost_at_most_two_gathers() {
+    let gate = Gate::default();
+    let mut limits = Limits::default();
+    (limits.connections, limits.scrapes) = (300, 200);
+    let builder = Server::builder().exposition(gate.clone()).limits(limits);
+    let server = builder.spawn().expect("a server");
+    let mut clients: Vec<Client> = (0..200).map(|_| Client::connect(server.local_addr())).collect();
+    for client in &mut clients {
+        client.send("GET /metrics HTTP/1.1\r\nHost: t\r\n\r\n");
+    }
+    gate.wait_for(1);
+    // Probes until the last of them has surely been read.
+    for _ in 0..10 {
+        assert_eq!(get(server.local_addr(), "/live").status, 200);
+    }
+    gate.allow(usize::MAX);
+    let mut bodies: Vec<String> = Vec::new();
+    for client in &mut clients {
+        let reply = client.reply();
+        assert_eq!(reply.status, 200);
+        bodies.push(reply.text().to_owned());
+    }
+    bodies.sort_unstable();
+    bodies.dedup();
+    assert!(bodies.len() <= 2, "{bodies:?}");
+    assert_eq!(server.telemetry().limit_hits(Limit::Connections), 0);
+}
+
+#[test]
 fn scrapes_that_ask_for_different_things_do_not_share() {
     let gate = Gate::default();
     let server = Server::builder().exposition(gate.clone()).spawn().expect("a server");

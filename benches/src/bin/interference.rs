@@ -11,7 +11,7 @@
 
 use bytes::BytesMut;
 use dynamo_metrics_core::{Buckets, Opts, Registry};
-use dynamo_metrics_encoder::TextEncoder;
+use dynamo_metrics_encoder::Encoder;
 use std::hint::black_box;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
@@ -48,7 +48,7 @@ fn main() {
     let mut scraped = Vec::new();
     thread::scope(|scope| {
         scope.spawn(|| {
-            let mut encoder = TextEncoder::new();
+            let mut encoder = Encoder::new();
             let mut body = BytesMut::new();
             while !done.load(Ordering::Relaxed) {
                 let started = Instant::now();

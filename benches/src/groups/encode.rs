@@ -1,7 +1,7 @@
 //! Groups whose rows are one scrape, by sample line.
 
 use super::Options;
-use crate::peers::{SCRAPERS, Scraper};
+use crate::peers::{OPENMETRICS, PROTOBUF, SCRAPERS, Scraper};
 use crate::report::{self, Row};
 use crate::scrape::{self, Target};
 use crate::shape::{self, Shape};
@@ -15,7 +15,7 @@ pub(super) struct Registry {
     rounds_max: usize,
 }
 
-pub(super) const REGISTRIES: [Registry; 5] = [
+pub(super) const REGISTRIES: [Registry; 11] = [
     Registry {
         group: "encode-realistic",
         shape: shape::realistic,
@@ -32,6 +32,42 @@ pub(super) const REGISTRIES: [Registry; 5] = [
         group: "encode-counters-10k",
         shape: || shape::counters(10_000),
         peers: &SCRAPERS,
+        rounds_max: 99,
+    },
+    Registry {
+        group: "encode-realistic-openmetrics",
+        shape: shape::realistic,
+        peers: &OPENMETRICS,
+        rounds_max: 99,
+    },
+    Registry {
+        group: "encode-hist-1000x12-openmetrics",
+        shape: || shape::histograms(1000),
+        peers: &OPENMETRICS,
+        rounds_max: 99,
+    },
+    Registry {
+        group: "encode-counters-10k-openmetrics",
+        shape: || shape::counters(10_000),
+        peers: &OPENMETRICS,
+        rounds_max: 99,
+    },
+    Registry {
+        group: "encode-realistic-protobuf",
+        shape: shape::realistic,
+        peers: &PROTOBUF,
+        rounds_max: 99,
+    },
+    Registry {
+        group: "encode-hist-1000x12-protobuf",
+        shape: || shape::histograms(1000),
+        peers: &PROTOBUF,
+        rounds_max: 99,
+    },
+    Registry {
+        group: "encode-counters-10k-protobuf",
+        shape: || shape::counters(10_000),
+        peers: &PROTOBUF,
         rounds_max: 99,
     },
     Registry {

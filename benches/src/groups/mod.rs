@@ -1,6 +1,7 @@
 //! The groups of rows, in the order in which they are measured.
 //!
-//! * `encode-*`: a whole scrape, and with `-cold` the same after the caches were flushed. One thread has recorded.
+//! * `encode-*`: a whole scrape, as text 0.0.4 unless the name says another format, and with `-cold` the same after
+//!   the caches were flushed. One thread has recorded.
 //! * `limits`: what memory itself costs, beside our counter.
 //! * `counter updown histogram-* family token`: one operation, on 1 thread and on 2 that share the metric (and on
 //!   4 and 8 for `counter` and `histogram-11`). `bucket-lookup`: 1 thread.
@@ -15,13 +16,25 @@ use crate::measure::Plan;
 use crate::report::Row;
 
 /// Every group.
-pub const NAMES: [&str; 19] = [
+pub const NAMES: [&str; 31] = [
     "encode-realistic",
     "encode-realistic-cold",
     "encode-hist-1000x12",
     "encode-hist-1000x12-cold",
     "encode-counters-10k",
     "encode-counters-10k-cold",
+    "encode-realistic-openmetrics",
+    "encode-realistic-openmetrics-cold",
+    "encode-hist-1000x12-openmetrics",
+    "encode-hist-1000x12-openmetrics-cold",
+    "encode-counters-10k-openmetrics",
+    "encode-counters-10k-openmetrics-cold",
+    "encode-realistic-protobuf",
+    "encode-realistic-protobuf-cold",
+    "encode-hist-1000x12-protobuf",
+    "encode-hist-1000x12-protobuf-cold",
+    "encode-counters-10k-protobuf",
+    "encode-counters-10k-protobuf-cold",
     "encode-counters-100k",
     "encode-counters-100k-cold",
     "encode-counters-1m",

@@ -9,6 +9,7 @@ use dynamo_metrics::{
     FrontendConfig, FrontendMetrics, HttpEndpoint, ModelCard, RequestType, RuntimeConfig, Timestamp,
 };
 use dynamo_metrics_core::{Counter, LabelEnum, Registry};
+use dynamo_metrics_encoder::negotiate::Format;
 use std::sync::Arc;
 
 pub(crate) fn counter() -> Vec<Case> {
@@ -117,6 +118,14 @@ pub(crate) fn token(data: &Data) -> Vec<Case> {
 
 pub(crate) fn scraper(shape: &Shape) -> Box<dyn Scrape> {
     Box::new(Scraper::new(ours::registry(shape)))
+}
+
+pub(crate) fn openmetrics(shape: &Shape) -> Box<dyn Scrape> {
+    Box::new(Scraper::in_format(ours::registry(shape), Format::OpenMetrics))
+}
+
+pub(crate) fn protobuf(shape: &Shape) -> Box<dyn Scrape> {
+    Box::new(Scraper::in_format(ours::registry(shape), Format::Protobuf))
 }
 
 #[derive(Clone, Copy)]

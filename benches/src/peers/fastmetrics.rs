@@ -7,7 +7,7 @@ use crate::scrape::Scrape;
 use crate::shape::{self, Kind, Shape};
 use crate::values::{Data, token_bounds};
 use fastmetrics::encoder::{EncodeLabelSet, LabelSetEncoder};
-use fastmetrics::format::text::{self, TextProfile};
+use fastmetrics::format::text::{self, EscapingScheme, TextProfile};
 use fastmetrics::metrics::counter::Counter;
 use fastmetrics::metrics::family::Family;
 use fastmetrics::metrics::gauge::Gauge;
@@ -67,22 +67,32 @@ pub(crate) fn token(data: &Data) -> Vec<Case> {
 }
 
 pub(crate) fn scraper(shape: &Shape) -> Box<dyn Scrape> {
+    in_profile(shape, TextProfile::PrometheusV0_0_4)
+}
+
+pub(crate) fn openmetrics(shape: &Shape) -> Box<dyn Scrape> {
+    let escaping_scheme = EscapingScheme::Underscores;
+    in_profile(shape, TextProfile::OpenMetricsV1_0_0 { escaping_scheme })
+}
+
+fn in_profile(shape: &Shape, profile: TextProfile) -> Box<dyn Scrape> {
     let mut registry = Registry::default();
     for family in &shape.families {
         by_label_count!(family, fill(&mut registry, family));
     }
-    Box::new(Scraper { registry, body: String::new() })
+    Box::new(Scraper { registry, profile, body: String::new() })
 }
 
 struct Scraper {
     registry: Registry,
+    profile: TextProfile,
     body: String,
 }
 
 impl Scrape for Scraper {
     fn scrape(&mut self) {
         self.body.clear();
-        made(text::encode(&mut self.body, &self.registry, TextProfile::PrometheusV0_0_4));
+        made(text::encode(&mut self.body, &self.registry, self.profile));
     }
 
     fn body(&self) -> &[u8] {

@@ -40,6 +40,20 @@ pub(crate) const SCRAPERS: [(&str, Scraper); 8] = [
     ("opentelemetry-prometheus", opentelemetry::scraper),
 ];
 
+/// Those who write OpenMetrics text.
+pub(crate) const OPENMETRICS: [(&str, Scraper); 3] = [
+    (crate::ours::NAME, dynamo_metrics::openmetrics),
+    ("fastmetrics", fastmetrics::openmetrics),
+    ("prometheus-client", prometheus_client::scraper),
+];
+
+/// Those who write Prometheus' protobuf.
+pub(crate) const PROTOBUF: [(&str, Scraper); 3] = [
+    (crate::ours::NAME, dynamo_metrics::protobuf),
+    ("prometheus", prometheus::protobuf),
+    ("prometheus-client", prometheus_client::protobuf),
+];
+
 /// Shards of the crates that want to know: no two of the eight threads that are measured at most share one.
 const SHARDS: usize = 8;
 

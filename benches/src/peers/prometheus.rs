@@ -6,8 +6,8 @@ use crate::shape::{Family, Kind, MODELS, Shape};
 use crate::values::{Data, token_bounds};
 use prometheus::core::Collector;
 use prometheus::{
-    Counter, Gauge, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
-    IntGaugeVec, Opts, Registry, TextEncoder,
+    Counter, Encoder as _, Gauge, Histogram, HistogramOpts, HistogramVec, IntCounter,
+    IntCounterVec, IntGauge, IntGaugeVec, Opts, ProtobufEncoder, Registry, TextEncoder,
 };
 
 pub(crate) fn counter() -> Vec<Case> {
@@ -102,6 +102,14 @@ pub(crate) fn token(data: &Data) -> Vec<Case> {
 }
 
 pub(crate) fn scraper(shape: &Shape) -> Box<dyn Scrape> {
+    Box::new(Scraper { registry: registry(shape), body: String::new() })
+}
+
+pub(crate) fn protobuf(shape: &Shape) -> Box<dyn Scrape> {
+    Box::new(ProtobufScraper { registry: registry(shape), body: Vec::new() })
+}
+
+fn registry(shape: &Shape) -> Registry {
     let registry = Registry::new();
     for family in &shape.families {
         let opts = Opts::new(&family.name, &family.help);
@@ -128,7 +136,7 @@ pub(crate) fn scraper(shape: &Shape) -> Box<dyn Scrape> {
             }
         }
     }
-    Box::new(Scraper { registry, body: String::new() })
+    registry
 }
 
 struct Scraper {
@@ -144,6 +152,22 @@ impl Scrape for Scraper {
 
     fn body(&self) -> &[u8] {
         self.body.as_bytes()
+    }
+}
+
+struct ProtobufScraper {
+    registry: Registry,
+    body: Vec<u8>,
+}
+
+impl Scrape for ProtobufScraper {
+    fn scrape(&mut self) {
+        self.body.clear();
+        made(ProtobufEncoder::new().encode(&self.registry.gather(), &mut self.body));
+    }
+
+    fn body(&self) -> &[u8] {
+        &self.body
     }
 }
 

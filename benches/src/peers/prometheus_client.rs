@@ -5,7 +5,7 @@ use crate::measure::Case;
 use crate::scrape::Scrape;
 use crate::shape::{self, Kind, Shape};
 use crate::values::{Data, token_bounds};
-use prometheus_client::encoding::{EncodeLabelSet, LabelSetEncoder, text};
+use prometheus_client::encoding::{EncodeLabelSet, LabelSetEncoder, prometheus_protobuf, text};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
@@ -73,11 +73,35 @@ pub(crate) fn token(data: &Data) -> Vec<Case> {
 }
 
 pub(crate) fn scraper(shape: &Shape) -> Box<dyn Scrape> {
+    Box::new(Scraper { registry: registry(shape), body: String::new() })
+}
+
+pub(crate) fn protobuf(shape: &Shape) -> Box<dyn Scrape> {
+    Box::new(ProtobufScraper { registry: registry(shape), body: Vec::new() })
+}
+
+fn registry(shape: &Shape) -> Registry {
     let mut registry = Registry::default();
     for family in &shape.families {
         by_label_count!(family, fill(&mut registry, family));
     }
-    Box::new(Scraper { registry, body: String::new() })
+    registry
+}
+
+struct ProtobufScraper {
+    registry: Registry,
+    body: Vec<u8>,
+}
+
+impl Scrape for ProtobufScraper {
+    fn scrape(&mut self) {
+        // It has no way to write into memory that is kept.
+        self.body = prometheus_protobuf::encode_to_vec(&self.registry).expect("valid metrics");
+    }
+
+    fn body(&self) -> &[u8] {
+        &self.body
+    }
 }
 
 struct Scraper {

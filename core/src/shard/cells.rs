@@ -34,6 +34,9 @@ const COLOURS: usize = 7;
 pub struct CellIndex(u32);
 
 impl CellIndex {
+    /// The first cell of a block.
+    pub(crate) const FIRST: Self = Self(0);
+
     /// `None` when the index is not below [`CELLS_MAX`].
     pub fn new(index: u32) -> Option<Self> {
         (index < CELLS_MAX).then_some(Self(index))

@@ -83,6 +83,11 @@ impl Client {
         self.received.is_empty() && !self.fill()
     }
 
+    /// The next response, or `None` when the server closes before one begins.
+    pub(crate) fn rest_or_reply(&mut self) -> Option<Reply> {
+        (!self.received.is_empty() || self.fill()).then(|| self.reply())
+    }
+
     /// All bytes until the server closes.
     pub(crate) fn rest(&mut self) -> Vec<u8> {
         while self.fill() {}

@@ -1,0 +1,51 @@
+// Reads an exposition on standard input with Go's expfmt, the library of Prometheus' own exporters, and writes what
+// it understood as text 0.0.4. Arguments: text | protobuf.
+package main
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"os"
+	"sort"
+
+	dto "github.com/prometheus/client_model/go"
+	"github.com/prometheus/common/expfmt"
+)
+
+func main() {
+	families, err := read(os.Args[1], bufio.NewReader(os.Stdin))
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	sort.SliceStable(families, func(a, b int) bool { return families[a].GetName() < families[b].GetName() })
+	for _, family := range families {
+		if _, err := expfmt.MetricFamilyToText(os.Stdout, family); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+	}
+}
+
+func read(format string, in io.Reader) ([]*dto.MetricFamily, error) {
+	var families []*dto.MetricFamily
+	if format == "text" {
+		var parser expfmt.TextParser
+		parsed, err := parser.TextToMetricFamilies(in)
+		for _, family := range parsed {
+			families = append(families, family)
+		}
+		return families, err
+	}
+	decoder := expfmt.NewDecoder(in, expfmt.FmtProtoDelim)
+	for {
+		family := &dto.MetricFamily{}
+		if err := decoder.Decode(family); err == io.EOF {
+			return families, nil
+		} else if err != nil {
+			return nil, err
+		}
+		families = append(families, family)
+	}
+}

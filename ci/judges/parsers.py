@@ -1,0 +1,24 @@
+"""Reads bodies with the parsers of prometheus_client and prints what they understood.
+
+Standard input: for each body a line `text|openmetrics LENGTH`, then that many bytes. Output: a line of JSON for each,
+a list of [name, labels, value, exemplar labels or null], or {"error": why}.
+"""
+import json
+import sys
+
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics
+from prometheus_client.parser import text_string_to_metric_families as text
+
+PARSERS = {"text": text, "openmetrics": openmetrics}
+
+while header := sys.stdin.buffer.readline().split():
+    body = sys.stdin.buffer.read(int(header[1])).decode()
+    try:
+        samples = [
+            [s.name, s.labels, repr(float(s.value)), s.exemplar.labels if s.exemplar else None]
+            for family in PARSERS[header[0].decode()](body)
+            for s in family.samples
+        ]
+        print(json.dumps(samples))
+    except Exception as error:  # whatever it is, the body is refused
+        print(json.dumps({"error": f"{type(error).__name__}: {error}"}))

@@ -1,0 +1,322 @@
+//! The place in a body where the next byte goes.
+//!
+//! The room for a body is reserved once a scrape, so a write needs no growth. Text is copied in whole blocks of
+//! [`BLOCK`] bytes, whatever its length: what is too much is written over by what comes next, and a copy of known
+//! size is two instructions instead of a call. So texts live in [`Texts`], where each can be read a little
+//! beyond its end.
+//!
+//! **Only bytes that were written become part of the body.** Each write begins at `at`, fills every byte up to
+//! the new `at`, and nothing else moves it forward. That is the invariant behind the one unsafe operation of this
+//! crate. Without it the room would have to be zeroed in every scrape, at the price of a second pass over memory.
+
+#![allow(unsafe_code)]
+
+use crate::integer::{self, is_medium, is_short};
+use crate::number;
+use bytes::{BufMut, BytesMut};
+use std::mem::MaybeUninit;
+use std::ops::Range;
+
+/// Bytes that are copied at a time: one vector register.
+const BLOCK: usize = 32;
+
+/// Texts one after the other, each readable beyond its end.
+#[derive(Debug, Default)]
+pub(crate) struct Texts {
+    /// Ends with [`BLOCK`] bytes of padding, once it holds a text.
+    bytes: Vec<u8>,
+    /// Where each text ends.
+    ends: Vec<usize>,
+}
+
+/// One of [`Texts`].
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Text<'a> {
+    /// The text, and at least [`BLOCK`] bytes more.
+    bytes: &'a [u8],
+    len: usize,
+}
+
+impl Texts {
+    /// Appends the text that `write` appends to the buffer, which may hold others before it.
+    pub(crate) fn push(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
+        self.bytes.truncate(self.bytes_len());
+        write(&mut self.bytes);
+        self.ends.push(self.bytes.len());
+        self.bytes.resize(self.bytes.len() + BLOCK, 0);
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.bytes.clear();
+        self.ends.clear();
+    }
+
+    /// How many texts there are.
+    pub(crate) fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    /// Bytes of all texts together.
+    pub(crate) fn bytes_len(&self) -> usize {
+        self.ends.last().copied().unwrap_or(0)
+    }
+
+    /// One of them.
+    #[inline]
+    pub(crate) fn get(&self, at: usize) -> Text<'_> {
+        let start = if at == 0 { 0 } else { self.ends[at - 1] };
+        Text { bytes: &self.bytes[start..], len: self.ends[at] - start }
+    }
+
+    /// Every text, in order.
+    #[inline]
+    pub(crate) fn iter(&self) -> impl Iterator<Item = Text<'_>> {
+        let starts = std::iter::once(0).chain(self.ends.iter().copied());
+        starts
+            .zip(&self.ends)
+            .map(|(start, &end)| Text { bytes: &self.bytes[start..], len: end - start })
+    }
+}
+
+impl<'a> Text<'a> {
+    /// A part of the text.
+    #[inline]
+    pub(crate) fn part(self, range: Range<usize>) -> Self {
+        let len = range.len();
+        Self { bytes: &self.bytes[range.start..], len }
+    }
+
+    pub(crate) fn len(self) -> usize {
+        self.len
+    }
+}
+
+/// Writes into the room that was reserved behind a body.
+///
+/// It is passed by value and each write returns it, so that room and position stay in registers: behind a
+/// reference the compiler has to take each byte written for a change of the position itself.
+#[derive(Debug)]
+#[must_use]
+pub(crate) struct Cursor<'a> {
+    room: &'a mut [MaybeUninit<u8>],
+    /// Everything before it is written.
+    at: usize,
+}
+
+/// Reserves room for `bytes_max` bytes behind `body` and lets `write` fill it; what was written is appended.
+///
+/// A writer that asks for more than it announced panics, and nothing is appended; it cannot write elsewhere.
+pub(crate) fn append(
+    body: &mut BytesMut,
+    bytes_max: usize,
+    write: impl FnOnce(Cursor<'_>) -> Cursor<'_>,
+) {
+    // A last text or number may be copied as a whole block.
+    body.reserve(bytes_max + BLOCK);
+    let written = write(Cursor { room: body.spare_capacity_mut(), at: 0 }).at;
+    // SAFETY: the first `written` bytes of the spare capacity are initialised: `Cursor::at` is only moved
+    // forward by `blocks`, `bytes`, `number` and `newline` below, each of which first writes every byte that it passes.
+    unsafe { body.advance_mut(written) };
+}
+
+impl Cursor<'_> {
+    /// How many bytes were written so far.
+    #[inline]
+    pub(crate) fn position(&self) -> usize {
+        self.at
+    }
+
+    /// Forgets what was written behind an earlier position.
+    pub(crate) fn rewind(self, position: usize) -> Self {
+        Self { at: self.at.min(position), ..self }
+    }
+
+    /// Writes over bytes that were written at `position`; does nothing if there are not that many.
+    pub(crate) fn patch(self, position: usize, bytes: &[u8]) -> Self {
+        if let Some(written) = self.room[..self.at].get_mut(position..position + bytes.len()) {
+            written.write_copy_of_slice(bytes);
+        }
+        self
+    }
+
+    /// Appends a text, block by block.
+    #[inline(always)]
+    pub(crate) fn copy(self, text: Text<'_>) -> Self {
+        // Spelled out for the usual lengths: the compiler makes a call of `memcpy` of a loop.
+        match text.len {
+            0..=32 => self.blocks::<1>(text),
+            33..=64 => self.blocks::<2>(text),
+            65..=96 => self.blocks::<3>(text),
+            97..=128 => self.blocks::<4>(text),
+            _ => self.bytes(&text.bytes[..text.len]),
+        }
+    }
+
+    #[inline(always)]
+    fn blocks<const N: usize>(self, text: Text<'_>) -> Self {
+        let from = text.bytes[..N * BLOCK].as_chunks::<BLOCK>().0;
+        let to = self.room[self.at..][..N * BLOCK].as_chunks_mut::<BLOCK>().0;
+        for at in 0..N {
+            to[at].write_copy_of_slice(&from[at]);
+        }
+        Self { at: self.at + text.len, ..self }
+    }
+
+    /// Appends bytes that are not a [`Text`].
+    #[inline(always)]
+    pub(crate) fn bytes(self, bytes: &[u8]) -> Self {
+        self.room[self.at..][..bytes.len()].write_copy_of_slice(bytes);
+        Self { at: self.at + bytes.len(), ..self }
+    }
+
+    /// Appends decimal digits, exact over the whole range.
+    #[inline(always)]
+    pub(crate) fn number(self, v: u64) -> Self {
+        let room = &mut self.room[self.at..][..16];
+        if is_short(v) {
+            let (digits, len) = integer::short(v);
+            room[..8].write_copy_of_slice(&digits.to_le_bytes());
+            Self { at: self.at + len, ..self }
+        } else if is_medium(v) {
+            let (first, len, rest) = integer::medium(v);
+            room[..8].write_copy_of_slice(&first.to_le_bytes());
+            room[len..len + 8].write_copy_of_slice(&rest.to_le_bytes());
+            Self { at: self.at + len + 8, ..self }
+        } else {
+            self.bytes(itoa::Buffer::new().format(v).as_bytes())
+        }
+    }
+
+    /// Ends a line.
+    #[inline(always)]
+    pub(crate) fn newline(self) -> Self {
+        self.room[self.at].write(b'\n');
+        Self { at: self.at + 1, ..self }
+    }
+
+    /// Appends a signed integer.
+    #[inline]
+    pub(crate) fn signed_number(self, v: i64) -> Self {
+        let cursor = if v < 0 { self.bytes(b"-") } else { self };
+        cursor.number(v.unsigned_abs())
+    }
+
+    /// Appends a sample's value, as [`number::write_value`] spells it.
+    #[inline]
+    pub(crate) fn value(self, v: f64) -> Self {
+        match number::whole(v) {
+            Some(v) => self.signed_number(v),
+            None => self.fraction(v),
+        }
+    }
+
+    #[inline(never)]
+    fn fraction(self, v: f64) -> Self {
+        if v.is_finite() {
+            return self.short_bytes(zmij::Buffer::new().format_finite(v).as_bytes());
+        }
+        self.bytes(number::Text::of(v).as_bytes())
+    }
+
+    /// [`bytes`](Self::bytes) for a handful: two copies of known size that overlap, instead of a call.
+    #[inline(always)]
+    fn short_bytes(self, bytes: &[u8]) -> Self {
+        let (Some(first), Some(last), 8..=16) =
+            (bytes.first_chunk::<8>(), bytes.last_chunk::<8>(), bytes.len())
+        else {
+            let (Some(first), Some(last), 16..=32) =
+                (bytes.first_chunk::<16>(), bytes.last_chunk::<16>(), bytes.len())
+            else {
+                return self.bytes(bytes);
+            };
+            let room = &mut self.room[self.at..][..bytes.len()];
+            room[..16].write_copy_of_slice(first);
+            room[bytes.len() - 16..].write_copy_of_slice(last);
+            return Self { at: self.at + bytes.len(), ..self };
+        };
+        let room = &mut self.room[self.at..][..bytes.len()];
+        room[..8].write_copy_of_slice(first);
+        room[bytes.len() - 8..].write_copy_of_slice(last);
+        Self { at: self.at + bytes.len(), ..self }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text_of(texts: &Texts) -> Vec<String> {
+        texts.iter().map(|t| String::from_utf8(t.bytes[..t.len].to_vec()).unwrap()).collect()
+    }
+
+    #[test]
+    fn texts_are_apart_and_readable_beyond_their_end() {
+        let mut texts = Texts::default();
+        for text in ["one", "", "two"] {
+            texts.push(|out| out.extend_from_slice(text.as_bytes()));
+        }
+        assert_eq!(text_of(&texts), ["one", "", "two"]);
+        assert_eq!((texts.len(), texts.bytes_len()), (3, 6));
+        assert!(texts.iter().all(|text| text.bytes.len() >= text.len + BLOCK));
+        texts.clear();
+        assert_eq!((texts.len(), texts.bytes_len()), (0, 0));
+    }
+
+    #[test]
+    fn what_is_written_is_appended_whatever_the_lengths() {
+        for len in 0..3 * BLOCK {
+            let mut texts = Texts::default();
+            texts.push(|out| out.extend((0..len).map(|at| b'a' + (at % 26) as u8)));
+            let text = texts.iter().next().unwrap();
+            let mut body = BytesMut::from(&b"before "[..]);
+            append(&mut body, 2 * len + 41, |cursor| {
+                cursor.copy(text).number(u64::MAX).copy(text).number(7).bytes(b"\n")
+            });
+            let letters = String::from_utf8(text.bytes[..len].to_vec()).unwrap();
+            let expected = format!("before {letters}{}{letters}7\n", u64::MAX);
+            assert_eq!(body, expected.as_bytes());
+        }
+    }
+
+    #[test]
+    fn a_part_is_a_text() {
+        let mut texts = Texts::default();
+        texts.push(|out| out.extend_from_slice(b"name{labels,"));
+        let mut body = BytesMut::new();
+        append(&mut body, 12, |cursor| cursor.copy(texts.iter().next().unwrap().part(5..11)));
+        assert_eq!(&body[..], b"labels");
+    }
+
+    #[test]
+    fn rewinding_forgets_and_never_goes_forward() {
+        let mut body = BytesMut::new();
+        append(&mut body, 8, |cursor| {
+            let cursor = cursor.bytes(b"keep");
+            let position = cursor.position();
+            cursor.bytes(b"drop").rewind(position).rewind(1000)
+        });
+        assert_eq!(&body[..], b"keep");
+    }
+
+    #[test]
+    fn a_writer_that_panics_appends_nothing() {
+        let mut body = BytesMut::new();
+        let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            append(&mut body, 1, |cursor| {
+                (0..100).fold(cursor, |cursor, _| cursor.bytes(&[b'x'; 64]))
+            });
+        }));
+        assert!(result.is_err() && body.is_empty());
+    }
+
+    #[test]
+    fn values_are_spelled_as_elsewhere() {
+        for v in [0.0, -0.0, 1.0, -1.0, 0.25, 1e9, -1e15, 9_007_199_254_740_992.0, 1e300, f64::NAN]
+        {
+            let (mut body, mut expected) = (BytesMut::new(), BytesMut::new());
+            append(&mut body, number::F64_TEXT_MAX, |cursor| cursor.value(v));
+            number::write_value(&mut expected, v);
+            assert_eq!(body, expected);
+        }
+    }
+}

@@ -1,0 +1,180 @@
+//! One registry, every format: takes the snapshot, keeps what each format rendered, writes the body.
+
+use crate::cursor::{Cursor, append};
+use crate::layout::{FamilyLayout, Form, Layout};
+use crate::name_filter::NameFilter;
+use crate::negotiate::{Format, Negotiated};
+use crate::protobuf::{self, ProtobufForm};
+use crate::text::{self, Dialect, EOF, TextForm};
+use bytes::BytesMut;
+use dynamo_metrics_core::{Escaping, FamilySnapshot, Registry, Snapshot};
+
+/// Encodes a registry again and again into the caller's buffer.
+///
+/// Keep one for each registry and scraper thread: it holds the snapshot, and the text that each format it was asked
+/// for has rendered. In steady state, with no series added or removed since the last scrape in the same format,
+/// it allocates nothing, provided that the buffer has room for the last body.
+///
+/// ```
+/// use bytes::BytesMut;
+/// use dynamo_metrics_core::{Buckets, Registry};
+/// use dynamo_metrics_encoder::Encoder;
+///
+/// let registry = Registry::new();
+/// let requests = registry.counter_family(("requests_total", "Requests."), ["model"])?;
+/// requests.with(["Qwen/Qwen3-0.6B"]).add(42);
+/// registry.histogram(("wait_seconds", ""), &Buckets::new([0.5])?)?.observe(0.25);
+///
+/// let mut encoder = Encoder::new();
+/// let mut body = BytesMut::new();
+/// encoder.encode(&registry, &mut body);
+/// let lines: Vec<&str> = std::str::from_utf8(&body)?.lines().collect();
+/// assert_eq!(lines[..2], ["# HELP requests_total Requests.", "# TYPE requests_total counter"]);
+/// assert_eq!(lines[2], "requests_total{model=\"Qwen/Qwen3-0.6B\"} 42");
+/// assert_eq!(lines[3..6], [
+///     "# TYPE wait_seconds histogram",
+///     "wait_seconds_bucket{le=\"0.5\"} 1",
+///     "wait_seconds_bucket{le=\"+Inf\"} 1",
+/// ]);
+/// assert_eq!(lines[6..], ["wait_seconds_sum 0.25", "wait_seconds_count 1"]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Default)]
+pub struct Encoder {
+    snapshot: Snapshot,
+    /// Whether OpenMetrics has lines for start times.
+    created: bool,
+    /// At most one for each format and escaping.
+    rendered: Vec<((Format, Escaping), Rendering)>,
+}
+
+/// What a format has rendered.
+#[derive(Debug)]
+enum Rendering {
+    Text(Dialect, Layout<TextForm>),
+    Protobuf(Layout<ProtobufForm>),
+}
+
+impl Encoder {
+    /// An encoder that has rendered nothing yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// An encoder that prints start times as lines of their own in OpenMetrics, as `requests_created`, if the registry
+    /// [has a clock](Registry::with_clock). Otherwise only protobuf has them, because a scraper that was not told
+    /// what these lines are stores each as one more series.
+    ///
+    /// ```
+    /// use dynamo_metrics_core::Registry;
+    /// use dynamo_metrics_encoder::name_filter::NameFilter;
+    /// use dynamo_metrics_encoder::{Encoder, negotiate::negotiate};
+    /// use std::time::Duration;
+    ///
+    /// let registry = Registry::with_clock(|| Duration::from_millis(1_700_000_000_500));
+    /// registry.counter(("requests_total", ""))?.add(3);
+    /// let asked = negotiate(Some("application/openmetrics-text;version=1.0.0"));
+    /// let filter = NameFilter::from_query("name[]=requests")?;
+    /// let mut body = bytes::BytesMut::new();
+    /// Encoder::with_created_samples().encode_as(&registry, asked, &filter, &mut body);
+    /// let expected = "# TYPE requests counter\nrequests_total 3\nrequests_created 1700000000.5\n# EOF\n";
+    /// assert_eq!(body, expected.as_bytes());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn with_created_samples() -> Self {
+        Self { created: true, ..Self::default() }
+    }
+
+    /// Appends the exposition of the registry and the scopes below it to `body`, as text 0.0.4.
+    ///
+    /// Families come sorted by name, series in the order of their creation. A family without series prints
+    /// nothing. Cost: linear in the bytes written, plus one pass over the shards of all threads.
+    pub fn encode(&mut self, registry: &Registry, body: &mut BytesMut) {
+        self.encode_as(registry, Negotiated::default(), &NameFilter::default(), body);
+    }
+
+    /// Appends what a scraper asked for: [`negotiate`](crate::negotiate::negotiate) reads its `Accept` header, and
+    /// [`NameFilter`] its query.
+    ///
+    /// ```
+    /// use bytes::BytesMut;
+    /// use dynamo_metrics_core::Registry;
+    /// use dynamo_metrics_encoder::name_filter::NameFilter;
+    /// use dynamo_metrics_encoder::{Encoder, negotiate::negotiate};
+    ///
+    /// let registry = Registry::new();
+    /// registry.counter(("requests_total", "Requests."))?.add(3);
+    /// registry.counter(("errors_total", "Errors."))?.inc();
+    /// let filter = NameFilter::from_query("name[]=requests_total")?;
+    /// let asked = negotiate(Some("application/openmetrics-text;version=1.0.0"));
+    /// let mut body = BytesMut::new();
+    /// Encoder::new().encode_as(&registry, asked, &filter, &mut body);
+    /// let expected = "# TYPE requests counter\n# HELP requests Requests.\nrequests_total 3\n# EOF\n";
+    /// assert_eq!(body, expected.as_bytes());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn encode_as(
+        &mut self,
+        registry: &Registry,
+        asked: Negotiated,
+        filter: &NameFilter,
+        body: &mut BytesMut,
+    ) {
+        self.snapshot.take(registry);
+        let snapshot = &self.snapshot;
+        let known = self.rendered.iter().position(|(of, _)| *of == (asked.format, asked.escaping));
+        let at = known.unwrap_or_else(|| {
+            self.rendered
+                .push(((asked.format, asked.escaping), Rendering::new(asked, self.created)));
+            self.rendered.len() - 1
+        });
+        match &mut self.rendered[at].1 {
+            Rendering::Text(dialect, layout) => {
+                let tail = if dialect.openmetrics { EOF } else { b"" };
+                layout.sync(snapshot);
+                append(body, layout.bytes_max() + tail.len(), |cursor| {
+                    write(cursor, snapshot, layout, filter, text::write_family).bytes(tail)
+                });
+            }
+            Rendering::Protobuf(layout) => {
+                layout.sync(snapshot);
+                append(body, layout.bytes_max(), |cursor| {
+                    write(cursor, snapshot, layout, filter, protobuf::write_family)
+                });
+            }
+        }
+    }
+}
+
+impl Rendering {
+    fn new(asked: Negotiated, created: bool) -> Self {
+        let escaping = asked.escaping;
+        let openmetrics = match asked.format {
+            Format::Protobuf => return Self::Protobuf(Layout::new(escaping)),
+            Format::Text => false,
+            _ => true,
+        };
+        let dialect = Dialect { openmetrics, escaping, created: created && openmetrics };
+        Self::Text(dialect, Layout::new(dialect))
+    }
+}
+
+/// Writes each family that the filter admits.
+fn write<'a, F: Form>(
+    cursor: Cursor<'a>,
+    snapshot: &Snapshot,
+    layout: &Layout<F>,
+    filter: &NameFilter,
+    write_family: impl Fn(Cursor<'a>, &FamilyLayout<F>, FamilySnapshot<'_>) -> Cursor<'a>,
+) -> Cursor<'a> {
+    let families = layout.families.iter().zip(snapshot.families());
+    families.fold(cursor, |cursor, (layout, family)| {
+        // Scrapers know the names that they were shown, people those that were registered.
+        let kind = family.exposed_type();
+        if filter.admits(family.name(), kind) || filter.admits(&layout.name, kind) {
+            write_family(cursor, layout, family)
+        } else {
+            cursor
+        }
+    })
+}

@@ -1,0 +1,93 @@
+//! What protobuf renders once: a family's name, help, type and unit, and a series' labels, as fields.
+
+use crate::cursor::Texts;
+use crate::layout::{Form, help, labels};
+use crate::protobuf::messages::LabelPair;
+use crate::protobuf::wire::{Growing, Sink};
+use crate::text::unit;
+use dynamo_metrics_core::{
+    Escaping, FamilySnapshot, Kind, PartSnapshot, SPAN_ID_BYTES_MAX, SeriesSnapshot,
+    TRACE_ID_BYTES_MAX,
+};
+
+/// What all series of a part share.
+#[derive(Debug)]
+pub(crate) struct ProtobufForm {
+    /// Bytes that the value of one series takes at most.
+    value_bytes_max: usize,
+    /// The label of each state of a state set, as a field.
+    pub(crate) states: Texts,
+}
+
+/// Most bytes of the lengths of a message and what is nested in it.
+const LENGTHS_BYTES_MAX: usize = 32;
+/// An exemplar: two labels, a value and a time, with their tags and lengths.
+const EXEMPLAR_BYTES_MAX: usize = TRACE_ID_BYTES_MAX + SPAN_ID_BYTES_MAX + 80;
+/// A bucket: tag, length, count and bound.
+const BUCKET_BYTES_MAX: usize = 2 + 11 + 9;
+
+impl Form for ProtobufForm {
+    type Dialect = Escaping;
+
+    fn escaping(dialect: Escaping) -> Escaping {
+        dialect
+    }
+
+    fn new(escaping: Escaping, part: PartSnapshot<'_>) -> Self {
+        let descriptor = part.descriptor();
+        let buckets = descriptor.buckets().map_or(0, |buckets| buckets.bounds().len() + 1);
+        let name = escaping.metric_name(descriptor.name());
+        let mut states = Texts::default();
+        for value in descriptor.states() {
+            let pair = LabelPair { name: &name, value };
+            states.push(|text| {
+                let _ = Growing(text).message(1, &pair);
+            });
+        }
+        let value_bytes_max = buckets * BUCKET_BYTES_MAX
+            + descriptor.exemplar_slots() * EXEMPLAR_BYTES_MAX
+            + 2 * LENGTHS_BYTES_MAX;
+        Self { value_bytes_max, states }
+    }
+
+    fn render(&self, escaping: Escaping, series: SeriesSnapshot<'_>, text: &mut Vec<u8>) {
+        for (label, value) in labels(series) {
+            let pair = LabelPair { name: &escaping.label_name(label), value };
+            let _ = Growing(text).message(1, &pair);
+        }
+    }
+
+    fn header(escaping: Escaping, family: FamilySnapshot<'_>) -> Vec<u8> {
+        let mut text = Vec::new();
+        let Some(first) = family.parts().next() else { return text };
+        let name = escaping.metric_name(family.name());
+        let help = help(family);
+        let mut fields = Growing(&mut text).string(1, name.as_bytes());
+        if !help.is_empty() {
+            fields = fields.string(2, help.as_bytes());
+        }
+        fields = fields.unsigned(3, exposed_type(first.descriptor().kind()));
+        if let Some(unit) = unit(first.descriptor(), &name) {
+            fields = fields.string(5, unit.as_bytes());
+        }
+        let _ = fields;
+        text
+    }
+
+    fn bytes_max(&self, texts: &Texts) -> usize {
+        let lines = self.states.len().max(1);
+        lines * (texts.bytes_len() + texts.len() * self.value_bytes_max)
+            + texts.len() * self.states.bytes_len()
+    }
+}
+
+/// `io.prometheus.client.MetricType`.
+fn exposed_type(kind: Kind) -> u64 {
+    match kind.exposed() {
+        "counter" => 0,
+        "gauge" => 1,
+        "summary" => 2,
+        "histogram" => 4,
+        _ => 3,
+    }
+}

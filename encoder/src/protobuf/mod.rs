@@ -1,0 +1,201 @@
+//! Registry -> Prometheus protobuf, delimited.
+//!
+//! ```text
+//! body   = family*                 each behind its length
+//! family = header metric*          header: name, help, type, unit, rendered once
+//! metric = labels value            labels: rendered once a series
+//! ```
+//!
+//! A family's length is only known when it is written; its place is kept open and filled in afterwards, as a varint
+//! of fixed width, which every decoder of varints takes. All other lengths are computed ahead. Counters are
+//! doubles in this format, so those above 2^53 are rounded. The bucket for `+Inf` is left out, as client_golang
+//! does: it is the count.
+
+mod form;
+mod messages;
+mod wire;
+
+pub(crate) use form::ProtobufForm;
+
+use crate::cursor::{Cursor, Text, Texts};
+use crate::layout::{FamilyLayout, PartLayout};
+use dynamo_metrics_core::{FamilySnapshot, SeriesSnapshot, Value};
+use wire::{Message, Sink, Size, varint_len};
+
+/// Bytes of a family's length: five groups of seven bits hold any `u32`.
+const FAMILY_LENGTH_BYTES: usize = 5;
+
+/// Appends one family, or nothing if it has no series with a value.
+pub(crate) fn write_family<'a>(
+    cursor: Cursor<'a>,
+    layout: &FamilyLayout<ProtobufForm>,
+    family: FamilySnapshot<'_>,
+) -> Cursor<'a> {
+    let start = cursor.position();
+    let mut cursor = cursor.bytes(&[0; FAMILY_LENGTH_BYTES]).bytes(&layout.header);
+    let values = cursor.position();
+    for (PartLayout { texts, form, .. }, part) in layout.parts.iter().zip(family.parts()) {
+        let descriptor = part.descriptor();
+        let bounds = descriptor.buckets().map_or(&[][..], |buckets| buckets.bounds());
+        let counter = family.exposed_type() == "counter";
+        for (at, (labels, value)) in texts.iter().zip(part.values()).enumerate() {
+            let number = match value {
+                Value::Unsigned(value) => value as f64,
+                Value::Signed(value) => value as f64,
+                Value::Float(value) => value,
+                Value::Info => 1.0,
+                Value::States(bits) => {
+                    cursor = write_states(cursor, &form.states, labels, bits);
+                    continue;
+                }
+                Value::Histogram { counts, sum } => {
+                    let series = part.series(at);
+                    cursor = match series.filter(|series| has_extras(*series)) {
+                        Some(series) => {
+                            let histogram = messages::Histogram { bounds, counts, sum, series };
+                            write_metric(cursor, labels, HISTOGRAM, &histogram)
+                        }
+                        None => write_histogram(cursor, labels, bounds, counts, sum),
+                    };
+                    continue;
+                }
+                // A callback that panicked: its sample is left out, the registry counts it.
+                _ => continue,
+            };
+            cursor = match part.series(at).filter(|series| counter && has_extras(*series)) {
+                Some(series) => {
+                    let (exemplar, created) = (series.exemplar(0), series.created());
+                    let value = messages::Counter { value: number, exemplar, created };
+                    write_metric(cursor, labels, COUNTER, &value)
+                }
+                None => write_number(cursor, labels, if counter { COUNTER } else { GAUGE }, number),
+            };
+        }
+    }
+    let end = cursor.position();
+    if end == values {
+        return cursor.rewind(start);
+    }
+    cursor.patch(start, &padded_varint(end - start - FAMILY_LENGTH_BYTES))
+}
+
+/// Fields of `Metric`.
+const GAUGE: u32 = 2;
+const COUNTER: u32 = 3;
+const HISTOGRAM: u32 = 7;
+
+/// Tags: the field's number and wire type.
+mod tag {
+    pub(super) const METRIC: u8 = 4 << 3 | 2;
+    pub(super) const HISTOGRAM: u8 = 7 << 3 | 2;
+    pub(super) const VALUE: u8 = 1 << 3 | 1;
+    pub(super) const SAMPLE_COUNT: u8 = 1 << 3;
+    pub(super) const SAMPLE_SUM: u8 = 2 << 3 | 1;
+    pub(super) const BUCKET: u8 = 3 << 3 | 2;
+    pub(super) const CUMULATIVE_COUNT: u8 = 1 << 3;
+    pub(super) const UPPER_BOUND: u8 = 2 << 3 | 1;
+}
+
+/// Whether a series has what only the general way of writing it knows.
+#[inline]
+fn has_extras(series: SeriesSnapshot<'_>) -> bool {
+    series.descriptor().exemplar_slots() > 0 || series.created().is_some()
+}
+
+/// A metric whose value is this message, in this field.
+fn write_metric<'a>(
+    cursor: Cursor<'a>,
+    labels: Text<'_>,
+    field: u32,
+    value: &impl Message,
+) -> Cursor<'a> {
+    let len = labels.len() + Size(0).message(field, value).0;
+    cursor.bytes(&[tag::METRIC]).varint(len as u64).copy(labels).message(field, value)
+}
+
+fn write_states<'a>(cursor: Cursor<'a>, states: &Texts, labels: Text<'_>, bits: u64) -> Cursor<'a> {
+    states.iter().enumerate().fold(cursor, |cursor, (at, state)| {
+        let value = if bits >> at & 1 == 1 { 1f64 } else { 0.0 };
+        let [a, b, c, d, e, f, g, h] = value.to_bits().to_le_bytes();
+        cursor
+            .bytes(&[tag::METRIC])
+            .varint((labels.len() + state.len() + 2 + DOUBLE_BYTES) as u64)
+            .copy(labels)
+            .copy(state)
+            .bytes(&[
+                (GAUGE << 3 | 2) as u8,
+                DOUBLE_BYTES as u8,
+                tag::VALUE,
+                a,
+                b,
+                c,
+                d,
+                e,
+                f,
+                g,
+                h,
+            ])
+    })
+}
+
+/// A tag and a double.
+const DOUBLE_BYTES: usize = 9;
+
+#[inline(always)]
+fn write_number<'a>(cursor: Cursor<'a>, labels: Text<'_>, field: u32, v: f64) -> Cursor<'a> {
+    let kind = (field << 3 | 2) as u8;
+    let [a, b, c, d, e, f, g, h] = v.to_bits().to_le_bytes();
+    cursor
+        .bytes(&[tag::METRIC])
+        .varint((labels.len() + 2 + DOUBLE_BYTES) as u64)
+        .copy(labels)
+        .bytes(&[kind, DOUBLE_BYTES as u8, tag::VALUE, a, b, c, d, e, f, g, h])
+}
+
+#[inline(always)]
+fn write_histogram<'a>(
+    cursor: Cursor<'a>,
+    labels: Text<'_>,
+    bounds: &[f64],
+    counts: &[u64],
+    sum: f64,
+) -> Cursor<'a> {
+    let (mut count, mut buckets_len) = (0u64, 0);
+    for (at, of_bucket) in counts.iter().enumerate() {
+        count = count.wrapping_add(*of_bucket);
+        if at < bounds.len() {
+            // Tag, length, tag; the count; tag and bound.
+            buckets_len += 3 + varint_len(count) + DOUBLE_BYTES;
+        }
+    }
+    let histogram_len = 1 + varint_len(count) + DOUBLE_BYTES + buckets_len;
+    let metric_len = labels.len() + 1 + varint_len(histogram_len as u64) + histogram_len;
+    let cursor = cursor.bytes(&[tag::METRIC]).varint(metric_len as u64).copy(labels);
+    let cursor = cursor.bytes(&[tag::HISTOGRAM]).varint(histogram_len as u64);
+    let cursor = cursor.bytes(&[tag::SAMPLE_COUNT]).varint(count);
+    let cursor = cursor.bytes(&[tag::SAMPLE_SUM]).bytes(&sum.to_bits().to_le_bytes());
+    let mut cumulated = 0u64;
+    bounds.iter().zip(counts).fold(cursor, |cursor, (bound, of_bucket)| {
+        cumulated = cumulated.wrapping_add(*of_bucket);
+        let len = 1 + varint_len(cumulated) + DOUBLE_BYTES;
+        let [a, b, c, d, e, f, g, h] = bound.to_bits().to_le_bytes();
+        cursor.bytes(&[tag::BUCKET, len as u8, tag::CUMULATIVE_COUNT]).varint(cumulated).bytes(&[
+            tag::UPPER_BOUND,
+            a,
+            b,
+            c,
+            d,
+            e,
+            f,
+            g,
+            h,
+        ])
+    })
+}
+
+fn padded_varint(v: usize) -> [u8; FAMILY_LENGTH_BYTES] {
+    std::array::from_fn(|at| {
+        let more = if at + 1 < FAMILY_LENGTH_BYTES { 0x80 } else { 0 };
+        (v >> (7 * at)) as u8 & 0x7f | more
+    })
+}

@@ -1,0 +1,137 @@
+//! Protobuf: the bytes of one of each kind, and arbitrary registries that say the same as their text.
+
+mod decode;
+
+use bytes::BytesMut;
+use decode::samples;
+use dynamo_metrics_core::{Buckets, Escaping, Exemplar, Opts, Registry};
+use dynamo_metrics_encoder::name_filter::NameFilter;
+use dynamo_metrics_encoder::negotiate::{Format, Negotiated};
+use dynamo_metrics_encoder::{Encoder, strict};
+use proptest::prelude::*;
+use std::time::Duration;
+
+fn encode(registry: &Registry) -> BytesMut {
+    let mut body = BytesMut::new();
+    let asked = Negotiated::new(Format::Protobuf, Escaping::AllowUtf8);
+    Encoder::new().encode_as(registry, asked, &NameFilter::default(), &mut body);
+    body
+}
+
+/// What the text of a registry says, in the form of [`samples`].
+fn samples_of_text(registry: &Registry) -> Vec<String> {
+    let mut body = BytesMut::new();
+    Encoder::new().encode(registry, &mut body);
+    let exposition = strict::parse(&body).unwrap();
+    let mut samples: Vec<String> = exposition
+        .samples()
+        .map(|sample| decode::line(&sample.name, sample.labels.clone(), sample.value))
+        .collect();
+    samples.sort();
+    samples
+}
+
+#[test]
+fn the_bytes_of_a_counter() {
+    let registry = Registry::new();
+    registry.counter_family(("a_total", "H"), ["l"]).unwrap().with(["v"]).add(2);
+    let body = encode(&registry);
+    let message = [
+        b"\x0a\x07a_total\x12\x01H\x18\x00".as_slice(),
+        b"\x22\x13\x0a\x06\x0a\x01l\x12\x01v\x1a\x09\x09",
+        &2f64.to_le_bytes(),
+    ]
+    .concat();
+    let expected = [&[0x80 | message.len() as u8, 0x80, 0x80, 0x80, 0], &message[..]].concat();
+    assert_eq!(&body[..expected.len()], expected);
+}
+
+#[test]
+fn the_bytes_of_a_histogram() {
+    let registry = Registry::new();
+    let opts = Opts::new("a_seconds", "").unit("seconds");
+    let histogram = registry.histogram(opts, &Buckets::new([1.0, 2.0]).unwrap()).unwrap();
+    histogram.observe_n(0.5, 300);
+    histogram.observe(7.0);
+    let double = |v: f64| v.to_le_bytes();
+    let value = [
+        b"\x08\xad\x02\x11".as_slice(),
+        &double(157.0),
+        b"\x1a\x0c\x08\xac\x02\x11",
+        &double(1.0),
+        b"\x1a\x0c\x08\xac\x02\x11",
+        &double(2.0),
+    ]
+    .concat();
+    let metric = [&[0x3a, value.len() as u8], &value[..]].concat();
+    let family = [
+        b"\x0a\x09a_seconds\x18\x04\x2a\x07seconds\x22".as_slice(),
+        &[metric.len() as u8],
+        &metric,
+    ]
+    .concat();
+    let expected = [&[0x80 | family.len() as u8, 0x80, 0x80, 0x80, 0], &family[..]].concat();
+    assert_eq!(&encode(&registry)[..expected.len()], expected);
+}
+
+#[test]
+fn a_family_longer_than_a_small_varint() {
+    let registry = Registry::new();
+    let family = registry.counter_family(("a_total", ""), ["l"]).unwrap();
+    for at in 0..3000 {
+        family.with([&format!("{at:0100}")]).add(at);
+    }
+    assert!(encode(&registry).len() > 1 << 18);
+    assert_eq!(samples(&encode(&registry)), samples_of_text(&registry));
+}
+
+#[test]
+fn info_state_sets_exemplars_and_start_times() {
+    let registry = Registry::with_clock(|| Duration::from_millis(1_700_000_000_500));
+    registry.info(("build_info", ""), &[("version", "1")]).unwrap();
+    registry.state_set(("health", ""), &["starting", "ready"]).unwrap().only("ready").unwrap();
+    let trace = Exemplar::new("4bf9").unwrap().span_id("00f0").unwrap();
+    registry.counter(Opts::new("a_total", "").exemplars()).unwrap().add_with_exemplar(2, &trace);
+    let buckets = Buckets::new([1.0, 2.0]).unwrap();
+    let waits = registry.histogram(Opts::new("b", "").exemplars(), &buckets).unwrap();
+    waits.observe_with_exemplar(7.0, &trace);
+    waits.observe_with_exemplar(0.5, &trace);
+    let body = encode(&registry);
+    assert_eq!(samples(&body), samples_of_text(&registry));
+    let extras = decode::extras(&body);
+    let labels = "span_id=00f0 trace_id=4bf9";
+    for expected in [
+        format!("a_total exemplar {labels} 2.0 at 1700000000.500000000"),
+        "a_total created 1700000000.500000000".into(),
+        format!("b bucket 1.0 exemplar {labels} 0.5 at 1700000000.500000000"),
+        format!("b bucket inf exemplar {labels} 7.0 at 1700000000.500000000"),
+        "b created 1700000000.500000000".into(),
+    ] {
+        assert!(extras.contains(&expected), "{expected} in {extras:#?}");
+    }
+    assert_eq!(extras.iter().filter(|extra| extra.contains("exemplar")).count(), 3);
+}
+
+proptest! {
+    #[test]
+    fn it_says_what_the_text_says(
+        counters in proptest::collection::vec(("[a-z\"\n\\\\é]{0,5}", 0..1u64 << 53), 0..5),
+        gauge in any::<f64>(),
+        observed in proptest::collection::vec((0.0..1e7f64, 0..1u64 << 40), 0..20),
+        bounds in proptest::collection::btree_set(1..1_000_000u32, 1..40),
+    ) {
+        let registry = Registry::new();
+        let family = registry.counter_family(("a_total", "help"), ["l"]).unwrap();
+        for (label, count) in &counters {
+            family.with([label]).add(*count >> 3);
+        }
+        registry.gauge(("b", "")).unwrap().set(gauge);
+        registry.up_down_counter(("c", "")).unwrap().sub(5);
+        let buckets = Buckets::new(bounds.iter().map(|&bound| f64::from(bound))).unwrap();
+        let histogram = registry.histogram(("d", ""), &buckets).unwrap();
+        for (value, n) in observed {
+            histogram.observe_n(value, n);
+        }
+        prop_assert_eq!(samples(&encode(&registry)), samples_of_text(&registry));
+    }
+}

@@ -1,0 +1,173 @@
+//! The socket under hyper, with the watcher's eyes on it.
+//!
+//! On the way in it hands hyper one judged head at a time ([`Intake`]), so hyper never holds a
+//! request that waits behind another one. On the way out it tells [`Connection`] when the client
+//! takes no bytes and when it has taken all. It relies on two habits of hyper's: the socket's
+//! `poll_flush` is called only when nothing is queued any more (`tests/limits.rs` fails when that
+//! changes), and a whole head becomes a request within the `poll_read` that brought its end.
+
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use crate::connection::Connection;
+use crate::intake::{Intake, Next};
+use crate::reason::Limit;
+use crate::stream::Stream;
+use crate::table::ConnectionTable;
+
+pub(crate) struct WatchedSocket {
+    stream: Stream,
+    intake: Intake,
+    /// The part of a head that did not fit into hyper's buffer.
+    rest: Vec<u8>,
+    connection: Rc<Connection>,
+    table: Rc<ConnectionTable>,
+}
+
+/// What hyper is given in place of a refused head; the service learns from [`Connection`] that it
+/// is one. Always a `GET`, so the answer has its text: a head that was refused is not believed about
+/// its method, and the connection closes behind the answer.
+const STAND_IN: &[u8] = b"GET / HTTP/1.1\r\n\r\n";
+
+// Unread bytes in the kernel would turn the close into a reset, which may overtake the answer.
+const DRAIN_BYTES: usize = 4096;
+
+impl WatchedSocket {
+    pub(crate) fn new(
+        stream: Stream,
+        connection: Rc<Connection>,
+        table: Rc<ConnectionTable>,
+    ) -> Self {
+        Self { stream, intake: Intake::new(), rest: Vec::new(), connection, table }
+    }
+
+    /// Reads from the socket what may be read.
+    fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let limits = self.table.limits();
+        let space = self.intake.space(limits);
+        if space.is_empty() {
+            return Poll::Pending; // `Connection` wakes us when the answer is on its way.
+        }
+        let mut buffer = ReadBuf::new(space);
+        ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buffer))?;
+        let count = buffer.filled().len();
+        self.intake.filled(count, limits);
+        if self.intake.is_full(limits) {
+            self.table.telemetry().limit_hit(Limit::Pipelined);
+        }
+        if count > 0 {
+            self.connection.bytes_read();
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn watch_write(&self, written: &Poll<io::Result<usize>>) {
+        match written {
+            Poll::Pending => self.connection.write_blocked(),
+            Poll::Ready(Ok(count)) => self.connection.bytes_written(*count),
+            Poll::Ready(Err(_)) => {}
+        }
+    }
+}
+
+impl AsyncRead for WatchedSocket {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        if !this.rest.is_empty() {
+            let count = this.rest.len().min(buffer.remaining());
+            buffer.put_slice(&this.rest[..count]);
+            this.rest.drain(..count);
+            return Poll::Ready(Ok(()));
+        }
+        loop {
+            if this.connection.expects_head() {
+                let head = match this.intake.next(this.table.limits()) {
+                    Next::Head(head) => Some(head),
+                    Next::Refusal(refusal) if refusal.answer().is_some() => {
+                        this.connection.refuse(refusal);
+                        Some(STAND_IN)
+                    }
+                    Next::Refusal(refusal) => {
+                        this.table.telemetry().limit_hit(refusal.limit());
+                        return Poll::Ready(Ok(()));
+                    }
+                    Next::End => return Poll::Ready(Ok(())),
+                    Next::Nothing => None,
+                };
+                if let Some(head) = head {
+                    let (fits, rest) = head.split_at(head.len().min(buffer.remaining()));
+                    buffer.put_slice(fits);
+                    this.rest.extend_from_slice(rest);
+                    this.connection.head_released(this.intake.has_bytes());
+                    return Poll::Ready(Ok(()));
+                }
+            } else if this.intake.is_at_end() {
+                return Poll::Ready(Ok(())); // Which ends the request in progress.
+            }
+            ready!(this.poll_fill(cx))?;
+        }
+    }
+}
+
+impl AsyncWrite for WatchedSocket {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write(cx, bytes);
+        self.watch_write(&written);
+        written
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write_vectored(cx, slices);
+        self.watch_write(&written);
+        written
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(Pin::new(&mut self.stream).poll_flush(cx))?;
+        self.connection.all_written();
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        ready!(Pin::new(&mut this.stream).poll_shutdown(cx))?;
+        // What else the client sends is read and dropped, until it closes or its time is up.
+        while this.connection.lingers() {
+            let mut dropped = [0; DRAIN_BYTES];
+            let mut buffer = ReadBuf::new(&mut dropped);
+            match ready!(Pin::new(&mut this.stream).poll_read(cx, &mut buffer)) {
+                Ok(()) if !buffer.filled().is_empty() => {}
+                Ok(()) | Err(_) => break, // Closed, one way or the other.
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl Drop for WatchedSocket {
+    fn drop(&mut self) {
+        if self.connection.resets_on_close() {
+            self.stream.reset_on_close();
+        }
+    }
+}
