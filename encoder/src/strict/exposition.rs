@@ -1,6 +1,11 @@
 //! A body that passed: families in the order of the text, samples in the order of the lines, label
 //! values and help texts unescaped. Lookups scan; they are for tests and tools, not for hot paths.
 
+use super::Kind;
+
+/// Nanoseconds of a millisecond.
+const NANOS_PER_MILLI: i128 = 1_000_000;
+
 /// Everything one body says.
 ///
 /// ```

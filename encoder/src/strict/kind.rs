@@ -107,7 +107,7 @@ impl Kind {
 
     /// What is appended to a family's name to make its further sample names. The family claims all
     /// of them, used or not.
-    pub(super) fn suffixes(self, format: Format) -> &'static [&'static str] {
+    pub(crate) fn suffixes(self, format: Format) -> &'static [&'static str] {
         match (self, format.is_openmetrics()) {
             (Kind::Histogram, false) => &["_bucket", "_sum", "_count"],
             (Kind::Summary, false) => &["_sum", "_count"],
