@@ -79,6 +79,9 @@ fn read_comment(comment: &str, format: Format) -> Result<Line<'_>, Fault> {
         };
     };
     match word {
+        "UNIT" if text.starts_with(' ') => {
+            fault(Rule::Blank, "more than one blank before the unit")
+        }
         "UNIT" => Ok(Line::Unit { name, unit: text }),
         "HELP" => {
             // The grammar of OpenMetrics wants a quote escaped; that of text 0.0.4 forbids it.
@@ -87,6 +90,9 @@ fn read_comment(comment: &str, format: Format) -> Result<Line<'_>, Fault> {
                 return fault(Rule::Escape, "a quote in HELP must be escaped");
             }
             Ok(Line::Help { name, help })
+        }
+        _ if openmetrics && text.starts_with(' ') => {
+            fault(Rule::Blank, "more than one blank before the type")
         }
         _ => match Kind::parse(text).filter(|kind| kind.is_in(format)) {
             Some(kind) => Ok(Line::Type { name, kind }),

@@ -271,10 +271,14 @@ fn read_bound(
         problem(rule, &format!("lacks the label {label}"));
         return None;
     };
-    let Some(bound) = literal(text.as_bytes()).filter(|bound| holds(*bound)) else {
-        problem(rule, &format!("{label}={text:?} is not a number that fits here"));
+    let Some(bound) = literal(text.as_bytes()) else {
+        problem(Rule::Canonical, &format!("{label}={text:?} is no number in canonical form"));
         return None;
     };
+    if !holds(bound) {
+        problem(rule, &format!("{label}={text:?} is out of range"));
+        return None;
+    }
     if !is_canonical(text, bound) {
         problem(Rule::Canonical, &format!("{label}={text:?} is not in canonical form"));
     }
