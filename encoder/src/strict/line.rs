@@ -11,7 +11,7 @@ use std::borrow::Cow;
 
 use super::grammar::metric_name_len;
 use super::kind::Kind;
-use super::sample::{SampleLine, closing_quote, read_sample, unescape};
+use super::sample::{SampleLine, closing_quote, quoted_name, read_sample, unescape};
 use super::{Format, Rule};
 
 /// What a line says.
@@ -108,10 +108,8 @@ fn read_name<'a>(
     format: Format,
 ) -> Result<(Cow<'a, str>, &'a str), Fault> {
     if let Some(quoted) = rest.strip_prefix('"').filter(|_| format.has_quoted_names()) {
-        let Some(end) = closing_quote(quoted).filter(|end| *end > 0) else {
-            return fault(Rule::Name, format!("the name after {word} is empty or does not end"));
-        };
-        return Ok((unescape(&quoted[..end], true)?.into(), &quoted[end + 1..]));
+        let (name, rest) = quoted_name(quoted, Rule::Name)?;
+        return Ok((name.into(), rest));
     }
     let name = &rest[..metric_name_len(rest.as_bytes())];
     if name.is_empty() {

@@ -78,14 +78,7 @@ fn read_quoted_name<'a>(
     format: Format,
     labels: &mut Vec<(String, String)>,
 ) -> Result<(Cow<'a, str>, &'a str), Fault> {
-    let Some(end) = closing_quote(quoted) else {
-        return fault(Rule::Name, "the name in quotes does not end");
-    };
-    let name = unescape(&quoted[..end], true)?;
-    if name.is_empty() {
-        return fault(Rule::Name, "the name in quotes is empty");
-    }
-    let rest = &quoted[end + 1..];
+    let (name, rest) = quoted_name(quoted, Rule::Name)?;
     match rest.bytes().next() {
         Some(b'}') => Ok((name.into(), &rest[1..])),
         Some(b',') => Ok((name.into(), read_labels(&rest[1..], labels, format, false)?)),
@@ -117,12 +110,7 @@ fn read_labels<'a>(
             return fault(Rule::Label, "comma before the closing brace");
         }
         let (name, behind) = match rest.strip_prefix('"') {
-            Some(quoted) if format.has_quoted_names() => {
-                let Some(end) = closing_quote(quoted).filter(|end| *end > 0) else {
-                    return fault(Rule::Label, "a label name in quotes is empty or does not end");
-                };
-                (unescape(&quoted[..end], true)?, &quoted[end + 1..])
-            }
+            Some(quoted) if format.has_quoted_names() => quoted_name(quoted, Rule::Label)?,
             _ => {
                 let name = &rest[..label_name_len(rest.as_bytes())];
                 (name.to_owned(), &rest[name.len()..])
@@ -273,6 +261,19 @@ pub(super) fn closing_quote(text: &str) -> Option<usize> {
         escaped = byte == b'\\' && !escaped;
         closes
     })
+}
+
+/// Reads from behind a quote: the name up to the next one, and what follows that.
+pub(super) fn quoted_name(quoted: &str, rule: Rule) -> Result<(String, &str), Fault> {
+    let Some(end) = closing_quote(quoted).filter(|end| *end > 0) else {
+        return fault(rule, "a name in quotes is empty or does not end");
+    };
+    let name = unescape(&quoted[..end], true)?;
+    if name.contains('\0') {
+        // The lexers of Prometheus take it for the end of the input.
+        return fault(rule, "NUL in a name in quotes");
+    }
+    Ok((name, &quoted[end + 1..]))
 }
 
 pub(super) fn unescape(text: &str, quote_too: bool) -> Result<String, Fault> {

@@ -1,6 +1,6 @@
 //! The judges as processes: Python gets all bodies at once, promtool each in a process of its own.
 
-use dynamo_metrics_encoder::strict::{Exposition, Sample};
+use dynamo_metrics_encoder::strict::{Exposition, Family, Kind, Sample};
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -30,10 +30,16 @@ pub(crate) struct Read {
     exemplar: Option<(BTreeMap<String, String>, String, Option<String>)>,
 }
 
-/// What we read, as Python would say it. In text it knows neither what is below a millisecond nor exemplars.
+/// What we read, as Python would say it. Its text parser knows neither exemplars nor what is below a millisecond, and
+/// appends `_total` to the names of counters that lack it.
 pub(crate) fn samples(exposition: &Exposition, asked: Asked) -> Vec<Read> {
-    let read = |sample: &Sample| Read {
-        name: sample.name.clone(),
+    let read = |family: &Family, sample: &Sample| Read {
+        name: match asked == Asked::Text && family.kind == Kind::Counter {
+            true => {
+                sample.name.strip_suffix("_total").unwrap_or(&sample.name).to_owned() + "_total"
+            }
+            false => sample.name.clone(),
+        },
         labels: sample.labels.iter().cloned().collect(),
         value: spell(sample.value),
         time: match asked {
@@ -45,7 +51,8 @@ pub(crate) fn samples(exposition: &Exposition, asked: Asked) -> Vec<Read> {
             (labels, spell(exemplar.value), exemplar.timestamp_nanos().map(spell_nanos))
         }),
     };
-    sorted(exposition.samples().map(read).collect())
+    let families = exposition.families.iter();
+    sorted(families.flat_map(|f| f.samples.iter().map(move |sample| read(f, sample))).collect())
 }
 
 /// Families may come in another order.
@@ -90,7 +97,8 @@ fn answer(line: &str, asked: Asked) -> Answer {
         return Answer::Refused(answer["error"].as_str().unwrap_or_default().to_owned());
     };
     let text = |value: &serde_json::Value| value.as_str().map(str::to_owned);
-    let number = |value: &serde_json::Value| text(value).map(|v| spell(v.parse().expect("a float")));
+    let number =
+        |value: &serde_json::Value| text(value).map(|v| spell(v.parse().expect("a float")));
     let labels = |value: &serde_json::Value| -> BTreeMap<String, String> {
         let labels = value.as_object().into_iter().flatten();
         labels.map(|(name, value)| (name.clone(), text(value).unwrap_or_default())).collect()
@@ -108,7 +116,8 @@ fn answer(line: &str, asked: Asked) -> Answer {
 /// Where promtool is; `None`, loudly, where it is not installed.
 pub(crate) fn promtool() -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
-    let found = std::env::split_paths(&path).map(|folder| folder.join("promtool")).find(|p| p.exists());
+    let found =
+        std::env::split_paths(&path).map(|folder| folder.join("promtool")).find(|p| p.exists());
     if found.is_none() {
         skipped("promtool");
     }
@@ -118,7 +127,11 @@ pub(crate) fn promtool() -> Option<PathBuf> {
 /// Why promtool cannot parse a body; lint does not count.
 pub(crate) fn refusal_of_promtool(promtool: &Path, body: &[u8]) -> Option<String> {
     let mut command = Command::new(promtool);
-    command.args(["check", "metrics"]).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
+    command
+        .args(["check", "metrics"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped());
     let mut child = command.spawn().expect("promtool starts");
     // It may end before it has read all.
     let _ = child.stdin.take().expect("a pipe").write_all(body);

@@ -44,48 +44,206 @@ const TEXT: &[&str] = &[
 
 /// Characters that mean something somewhere.
 const CHARACTERS: &[char] = &[
-    ' ', '\t', '"', '\\', '{', '}', ',', '=', '#', '_', '.', '-', '+', '0', '1', '9', 'e', 'n', 'x', 'N', '\r', '\n',
-    '\u{0}', '\u{b}', '\u{85}', '\u{a0}', 'é', '٣', ':', '/', '\'',
+    ' ', '\t', '"', '\\', '{', '}', ',', '=', '#', '_', '.', '-', '+', '0', '1', '9', 'e', 'n',
+    'x', 'N', '\r', '\n', '\u{0}', '\u{b}', '\u{85}', '\u{a0}', 'é', '٣', ':', '/', '\'',
 ];
 
 const NUMBERS: &[&str] = &[
-    "0", "1", "2", "3.0", "0.5", "-1", "NaN", "nan", "+Inf", "-Inf", "inf", "Inf", "Infinity", "-NaN", "+5", ".5", "5.",
-    "007", "1E5", "1e400", "1e-400", "0x10", "1_000", "18446744073709551615", "18446744073709551616", "1e+20", "", "-0", "-0.0",
-    "9007199254740993", "9007199254740992.0", "1.0", "1e6", "1000000.0", "1e+06", "true", "1.5.5", "-", "1e", "0.25",
+    "0",
+    "1",
+    "2",
+    "3.0",
+    "0.5",
+    "-1",
+    "NaN",
+    "nan",
+    "+Inf",
+    "-Inf",
+    "inf",
+    "Inf",
+    "Infinity",
+    "-NaN",
+    "+5",
+    ".5",
+    "5.",
+    "007",
+    "1E5",
+    "1e400",
+    "1e-400",
+    "0x10",
+    "1_000",
+    "18446744073709551615",
+    "18446744073709551616",
+    "1e+20",
+    "",
+    "-0",
+    "-0.0",
+    "9007199254740993",
+    "9007199254740992.0",
+    "1.0",
+    "1e6",
+    "1000000.0",
+    "1e+06",
+    "true",
+    "1.5.5",
+    "-",
+    "1e",
+    "0.25",
 ];
 
-const SUFFIXES: &[&str] = &["", "_total", "_created", "_bucket", "_sum", "_count", "_gsum", "_gcount", "_info", "_x"];
+const SUFFIXES: &[&str] =
+    &["", "_total", "_created", "_bucket", "_sum", "_count", "_gsum", "_gcount", "_info", "_x"];
 
 const KINDS: &[&str] = &[
-    "counter", "gauge", "histogram", "summary", "untyped", "unknown", "info", "stateset", "gaugehistogram", "Gauge", "",
+    "counter",
+    "gauge",
+    "histogram",
+    "summary",
+    "untyped",
+    "unknown",
+    "info",
+    "stateset",
+    "gaugehistogram",
+    "Gauge",
+    "",
 ];
 
 const LABELS: &[&str] = &[
-    "x=\"1\"", "le=\"1.0\"", "le=\"+Inf\"", "le=\"1\"", "le=\"NaN\"", "le=\"Inf\"", "quantile=\"0.5\"", "quantile=\"1.5\"", "e=\"on\"",
-    "x=\"\"", "__name__=\"a\"", "__x=\"1\"", "x:y=\"1\"", "1x=\"1\"", "\"l.b\"=\"1\"", "x=\"\\t\"", "x=\"\\\"\"", "x=\"\\\\\"", "x='1'", "x=1", "x",
-    "\"x\"=\"2\"", "\"\"=\"1\"", "x =\"1\"", "x= \"1\"", " x=\"1\"", "x=\"1\" ", "", "\"__name__\"=\"a\"", "\"q\"",
+    "x=\"1\"",
+    "le=\"1.0\"",
+    "le=\"+Inf\"",
+    "le=\"1\"",
+    "le=\"NaN\"",
+    "le=\"Inf\"",
+    "quantile=\"0.5\"",
+    "quantile=\"1.5\"",
+    "e=\"on\"",
+    "x=\"\"",
+    "__name__=\"a\"",
+    "__x=\"1\"",
+    "x:y=\"1\"",
+    "1x=\"1\"",
+    "\"l.b\"=\"1\"",
+    "x=\"\\t\"",
+    "x=\"\\\"\"",
+    "x=\"\\\\\"",
+    "x='1'",
+    "x=1",
+    "x",
+    "\"x\"=\"2\"",
+    "\"\"=\"1\"",
+    "x =\"1\"",
+    "x= \"1\"",
+    " x=\"1\"",
+    "x=\"1\" ",
+    "",
+    "\"__name__\"=\"a\"",
+    "\"q\"",
 ];
 
 const EXEMPLARS: &[&str] = &[
-    " # {a=\"b\"} 1", " # {} 0.25", " # {a=\"b\"} 1 2", " # {a=\"b\"} 1 2.5", " # {a=\"b\"}", " # {a=\"b\"} ", " # {a=\"b\",} 1", " # {a=\"\\\"\"} 1",
-    " # {a=\"\\\\\"} 1", " # {a=\"b\",a=\"c\"} 1", " #{a=\"b\"} 1", "  # {a=\"b\"} 1", " # {a=\"b\"}  1", " # {a=\"b\"} 1 ", " # {a=\"b\"} NaN", " # {a=\"b\"} +Inf",
-    " # {a=\"b\"} 1 2 3", " # {a=\"b\"} x", " # a 1", " # {a=\"b\"} 1 # {a=\"b\"} 1", " # {le=\"1\"} 1", " # {a=\"#{}\"} 1", " # {__a=\"b\"} 1", " # {a:b=\"b\"} 1",
-    " # {\"a.b\"=\"c\"} 1", " # {a=\"b\"} 1 -1", " # {a=\"b\"} 1 1e3",
+    " # {a=\"b\"} 1",
+    " # {} 0.25",
+    " # {a=\"b\"} 1 2",
+    " # {a=\"b\"} 1 2.5",
+    " # {a=\"b\"}",
+    " # {a=\"b\"} ",
+    " # {a=\"b\",} 1",
+    " # {a=\"\\\"\"} 1",
+    " # {a=\"\\\\\"} 1",
+    " # {a=\"b\",a=\"c\"} 1",
+    " #{a=\"b\"} 1",
+    "  # {a=\"b\"} 1",
+    " # {a=\"b\"}  1",
+    " # {a=\"b\"} 1 ",
+    " # {a=\"b\"} NaN",
+    " # {a=\"b\"} +Inf",
+    " # {a=\"b\"} 1 2 3",
+    " # {a=\"b\"} x",
+    " # a 1",
+    " # {a=\"b\"} 1 # {a=\"b\"} 1",
+    " # {le=\"1\"} 1",
+    " # {a=\"#{}\"} 1",
+    " # {__a=\"b\"} 1",
+    " # {a:b=\"b\"} 1",
+    " # {\"a.b\"=\"c\"} 1",
+    " # {a=\"b\"} 1 -1",
+    " # {a=\"b\"} 1 1e3",
     // 1 + 127 and 1 + 128 code points.
     " # {a=\"ééééééééééééééééééééééééééééééééééééééééééééééééééééééééééééééééééééééééééééééééééééééééééééééééééééééééééééééééééééééééééééééé\"} 1",
     " # {a=\"éééééééééééééééééééééééééééééééééééééééééééééééééééééééééééééééééééééééééééééééééééééééééééééééééééééééééééééééééééééééééééééééé\"} 1",
 ];
 
 const TIMES: &[&str] = &[
-    " 5", " 0", " 1.5", " 4", " 6", " -1", " 1e3", " 5.000000001", " NaN", " +5", " x", " 5 ", "  5", " ", "\t", " 0x1", " 1.", " .5", " 1_0",
-    " 9223372036854775807", " 9223372036854775808", " 1 2",
+    " 5",
+    " 0",
+    " 1.5",
+    " 4",
+    " 6",
+    " -1",
+    " 1e3",
+    " 5.000000001",
+    " NaN",
+    " +5",
+    " x",
+    " 5 ",
+    "  5",
+    " ",
+    "\t",
+    " 0x1",
+    " 1.",
+    " .5",
+    " 1_0",
+    " 9223372036854775807",
+    " 9223372036854775808",
+    " 1 2",
 ];
 
 const LINES: &[&str] = &[
-    "# EOF", "#", "# comment", "", "a 1", "# TYPE a counter", "# HELP h", "# HELP h ", "# TYPE g", "# UNIT g_bytes bytes", "# UNIT a", "# UNIT a ",
-    "# TYPE  g gauge", "#TYPE g gauge", "# TYPE g gauge ", "# FOO a b", "# TYPE \"a\" counter", "# TYPE \"a.b\" counter", "# TYPE a.b gauge", "{\"a.b\"} 1", "{\"g\"} 1",
-    "{\"g\",} 1", "{} 1", "{x=\"1\"} 1", "{x=\"1\",\"g\"} 1", "g{\"x\"} 1", "{g} 1", "# EOF ", "#  EOF", "# HELP a \"", "# HELP a \\t", "# HELP a \\", "# help a x", "# TYPE a_total gauge",
-    "# TYPE h_sum counter", "a_total 1", "a_created 1", "h_bucket{le=\"2.0\"} 3", "s{quantile=\"0.5\"} 2", "h 1", "i 1", "i_info 2", "e{e=\"x\"} 2", "e 1",
+    "# EOF",
+    "#",
+    "# comment",
+    "",
+    "a 1",
+    "# TYPE a counter",
+    "# HELP h",
+    "# HELP h ",
+    "# TYPE g",
+    "# UNIT g_bytes bytes",
+    "# UNIT a",
+    "# UNIT a ",
+    "# TYPE  g gauge",
+    "#TYPE g gauge",
+    "# TYPE g gauge ",
+    "# FOO a b",
+    "# TYPE \"a\" counter",
+    "# TYPE \"a.b\" counter",
+    "# TYPE a.b gauge",
+    "{\"a.b\"} 1",
+    "{\"g\"} 1",
+    "{\"g\",} 1",
+    "{} 1",
+    "{x=\"1\"} 1",
+    "{x=\"1\",\"g\"} 1",
+    "g{\"x\"} 1",
+    "{g} 1",
+    "# EOF ",
+    "#  EOF",
+    "# HELP a \"",
+    "# HELP a \\t",
+    "# HELP a \\",
+    "# help a x",
+    "# TYPE a_total gauge",
+    "# TYPE h_sum counter",
+    "a_total 1",
+    "a_created 1",
+    "h_bucket{le=\"2.0\"} 3",
+    "s{quantile=\"0.5\"} 2",
+    "h 1",
+    "i 1",
+    "i_info 2",
+    "e{e=\"x\"} 2",
+    "e 1",
     "h {count:1,sum:1,schema:3,zero_threshold:0,zero_count:1}",
 ];
 
@@ -156,7 +314,8 @@ fn mutate(body: &str, random: &mut Random) -> String {
         12 => {
             let line = &lines[at];
             let cut = boundary(line, random.below(line.len() + 1));
-            lines[at] = line[..cut].to_owned() + &random.pick(CHARACTERS).to_string() + &line[cut..];
+            lines[at] =
+                line[..cut].to_owned() + &random.pick(CHARACTERS).to_string() + &line[cut..];
         }
         13 => {
             let mut characters: Vec<char> = lines[at].chars().collect();
@@ -209,7 +368,10 @@ fn with_label(line: &str, label: &str, random: &mut Random) -> String {
 
 /// Another text between two quotes, if there are any.
 fn with_quoted(line: &str, random: &mut Random) -> String {
-    const TEXTS: &[&str] = &["+Inf", "0.5", "1.0", "1", "", "NaN", "-1.0", "x", "\\n", "a b", "1e6", "le", "0.50", "}", "# {"];
+    const TEXTS: &[&str] = &[
+        "+Inf", "0.5", "1.0", "1", "", "NaN", "-1.0", "x", "\\n", "a b", "1e6", "le", "0.50", "}",
+        "# {",
+    ];
     let mut parts: Vec<&str> = line.split('"').collect();
     if parts.len() < 3 {
         return line.to_owned();
