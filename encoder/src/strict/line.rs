@@ -51,8 +51,8 @@ pub(super) fn read(line: &[u8], format: Format) -> Result<Line<'_>, Fault> {
 /// Reads what follows the `#`.
 fn read_comment(comment: &str, format: Format) -> Result<Line<'_>, Fault> {
     let openmetrics = format.is_openmetrics();
-    let word = comment.trim_start_matches([' ', '\t']);
-    let word = &word[..word.find([' ', '\t']).unwrap_or(word.len())];
+    let word = comment.trim_start_matches(is_blank);
+    let word = &word[..word.find(is_blank).unwrap_or(word.len())];
     if openmetrics && word == "EOF" {
         return match comment == " EOF" {
             true => Ok(Line::Eof),
@@ -99,6 +99,11 @@ fn read_comment(comment: &str, format: Format) -> Result<Line<'_>, Fault> {
             None => fault(Rule::Metadata, format!("{text:?} is no type of this format")),
         },
     }
+}
+
+/// What Python splits metadata at: Unicode's white space and four separators of ASCII.
+fn is_blank(character: char) -> bool {
+    character.is_whitespace() || ('\u{1c}'..='\u{1f}').contains(&character)
 }
 
 /// The name of a metadata line, bare or in quotes, and what follows it.

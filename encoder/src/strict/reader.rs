@@ -108,6 +108,10 @@ impl Reader {
     fn kind(&mut self, name: &str, kind: Kind) {
         let Some(at) = self.described(name, "TYPE", |told| told.kind) else { return };
         self.told[at].kind = true;
+        if kind == Kind::Counter && name == "_total" && !self.format.is_openmetrics() {
+            let message = "counter _total has no name but its suffix; Python takes that off";
+            return self.problem(Rule::Name, message.to_owned());
+        }
         self.families[at].kind = kind;
         self.check_unit(at);
         for suffix in kind.suffixes(self.format) {

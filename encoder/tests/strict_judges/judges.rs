@@ -44,7 +44,7 @@ pub(crate) fn samples(exposition: &Exposition, asked: Asked) -> Vec<Read> {
         value: spell(sample.value),
         time: match asked {
             Asked::OpenMetrics => sample.timestamp_nanos().map(spell_nanos),
-            Asked::Text => sample.timestamp.map(|ms| spell(ms as f64 / 1000.0)),
+            Asked::Text => sample.timestamp.map(spell_millis),
         },
         exemplar: sample.exemplar.as_ref().map(|exemplar| {
             let labels = exemplar.labels.iter().cloned().collect();
@@ -68,6 +68,11 @@ fn spell(value: f64) -> String {
 
 fn spell_nanos(nanos: i128) -> String {
     format!("{}.{:09}", nanos / 1_000_000_000, nanos % 1_000_000_000)
+}
+
+/// Seconds as an f64, rounded once.
+fn spell_millis(ms: i64) -> String {
+    spell(format!("{}.{:03}", ms / 1000, ms % 1000).parse().expect("a decimal number"))
 }
 
 /// What Python says of each body; `None`, loudly, where it is not installed.

@@ -331,7 +331,7 @@ fn mutate(body: &str, random: &mut Random) -> String {
         _ => {
             let cut = boundary(body, random.below(body.len() + 1));
             return match random.below(3) {
-                0 => body[..body.len() - 1].to_owned(),
+                0 => body[..boundary(body, body.len() - 1)].to_owned(),
                 1 => body[..cut].to_owned() + &random.pick(CHARACTERS).to_string() + &body[cut..],
                 _ => body[..cut].to_owned(),
             };

@@ -25,6 +25,12 @@ pub(crate) const REASONS: &[Reason] = &[
         "a +5\n# EOF\n",
     ),
     reason(
+        "no value: Python takes a lone Inf for a name without its last letter, and again for the value",
+        Rule::Value,
+        "no value",
+        "Inf\n# EOF\n",
+    ),
+    reason(
         "duplicate: Prometheus keeps the first of two, whatever their timestamps",
         Rule::Duplicate,
         "is there twice",
@@ -139,6 +145,18 @@ pub(crate) const REASONS: &[Reason] = &[
         "# TYPE \"a\0\" gauge\n# EOF\n",
     ),
     reason("NUL in a label name: as above", Rule::Label, "NUL", "a{\"x\0\"=\"1\"} 1\n# EOF\n"),
+    reason(
+        "white space in a name: the lexer of Prometheus refuses it, Python strips it",
+        Rule::Name,
+        "in the metric name",
+        "a\r{x=\"1\"} 1\n# EOF\n",
+    ),
+    reason(
+        "CR at the end of HELP: openmetrics-parser refuses it, VictoriaMetrics drops it, the others keep it",
+        Rule::LineEnd,
+        "CR LF",
+        "# HELP a x\r\na 1\n# EOF\n",
+    ),
     reason(
         "no name: Prometheus refuses an empty one, and it is not the metric's",
         Rule::Name,
