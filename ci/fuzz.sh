@@ -8,6 +8,9 @@ toolchain=${FUZZ_TOOLCHAIN:-nightly}
 for target in $(sed -n 's|^path = "fuzz_targets/\(.*\)\.rs"|\1|p' fuzz/Cargo.toml); do
   echo "fuzzing $target for $seconds s"
   mkdir -p "fuzz/corpus/$target" "fuzz/regressions/$target"
+  # First the inputs that once crashed, and the seeds: a fixed bug that is back fails here at once.
+  cargo "+$toolchain" fuzz run -s none "$target" "fuzz/regressions/$target" "fuzz/corpus/$target" -- \
+    -runs=0 -timeout=10 -rss_limit_mb=8192 -verbosity=0
   # What is found goes to a directory of its own, so that a run leaves the repository as it was.
   found=$(mktemp -d)
   cargo "+$toolchain" fuzz run -s none "$target" "$found" "fuzz/corpus/$target" "fuzz/regressions/$target" -- \

@@ -46,7 +46,7 @@ enum Command {
     Worker(worker::Options),
     /// Replays a trace of LLM requests through the metrics.
     Replay(replay::Options),
-    /// Checks an exposition in Prometheus text format 0.0.4, forgiving nothing.
+    /// Checks an exposition, Prometheus text or OpenMetrics, forgiving nothing.
     Check(check::Options),
 }
 

@@ -42,3 +42,19 @@ fn good_bad_and_unreadable_inputs() {
     assert!(text.contains("http://"), "{text}");
     assert_eq!(check(&["http://127.0.0.1:1/metrics"], "").0, Some(2));
 }
+
+#[test]
+fn openmetrics_is_guessed_or_named() {
+    let body = "# TYPE a counter\na_total 1\n# EOF\n";
+    assert_eq!(check(&["-"], body).1, "-: ok, 1 families, 1 samples\n");
+    let (code, text) = check(&["-"], "# TYPE a counter\na 1\n# EOF\n");
+    assert_eq!(code, Some(1));
+    assert!(text.starts_with("-:2: "), "{text}");
+    // As text, `# EOF` is a comment, and the counter is named as its sample.
+    assert_eq!(check(&["--format", "text", "-"], "# TYPE a counter\na 1\n# EOF\n").0, Some(0));
+    let (code, text) = check(&["--format", "openmetrics", "-"], "a 1\n");
+    assert_eq!((code, text.as_str()), (Some(1), "-:1: the last line is not '# EOF'\n"));
+    let quoted = "# TYPE \"a.b\" gauge\n{\"a.b\"} 1\n# EOF\n";
+    assert_eq!(check(&["-"], quoted).0, Some(1));
+    assert_eq!(check(&["--format", "openmetrics-utf8", "-"], quoted).0, Some(0));
+}

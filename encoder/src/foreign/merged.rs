@@ -12,7 +12,7 @@ use super::Report;
 use super::arena::{Arena, Index, NONE, Span};
 use super::source::{Part, Role};
 use super::store::Store;
-use crate::strict::Kind;
+use crate::strict::{Format, Kind};
 
 /// Most families of one merge. Engines have about fifty; more than this is a name that carries what
 /// should be a label.
@@ -132,7 +132,7 @@ impl Merged {
 
     fn family(&self, arena: &mut Arena, name: Span, part: &Part) -> Family {
         let mut names = [name; 4];
-        let suffixes = part.kind.suffixes();
+        let suffixes = part.kind.suffixes(Format::Text);
         for (slot, suffix) in names[4 - suffixes.len()..].iter_mut().zip(suffixes) {
             *slot = arena.join(b"", name, suffix.as_bytes());
         }
@@ -146,7 +146,7 @@ impl Merged {
         family: Family,
         reserved: &dyn Fn(&str) -> bool,
     ) -> Result<(), Refusal> {
-        let suffixed = 4 - family.kind.suffixes().len()..4;
+        let suffixed = 4 - family.kind.suffixes(Format::Text).len()..4;
         let names = || [0].into_iter().chain(suffixed.clone()).map(|at| family.names[at]);
         if names().any(|name| self.claim(store, name).is_some() || reserved(store.arena.name(name)))
         {

@@ -255,6 +255,8 @@ impl Source {
                     .unwrap_or_else(|| own(Kind::Untyped, Role::Value, exact, true));
             }
             Word::Unreadable | Word::Untyped => (Kind::Untyped, Role::Value),
+            // Python takes the suffix of a counter off and refuses what is left of this one.
+            Word::Counter if arena.get(name.text) == b"_total" => (Kind::Untyped, Role::Value),
             Word::Counter => (Kind::Counter, Role::Value),
             Word::Gauge | Word::StateSet | Word::Info => (Kind::Gauge, Role::Value),
             Word::Histogram | Word::GaugeHistogram => (Kind::Histogram, Role::Stray),

@@ -1,6 +1,11 @@
 //! A body that passed: families in the order of the text, samples in the order of the lines, label
 //! values and help texts unescaped. Lookups scan; they are for tests and tools, not for hot paths.
 
+use super::Kind;
+
+/// Nanoseconds of a millisecond.
+const NANOS_PER_MILLI: i128 = 1_000_000;
+
 /// Everything one body says.
 ///
 /// ```
@@ -104,86 +109,14 @@ impl Exposition {
 pub struct Family {
     /// Its name, as HELP and TYPE spell it.
     pub name: String,
-    /// Its type; [`Kind::Untyped`] also when there is no TYPE line.
+    /// Its type; without a TYPE line [`Kind::Untyped`], in OpenMetrics [`Kind::Unknown`].
     pub kind: Kind,
+    /// What its UNIT line says, `seconds`; text 0.0.4 has no such lines.
+    pub unit: Option<String>,
     /// Its help text, unescaped.
     pub help: Option<String>,
     /// Its samples, in the order of the lines. A family may have none.
     pub samples: Vec<Sample>,
-}
-
-/// The five types of text 0.0.4. Any other word on a TYPE line fails the whole scrape.
-///
-/// ```
-/// use dynamo_metrics_encoder::strict::Kind;
-///
-/// assert_eq!(Kind::parse("summary"), Some(Kind::Summary));
-/// assert_eq!(Kind::parse("stateset"), None);
-/// assert_eq!(Kind::Untyped.as_str(), "untyped");
-/// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[allow(clippy::exhaustive_enums)] // the format is frozen
-pub enum Kind {
-    /// Only ever grows: neither negative nor NaN.
-    Counter,
-    /// Any value.
-    Gauge,
-    /// `_bucket`, `_sum` and `_count`.
-    Histogram,
-    /// Quantiles, `_sum` and `_count`.
-    Summary,
-    /// Any value; the type is not known.
-    Untyped,
-}
-
-impl Kind {
-    /// The type that a TYPE line's word names, if it is one of the five.
-    ///
-    /// ```
-    /// use dynamo_metrics_encoder::strict::Kind;
-    ///
-    /// assert_eq!(Kind::parse("gauge"), Some(Kind::Gauge));
-    /// assert_eq!(Kind::parse("Gauge"), None);
-    /// ```
-    #[must_use]
-    pub fn parse(word: &str) -> Option<Kind> {
-        Some(match word {
-            "counter" => Kind::Counter,
-            "gauge" => Kind::Gauge,
-            "histogram" => Kind::Histogram,
-            "summary" => Kind::Summary,
-            "untyped" => Kind::Untyped,
-            _ => return None,
-        })
-    }
-
-    /// The word for a TYPE line.
-    ///
-    /// ```
-    /// use dynamo_metrics_encoder::strict::Kind;
-    ///
-    /// assert_eq!(Kind::Histogram.as_str(), "histogram");
-    /// ```
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Kind::Counter => "counter",
-            Kind::Gauge => "gauge",
-            Kind::Histogram => "histogram",
-            Kind::Summary => "summary",
-            Kind::Untyped => "untyped",
-        }
-    }
-
-    /// What is appended to a family's name to make its further sample names. The family claims all
-    /// of them, used or not.
-    pub(crate) fn suffixes(self) -> &'static [&'static str] {
-        match self {
-            Kind::Histogram => &["_bucket", "_sum", "_count"],
-            Kind::Summary => &["_sum", "_count"],
-            Kind::Counter | Kind::Gauge | Kind::Untyped => &[],
-        }
-    }
 }
 
 /// One line: a series and its value.
@@ -208,8 +141,13 @@ pub struct Sample {
     pub value: f64,
     /// Its value as the body spells it.
     pub text: String,
-    /// Milliseconds since the epoch, never negative.
+    /// Milliseconds since the epoch, never negative. OpenMetrics writes seconds; what is finer than a
+    /// millisecond is cut off, as Prometheus does.
     pub timestamp: Option<i64>,
+    /// Nanoseconds beyond the millisecond, below 1,000,000.
+    pub(super) below_ms: u32,
+    /// Its exemplar, which text 0.0.4 does not have.
+    pub exemplar: Option<Exemplar>,
 }
 
 impl Sample {
@@ -224,5 +162,61 @@ impl Sample {
     #[must_use]
     pub fn label(&self, name: &str) -> Option<&str> {
         self.labels.iter().find(|(own, _)| own == name).map(|(_, value)| &value[..])
+    }
+
+    /// The timestamp in nanoseconds since the epoch, with all nine digits that OpenMetrics may give it.
+    ///
+    /// ```
+    /// let body = b"a 1 1.000000002\n# EOF\n";
+    /// let exposition = dynamo_metrics_encoder::strict::openmetrics::parse(body).unwrap();
+    /// let sample = exposition.samples().next().unwrap();
+    /// assert_eq!((sample.timestamp, sample.timestamp_nanos()), (Some(1000), Some(1_000_000_002)));
+    /// ```
+    #[must_use]
+    pub fn timestamp_nanos(&self) -> Option<i128> {
+        self.timestamp.map(|ms| i128::from(ms) * NANOS_PER_MILLI + i128::from(self.below_ms))
+    }
+}
+
+/// One observation that stands for others, with the labels of its trace.
+///
+/// ```
+/// use dynamo_metrics_encoder::strict::openmetrics;
+///
+/// let body = b"# TYPE a counter\na_total 3 # {trace_id=\"4bf92f\"} 0.5 1.5\n# EOF\n";
+/// let exposition = openmetrics::parse(body).unwrap();
+/// let exemplar = exposition.samples().next().unwrap().exemplar.as_ref().unwrap();
+/// assert_eq!(exemplar.labels, [("trace_id".to_owned(), "4bf92f".to_owned())]);
+/// assert_eq!((exemplar.value, exemplar.timestamp), (0.5, Some(1500)));
+/// ```
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Exemplar {
+    /// Its labels in the order of the line; together at most 128 code points.
+    pub labels: Vec<(String, String)>,
+    /// Its value.
+    pub value: f64,
+    /// Its value as the body spells it.
+    pub text: String,
+    /// Milliseconds since the epoch, cut off below.
+    pub timestamp: Option<i64>,
+    /// Nanoseconds beyond the millisecond, below 1,000,000.
+    pub(super) below_ms: u32,
+}
+
+impl Exemplar {
+    /// The timestamp in nanoseconds since the epoch.
+    ///
+    /// ```
+    /// use dynamo_metrics_encoder::strict::openmetrics;
+    ///
+    /// let body = b"# TYPE a counter\na_total 3 # {} 1 0.000000001\n# EOF\n";
+    /// let exposition = openmetrics::parse(body).unwrap();
+    /// let exemplar = exposition.samples().next().unwrap().exemplar.as_ref().unwrap();
+    /// assert_eq!(exemplar.timestamp_nanos(), Some(1));
+    /// ```
+    #[must_use]
+    pub fn timestamp_nanos(&self) -> Option<i128> {
+        self.timestamp.map(|ms| i128::from(ms) * NANOS_PER_MILLI + i128::from(self.below_ms))
     }
 }

@@ -1,4 +1,4 @@
-//! The words of text 0.0.4: names, numbers and counts, as the narrowest consumer reads them.
+//! The words of both formats: names, numbers and counts, as the narrowest consumer reads them.
 //!
 //! These few functions are the only code that the strict parser and the foreign text merge share, so
 //! that what the one writes and what the other demands cannot drift apart. Each looks at bytes, costs
@@ -87,6 +87,40 @@ pub(crate) fn literal(text: &[u8]) -> Option<f64> {
     value.is_finite().then_some(value)
 }
 
+/// An OpenMetrics timestamp, digits with or without a fraction: whole milliseconds, and the nanoseconds beyond
+/// them. Finer digits are cut off, as Python's parser does. No sign, because that parser reads `-0.5` as
+/// 0.5; no exponent, because it cannot compare such a timestamp with another.
+pub(crate) fn seconds(text: &str) -> Option<(i64, u32)> {
+    let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
+    if whole.is_empty() || !text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.') {
+        return None;
+    }
+    if fraction.contains('.') {
+        return None;
+    }
+    let nanos = fraction.bytes().chain(std::iter::repeat(b'0')).take(9);
+    let nanos = nanos.fold(0, |sum, digit| sum * 10 + u32::from(digit - b'0'));
+    let ms = whole.parse::<i64>().ok()?.checked_mul(1000)?;
+    Some((ms.checked_add(i64::from(nanos / 1_000_000))?, nanos % 1_000_000))
+}
+
+/// Whether a `le` or `quantile` is spelled in the canonical form of OpenMetrics: the shortest digits, an
+/// exponent of two digits below 1e-4 and from 1e6 on, `.0` where there is neither. Prometheus 2 stores the
+/// text as it stands, so another spelling is another series.
+pub(crate) fn is_canonical(text: &str, value: f64) -> bool {
+    if value.is_infinite() {
+        return text == if value > 0.0 { "+Inf" } else { "-Inf" };
+    }
+    let scientific = format!("{value:e}");
+    let Some((mantissa, exponent)) = scientific.split_once('e') else { return false };
+    let Ok(exponent) = exponent.parse::<i32>() else { return false };
+    if value == 0.0 || (-4..6).contains(&exponent) {
+        return text == format!("{value:?}");
+    }
+    let sign = if exponent < 0 { '-' } else { '+' };
+    text == format!("{mantissa}e{sign}{:02}", exponent.abs())
+}
+
 /// How many observations: a non-negative whole number, exact as far as its text allows.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Count {
@@ -109,6 +143,14 @@ impl Count {
             None
         };
         Some(Count { exact, value })
+    }
+
+    /// The whole number that Python's parser reads: digits as they stand, else what the f64 holds; at most
+    /// `u128::MAX`.
+    pub(crate) fn whole(text: &[u8], value: f64) -> u128 {
+        let digits = text.iter().all(u8::is_ascii_digit);
+        let exact = digits.then(|| std::str::from_utf8(text).ok()?.parse().ok()).flatten();
+        exact.unwrap_or(value as u128)
     }
 
     /// Orders two counts: exactly when both are exact, else as f64s.
@@ -179,6 +221,51 @@ mod tests {
             "1,5", "1 ", " 1", "1f", "--1", "1.2.3", "1.0x", "٣",
         ] {
             assert!(literal(text.as_bytes()).is_none(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn timestamps_in_seconds() {
+        assert_eq!(seconds("0"), Some((0, 0)));
+        assert_eq!(seconds("1.5"), Some((1500, 0)));
+        assert_eq!(seconds("1."), Some((1000, 0)));
+        assert_eq!(seconds("1.0000000019"), Some((1000, 1)));
+        assert_eq!(seconds("9223372036854775.807999999"), Some((i64::MAX, 999_999)));
+        for text in ["", ".5", "-1", "+1", "1e3", "1.2.3", "9223372036854775.808", "x", "1,5", "٣"]
+        {
+            assert_eq!(seconds(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn canonical_bounds() {
+        for text in [
+            "0.0",
+            "-0.0",
+            "1.0",
+            "-1.0",
+            "0.5",
+            "100000.0",
+            "999999.0",
+            "1e+06",
+            "1.000001e+06",
+            "1.2345675e+06",
+            "0.0001",
+            "1e-05",
+            "1e+20",
+            "5e-324",
+            "+Inf",
+            "-Inf",
+            "1.7976931348623157e+308",
+            "1e+100",
+        ] {
+            let value = literal(text.as_bytes()).unwrap();
+            assert!(is_canonical(text, value), "{text}");
+        }
+        for text in ["1", "1.00", "1000000.0", "1e6", "1e+6", "0.00001", "01.0", "1.", "1E+06", "0"]
+        {
+            let value = literal(text.as_bytes()).unwrap();
+            assert!(!is_canonical(text, value), "{text}");
         }
     }
 

@@ -7,16 +7,16 @@
 use std::cmp::Ordering;
 use std::collections::HashSet;
 
-use super::exposition::{Family, Kind, Sample};
+use super::exposition::{Family, Sample};
 use super::grammar::{Count, literal};
-use super::{Problem, Rule, series_key};
+use super::{Kind, Problem, Rule, series_key};
 
 /// Appends what is wrong with a histogram or summary family; other families are never wrong here.
 pub(super) fn check(family: &Family, problems: &mut Vec<Problem>) {
     let (own_label, rule) = match family.kind {
         Kind::Histogram => ("le", Rule::Histogram),
         Kind::Summary => ("quantile", Rule::Summary),
-        Kind::Counter | Kind::Gauge | Kind::Untyped => return,
+        _ => return,
     };
     let mut seen = HashSet::new();
     let mut point: Option<Point> = None;

@@ -31,7 +31,7 @@ impl fmt::Display for Problem {
 
 impl std::error::Error for Problem {}
 
-/// The rules of [`parse`](super::parse), one for each thing a consumer can trip over.
+/// The rules of both parsers, one for each thing a consumer can trip over.
 ///
 /// ```
 /// use dynamo_metrics_encoder::strict::{self, Rule};
@@ -58,9 +58,11 @@ pub enum Rule {
     Escape,
     /// A number is not spelled in a way that every consumer reads.
     Value,
-    /// A timestamp is not a plain whole number of milliseconds.
+    /// A timestamp is not a plain whole number of milliseconds (text) or a plain decimal number of seconds
+    /// (OpenMetrics), or does not fit the other timestamps of its metric.
     Timestamp,
-    /// An exemplar, which text 0.0.4 does not have.
+    /// An exemplar, which text 0.0.4 does not have; in OpenMetrics one that is malformed, misplaced, too
+    /// long, or outside of its bucket.
     Exemplar,
     /// A sample's name does not fit the type of its family.
     SampleName,
@@ -76,4 +78,18 @@ pub enum Rule {
     Histogram,
     /// A summary's quantiles, sum and count do not fit together.
     Summary,
+    /// OpenMetrics: `# EOF` is missing, misspelt, or not the end.
+    Eof,
+    /// OpenMetrics: a comment, which it does not have.
+    Comment,
+    /// OpenMetrics: a unit is not the end of the family's name, or the type may have none.
+    Unit,
+    /// OpenMetrics: `le` or `quantile` is a number, but not in canonical form.
+    Canonical,
+    /// OpenMetrics: a `_created` sample comes before what it is about, stands alone, or is no time.
+    Created,
+    /// OpenMetrics: an info sample is not 1.
+    Info,
+    /// OpenMetrics: a state set's sample lacks the label that names the state, or is not 0 or 1.
+    StateSet,
 }

@@ -1,26 +1,22 @@
-//! The strict parser against a table of bodies, each with the rule that it keeps or breaks; against
-//! what Dynamo 0.9.0 really answered; and against arbitrary bytes.
+//! Text 0.0.4: bodies that every consumer takes, and bodies that one of them does not.
 
-mod shared;
+use dynamo_metrics_encoder::strict::Rule;
 
-use dynamo_metrics_encoder::strict::{self, Exposition, Kind, PROBLEMS_MAX, Problem, Rule};
-use proptest::prelude::*;
-
-const HISTOGRAM: &str = "# TYPE h histogram
+pub(crate) const HISTOGRAM: &str = "# TYPE h histogram
 h_bucket{le=\"1\"} 1
 h_bucket{le=\"+Inf\"} 2
 h_sum 3.5
 h_count 2
 ";
 
-const SUMMARY: &str = "# TYPE s summary
+pub(crate) const SUMMARY: &str = "# TYPE s summary
 s{quantile=\"0.5\"} 1
 s_sum 2
 s_count 2
 ";
 
 /// Bodies that every consumer takes, each with what it shows.
-const ACCEPTED: &[(&str, &str)] = &[
+pub(crate) const ACCEPTED: &[(&str, &str)] = &[
     ("empty body", ""),
     ("one sample without metadata", "a 1\n"),
     ("counter", "# HELP a_total Text.\n# TYPE a_total counter\na_total 1\n"),
@@ -98,7 +94,7 @@ const ACCEPTED: &[(&str, &str)] = &[
 ];
 
 /// Bodies that some consumer refuses or misreads, with the line and the rule.
-const REJECTED: &[(&str, &str, usize, Rule)] = &[
+pub(crate) const REJECTED: &[(&str, &str, usize, Rule)] = &[
     ("no final LF", "a 1", 1, Rule::LineEnd),
     ("no final LF after a comment", "a 1\n# x", 2, Rule::LineEnd),
     ("blank line", "a 1\n\nb 1\n", 2, Rule::LineEnd),
@@ -384,211 +380,3 @@ const REJECTED: &[(&str, &str, usize, Rule)] = &[
     ),
     ("summary count is negative", "# TYPE s summary\ns_sum 2\ns_count -2\n", 3, Rule::Summary),
 ];
-
-#[test]
-fn accepted() {
-    for (what, body) in ACCEPTED {
-        if let Err(problems) = strict::parse(body.as_bytes()) {
-            panic!("{what}: {}\n{body}", in_words(&problems));
-        }
-    }
-}
-
-#[test]
-fn rejected() {
-    for &(what, body, line, rule) in REJECTED {
-        match strict::parse(body.as_bytes()) {
-            Ok(_) => panic!("{what}: accepted\n{body}"),
-            Err(problems) => assert!(
-                problems.iter().any(|problem| (problem.line, problem.rule) == (line, rule)),
-                "{what}: expected {rule:?} at line {line}, got {problems:?}"
-            ),
-        }
-    }
-}
-
-#[test]
-fn the_table_is_large_enough() {
-    assert!(ACCEPTED.len() >= 40 && REJECTED.len() >= 80, "{} {}", ACCEPTED.len(), REJECTED.len());
-}
-
-/// Each rejected body stays rejected between two good families, at the shifted line: nothing before
-/// it hides it, nothing behind it heals it.
-#[test]
-fn rejected_in_company() {
-    for &(what, body, line, rule) in REJECTED {
-        if rule == Rule::LineEnd && !body.ends_with('\n') {
-            continue;
-        }
-        let body = format!("# TYPE first gauge\nfirst 1\n{body}# TYPE last gauge\nlast 1\n");
-        let problems = strict::parse(body.as_bytes()).expect_err(what);
-        assert!(
-            problems.iter().any(|problem| (problem.line, problem.rule) == (line + 2, rule)),
-            "{what}: {problems:?}"
-        );
-    }
-}
-
-#[test]
-fn invalid_utf8_anywhere() {
-    for body in
-        [&b"a{b=\"\xff\"} 1\n"[..], b"# HELP a \xc3\n", b"# \x80\n", b"\xff\n", b"a \xf0\x9f\n"]
-    {
-        let problems = strict::parse(body).unwrap_err();
-        assert_eq!((problems[0].line, problems[0].rule), (1, Rule::Utf8));
-    }
-}
-
-#[test]
-fn everything_is_reported_in_order_and_bounded() {
-    let problems = strict::parse(b"a inf\nb{} 1\n# TYPE c x\nd 1\nd 1").unwrap_err();
-    let rules: Vec<_> = problems.iter().map(|problem| (problem.line, problem.rule)).collect();
-    assert_eq!(
-        rules,
-        [
-            (1, Rule::Value),
-            (2, Rule::Label),
-            (3, Rule::Metadata),
-            (5, Rule::Duplicate),
-            (5, Rule::LineEnd)
-        ]
-    );
-    let many = strict::parse("a inf\n".repeat(10 * PROBLEMS_MAX).as_bytes()).unwrap_err();
-    assert_eq!(many.len(), PROBLEMS_MAX);
-    let mut many = "# TYPE s summary\n".to_owned();
-    for i in 0..10 * PROBLEMS_MAX {
-        many += &format!("s{{i=\"{i}\"}} 1\n");
-    }
-    assert_eq!(strict::parse(many.as_bytes()).unwrap_err().len(), PROBLEMS_MAX);
-}
-
-#[test]
-fn what_is_read() {
-    let body = format!(
-        "# HELP a_total C:\\\\ and\\nnext\n# TYPE a_total counter\na_total{{y=\"\\\"\\n\\\\\",x=\"🦀\"}} 5. 12\n\
-         a_total 7\n{HISTOGRAM}{SUMMARY}u NaN\n"
-    );
-    let exposition = strict::parse(body.as_bytes()).unwrap();
-    let names: Vec<_> =
-        exposition.families.iter().map(|family| (&family.name[..], family.kind)).collect();
-    assert_eq!(
-        names,
-        [
-            ("a_total", Kind::Counter),
-            ("h", Kind::Histogram),
-            ("s", Kind::Summary),
-            ("u", Kind::Untyped)
-        ]
-    );
-    let a = exposition.family("a_total").unwrap();
-    assert_eq!(a.help.as_deref(), Some("C:\\ and\nnext"));
-    let sample = &a.samples[0];
-    assert_eq!((sample.line, sample.value, &sample.text[..]), (3, 5.0, "5."));
-    assert_eq!(sample.timestamp, Some(12));
-    assert_eq!((sample.label("y"), sample.label("x")), (Some("\"\n\\"), Some("🦀")));
-    assert_eq!(exposition.value("a_total", &[("x", "🦀"), ("y", "\"\n\\")]), Some(5.0));
-    assert_eq!(exposition.value("a_total", &[("x", "🦀")]), None);
-    assert_eq!(exposition.value("a_total", &[("z", "")]), Some(7.0));
-    assert_eq!(exposition.sum("a_total"), Some(12.0));
-    assert_eq!(exposition.value("h_bucket", &[("le", "1")]), Some(1.0));
-    assert_eq!(exposition.value("h_count", &[]), Some(2.0));
-    assert_eq!(exposition.sum("h"), None);
-    assert_eq!(exposition.samples().count(), 10);
-    assert!(exposition.value("u", &[]).unwrap().is_nan());
-}
-
-#[test]
-fn what_dynamo_really_answered() {
-    for (name, body) in shared::reference() {
-        let result = strict::parse(&body);
-        if name.contains("duplicate-families") {
-            let problems = result.expect_err(&name);
-            assert!(
-                problems.iter().any(|problem| problem.rule == Rule::Metadata
-                    && problem.message.contains("dynamo_component_uptime_seconds")),
-                "{name}: {problems:?}"
-            );
-            continue;
-        }
-        // Two of the bodies end in a blank line, one of the defects not to copy. Nothing else.
-        let blank = body.ends_with(b"\n\n");
-        if blank {
-            let problems = result.expect_err(&name);
-            assert!(problems.iter().all(|problem| problem.rule == Rule::LineEnd), "{name}");
-        }
-        let body = if blank { &body[..body.len() - 1] } else { &body[..] };
-        match strict::parse(body) {
-            Ok(exposition) => assert!(exposition.samples().count() > 5, "{name}"),
-            Err(problems) => panic!("{name}: {}", in_words(&problems)),
-        }
-    }
-}
-
-/// Many series and one lookup table each: a quadratic check would take minutes.
-#[test]
-fn time_is_linear_in_the_series() {
-    let mut body = String::from("# TYPE h histogram\n");
-    for i in 0..50_000 {
-        body += &format!(
-            "h_bucket{{i=\"{i}\",le=\"+Inf\"}} {i}\nh_sum{{i=\"{i}\"}} 1\nh_count{{i=\"{i}\"}} {i}\n"
-        );
-    }
-    for i in 0..50_000 {
-        body += &format!("f{i} 1\n");
-    }
-    assert_eq!(strict::parse(body.as_bytes()).unwrap().samples().count(), 200_000);
-}
-
-fn in_words(problems: &[Problem]) -> String {
-    problems.iter().map(Problem::to_string).collect::<Vec<_>>().join("; ")
-}
-
-/// Writes an exposition back, as plainly as can be.
-fn write(exposition: &Exposition) -> String {
-    let escape = |value: &str| value.replace('\\', "\\\\").replace('\n', "\\n");
-    let mut out = String::new();
-    for family in &exposition.families {
-        if let Some(help) = &family.help {
-            out += &format!("# HELP {} {}\n", family.name, escape(help));
-        }
-        out += &format!("# TYPE {} {}\n", family.name, family.kind.as_str());
-        for sample in &family.samples {
-            let labels: Vec<_> = sample
-                .labels
-                .iter()
-                .map(|(name, value)| format!("{name}=\"{}\"", escape(value).replace('"', "\\\"")))
-                .collect();
-            let labels =
-                if labels.is_empty() { String::new() } else { format!("{{{}}}", labels.join(",")) };
-            let timestamp = sample.timestamp.map(|at| format!(" {at}")).unwrap_or_default();
-            out += &format!("{}{labels} {}{timestamp}\n", sample.name, sample.text);
-        }
-    }
-    out
-}
-
-#[test]
-fn what_was_read_can_be_written_and_read_again() {
-    for (what, body) in ACCEPTED {
-        let first = strict::parse(body.as_bytes()).unwrap();
-        let second =
-            strict::parse(write(&first).as_bytes()).unwrap_or_else(|p| panic!("{what}: {p:?}"));
-        assert_eq!(write(&first), write(&second), "{what}");
-        assert_eq!(first.families.len(), second.families.len(), "{what}");
-    }
-}
-
-proptest! {
-    #[test]
-    fn never_panics_on_bytes(body in prop::collection::vec(any::<u8>(), 0..400)) {
-        let _ = strict::parse(&body);
-    }
-
-    #[test]
-    fn never_panics_on_near_misses(body in shared::any_text()) {
-        if let Ok(exposition) = strict::parse(&body) {
-            let again = strict::parse(write(&exposition).as_bytes());
-            prop_assert!(again.is_ok(), "{:?}", again);
-        }
-    }
-}
