@@ -8,7 +8,7 @@
 //! An engine cannot spoil the page: a family of its that has a name of ours is left out, what cannot be read is
 //! left out, and both are counted by source. An engine that fails or panics costs only its own families.
 
-use crate::engine::Engine;
+use crate::engine::GatheredEngines;
 use crate::hierarchy::DistributedRuntime;
 use dynamo_metrics_core::Registry;
 use dynamo_metrics_encoder::Encoder;
@@ -17,6 +17,7 @@ use dynamo_metrics_server::bytes::BytesMut;
 use dynamo_metrics_server::{ContentType, ExposeError, Exposition, ScrapeRequest};
 use parking_lot::Mutex;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// The exposition of a registry and, for a runtime, of its engines. It keeps the encoder's memory from scrape
 /// to scrape, so make one and keep it.
@@ -55,6 +56,7 @@ struct Inner {
 struct Memory {
     encoder: Encoder,
     foreign: Foreign,
+    engines: GatheredEngines,
 }
 
 impl std::fmt::Debug for Memory {
@@ -78,29 +80,54 @@ impl MetricsExposition {
         Self { inner: Arc::new(Inner { registry, runtime, memory: Mutex::default() }) }
     }
 
-    /// Appends the page to `body`. Blocks for as long as the engines take to answer; without engines it
-    /// allocates nothing in steady state.
+    /// Appends the page to `body`, for a reader of unknown patience; see
+    /// [`write_within`](Self::write_within).
     pub fn write(&self, body: &mut BytesMut) {
-        // Engines first, and before the lock: what they count about themselves is on this page already.
-        let engines = self.inner.runtime.as_ref().map(DistributedRuntime::engine_sources);
-        let texts: Vec<(Arc<Engine>, Vec<u8>)> = engines
-            .into_iter()
-            .flatten()
-            .filter_map(|engine| match engine.fetch() {
-                Ok(text) => Some((engine, text)),
-                Err(error) => {
-                    tracing::warn!(engine = engine.name(), %error, "engine left out of this scrape");
-                    None
-                }
-            })
-            .collect();
+        self.write_within(None, body);
+    }
+
+    /// Appends the page to `body`, in time for a scraper that gives up after `scrape_timeout`. Engines and
+    /// callbacks that are not ready by then cost what they have to say, and nothing else of the page. Without
+    /// engines it allocates nothing in steady state.
+    ///
+    /// ```
+    /// # use dynamo_metrics::{DistributedRuntime, EngineSource, Filter, MetricsExposition};
+    /// # use dynamo_metrics_server::bytes::BytesMut;
+    /// use std::time::{Duration, Instant};
+    ///
+    /// let runtime = DistributedRuntime::new()?;
+    /// let hangs = || {
+    ///     std::thread::sleep(Duration::from_secs(3600));
+    ///     Ok("")
+    /// };
+    /// let source = EngineSource::new("hangs", Filter::all(), hangs).timeout(Duration::from_secs(9));
+    /// runtime.add_engine_source(source)?;
+    /// let (mut body, start) = (BytesMut::new(), Instant::now());
+    /// MetricsExposition::of_runtime(&runtime).write_within(Some(Duration::from_secs(1)), &mut body);
+    /// assert!(start.elapsed() < Duration::from_secs(9));
+    /// assert!(std::str::from_utf8(&body)?.contains("dynamo_engine_metrics_up{source=\"hangs\"} 0\n"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn write_within(&self, scrape_timeout: Option<Duration>, body: &mut BytesMut) {
+        // Engines first: what they count about themselves is on this page already. And not under the lock,
+        // which others may wait for.
+        let mut engines = std::mem::take(&mut self.inner.memory.lock().engines);
+        if let Some(runtime) = &self.inner.runtime {
+            runtime.gather_engines(scrape_timeout, &mut engines);
+        }
         let mut memory = self.inner.memory.lock();
-        let Memory { encoder, foreign } = &mut *memory;
+        self.print(&mut memory, &engines, body);
+        engines.clear();
+        memory.engines = engines;
+    }
+
+    fn print(&self, memory: &mut Memory, engines: &GatheredEngines, body: &mut BytesMut) {
+        let Memory { encoder, foreign, .. } = memory;
         encoder.encode(&self.inner.registry, body);
-        if texts.is_empty() {
+        if engines.is_empty() {
             return;
         }
-        let sources = texts.iter().map(|(engine, text)| (engine.filter(), text.as_slice()));
+        let sources = engines.iter().map(|(engine, text)| (engine.filter(), text));
         let reserved = |name: &str| self.inner.registry.occupies(name);
         let report = foreign.merge(sources, &reserved, body);
         let counts = [
@@ -111,7 +138,7 @@ impl MetricsExposition {
         ];
         for (reason, count) in counts {
             // Families are merged over all engines, so what is withheld of them belongs to all.
-            for (engine, _) in texts.iter().filter(|_| count > 0) {
+            for (engine, _) in engines.iter().filter(|_| count > 0) {
                 engine.count_withheld(reason, count);
             }
         }
@@ -121,10 +148,10 @@ impl MetricsExposition {
 impl Exposition for MetricsExposition {
     fn expose(
         &self,
-        _request: &ScrapeRequest<'_>,
+        request: &ScrapeRequest<'_>,
         body: &mut BytesMut,
     ) -> Result<ContentType, ExposeError> {
-        self.write(body);
+        self.write_within(request.timeout(), body);
         Ok(ContentType::TEXT_0_0_4)
     }
 }

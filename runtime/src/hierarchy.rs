@@ -13,7 +13,7 @@
 //! ```
 
 use crate::clock::{Clock, MonotonicClock, Timestamp};
-use crate::engine::{Engine, EngineSource, Engines};
+use crate::engine::{Engine, EngineSource, Engines, GatheredEngines};
 use crate::environment::SystemEnvironment;
 use crate::error::MetricsError;
 use crate::health::{HealthStatus, ProbeAnswer, SystemHealth};
@@ -183,6 +183,26 @@ impl DistributedRuntime {
     /// Forgets every engine of this name, at whatever level it was registered; returns how many.
     pub fn remove_engine_source(&self, name: &str) -> usize {
         self.inner.engines.remove(name)
+    }
+
+    /// Asks every engine for its text, all at once, and waits for them: each up to its own timeout, and all of
+    /// them no longer than a scraper that gives up after `scrape_timeout` waits for the page. What is there by
+    /// then is in `gathered`, whose memory is reused.
+    ///
+    /// ```
+    /// use dynamo_metrics::engine::GatheredEngines;
+    /// use dynamo_metrics::{DistributedRuntime, EngineSource, Filter};
+    ///
+    /// let runtime = DistributedRuntime::new()?;
+    /// runtime.add_engine_source(EngineSource::new("vllm", Filter::vllm(), || Ok("vllm:running 3\n")))?;
+    /// let mut gathered = GatheredEngines::default();
+    /// runtime.gather_engines(None, &mut gathered);
+    /// let (engine, text) = gathered.iter().next().expect("it answered");
+    /// assert_eq!((engine.name(), text), ("vllm", &b"vllm:running 3\n"[..]));
+    /// # Ok::<(), dynamo_metrics::MetricsError>(())
+    /// ```
+    pub fn gather_engines(&self, scrape_timeout: Option<Duration>, gathered: &mut GatheredEngines) {
+        self.inner.engines.gather(scrape_timeout, gathered);
     }
 
     /// Every registered engine, of all levels, in the order of registration.

@@ -52,6 +52,7 @@ pub mod engine;
 pub mod environment;
 mod error;
 mod exposition;
+mod fence;
 mod frontend;
 mod health;
 mod hierarchy;

@@ -194,6 +194,12 @@ pub mod distributed_runtime {
     pub const ENGINE_ERRORS_TOTAL: &str = "engine_errors_total";
     /// What of an engine's text was left out of the page.
     pub const ENGINE_WITHHELD_TOTAL: &str = "engine_withheld_total";
+    /// Whether the page has what an engine said for this very scrape; a whole name.
+    pub const ENGINE_UP: &str = "dynamo_engine_metrics_up";
+    /// Age of what the page has of an engine; a whole name.
+    pub const ENGINE_AGE_SECONDS: &str = "dynamo_engine_metrics_age_seconds";
+    /// How long the last read of an engine's metrics took; a whole name.
+    pub const ENGINE_FETCH_SECONDS: &str = "dynamo_engine_metrics_fetch_duration_seconds";
     /// Label: the source's name.
     pub const SOURCE_LABEL: &str = "source";
     /// Label: why.
