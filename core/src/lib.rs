@@ -53,6 +53,7 @@ mod histogram;
 mod label;
 mod lookup;
 mod occupied;
+mod optional;
 mod registry;
 mod series;
 mod shard;

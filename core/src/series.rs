@@ -70,10 +70,10 @@ pub(crate) enum Numbers {
 /// of the same histogram wait for each other's addition (measured: one cell 3.3 ns, two 2.0 ns).
 pub(crate) const SUMS: u32 = 2;
 
-/// A closure that computes a value at scrape time.
+/// A closure that computes a value at scrape time, or says that there is none.
 pub(crate) enum Callback {
-    Counter(Box<dyn Fn() -> u64 + Send + Sync>),
-    Gauge(Box<dyn Fn() -> f64 + Send + Sync>),
+    Counter(Box<dyn Fn() -> Option<u64> + Send + Sync>),
+    Gauge(Box<dyn Fn() -> Option<f64> + Send + Sync>),
 }
 
 impl SeriesRef {

@@ -10,6 +10,7 @@
 
 use crate::engine::GatheredEngines;
 use crate::hierarchy::DistributedRuntime;
+use crate::patience::Patience;
 use dynamo_metrics_core::Registry;
 use dynamo_metrics_encoder::Encoder;
 use dynamo_metrics_encoder::foreign::Foreign;
@@ -111,11 +112,14 @@ impl MetricsExposition {
     pub fn write_within(&self, scrape_timeout: Option<Duration>, body: &mut BytesMut) {
         // Engines first: what they count about themselves is on this page already. And not under the lock,
         // which others may wait for.
+        let patience = Patience::new(scrape_timeout);
         let mut engines = std::mem::take(&mut self.inner.memory.lock().engines);
         if let Some(runtime) = &self.inner.runtime {
             runtime.gather_engines(scrape_timeout, &mut engines);
         }
         let mut memory = self.inner.memory.lock();
+        let callbacks = self.inner.runtime.as_ref().map(|runtime| runtime.metrics().callbacks());
+        let _waiting = callbacks.map(|callbacks| callbacks.wait_until(patience.callbacks));
         self.print(&mut memory, &engines, body);
         engines.clear();
         memory.engines = engines;

@@ -119,7 +119,7 @@ impl DistributedRuntime {
         let metrics = Metrics::new(registry, name_prefix::COMPONENT.into());
         let started = clock.now();
         let ticking = Arc::clone(&clock);
-        metrics.gauge_callback(
+        metrics.prompt_gauge_callback(
             (distributed_runtime::UPTIME_SECONDS, "Time since this runtime was made, in seconds."),
             move || ticking.now().seconds_since(started),
         )?;

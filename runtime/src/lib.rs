@@ -46,6 +46,7 @@
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
+mod callback;
 mod clock;
 mod component;
 pub mod engine;
@@ -60,10 +61,12 @@ mod kvstats;
 mod metrics;
 mod model;
 pub mod names;
+mod patience;
 mod preprocessor;
 mod router;
 mod system_server;
 
+pub use callback::{CALLBACK_THREADS_MAX, CALLBACK_TIMEOUT, CALLBACK_VALUE_AGE_MAX};
 pub use clock::{Clock, MonotonicClock, Timestamp, VirtualClock};
 pub use component::{ErrorType, WorkHandlerMetrics, WorkRequest};
 pub use engine::{Engine, EngineError, EngineSource, Filter};
@@ -79,6 +82,7 @@ pub use hierarchy::{Component, DistributedRuntime, Endpoint, Namespace, RuntimeO
 pub use kvstats::{KvStats, KvStatsMetrics};
 pub use metrics::{BOUNDS_DEFAULT, MetricOpts, Metrics};
 pub use model::{MODELS_MAX, ModelCard, Models, Registration, RuntimeConfig};
+pub use patience::{SCRAPE_MARGIN, SCRAPE_TIMEOUT_DEFAULT};
 pub use preprocessor::{PreprocessorMetrics, SpecializedScope};
 pub use router::{KvRouter, WORKERS_MAX};
 pub use system_server::{SystemServerError, register_telemetry};

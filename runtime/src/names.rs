@@ -200,6 +200,10 @@ pub mod distributed_runtime {
     pub const ENGINE_AGE_SECONDS: &str = "dynamo_engine_metrics_age_seconds";
     /// How long the last read of an engine's metrics took; a whole name.
     pub const ENGINE_FETCH_SECONDS: &str = "dynamo_engine_metrics_fetch_duration_seconds";
+    /// Callbacks that were not ready for a scrape; a whole name.
+    pub const CALLBACK_LATE_TOTAL: &str = "dynamo_metrics_callback_late_total";
+    /// Label: the metric that a callback computes.
+    pub const FAMILY_LABEL: &str = "family";
     /// Label: the source's name.
     pub const SOURCE_LABEL: &str = "source";
     /// Label: why.

@@ -2,14 +2,9 @@
 
 use super::fetcher::Ticket;
 use super::registered::Engine;
+use crate::patience::Patience;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
-
-/// What is left of a scraper's patience for our own page and the way to it: less than exporters usually keep (half
-/// a second), since a page of ours takes milliseconds.
-pub const SCRAPE_MARGIN: Duration = Duration::from_millis(250);
-/// The patience of a scraper that does not say: Prometheus' default.
-pub const SCRAPE_TIMEOUT_DEFAULT: Duration = Duration::from_secs(10);
+use std::time::Duration;
 
 /// What the engines of a runtime said for one scrape. Keep it for the next: it holds the memory.
 #[derive(Debug, Default)]
@@ -41,18 +36,11 @@ impl GatheredEngines {
     }
 
     pub(super) fn wait(&mut self, scrape_timeout: Option<Duration>) {
-        let deadline = scrape_deadline(scrape_timeout);
+        let deadline = Patience::new(scrape_timeout).engines;
         for (engine, ticket) in self.waiting.drain(..) {
             if let Some(text) = engine.collect(&ticket, deadline) {
                 self.texts.push((engine, text));
             }
         }
     }
-}
-
-/// When a page must be begun for a scraper that gives up after `scrape_timeout`, counted from now.
-pub(crate) fn scrape_deadline(scrape_timeout: Option<Duration>) -> Instant {
-    // The header may say a century; nobody waits longer than the default.
-    let timeout = scrape_timeout.unwrap_or(SCRAPE_TIMEOUT_DEFAULT).min(SCRAPE_TIMEOUT_DEFAULT);
-    Instant::now() + (timeout - SCRAPE_MARGIN.min(timeout / 2))
 }

@@ -30,7 +30,7 @@ use thiserror::Error;
 
 pub use dynamo_metrics_encoder::foreign::Filter;
 pub use fetcher::{ENGINE_COPY_AGE_MAX, ENGINE_PATIENCE_LATE, ENGINE_SAMPLES_MAX};
-pub use gather::{GatheredEngines, SCRAPE_MARGIN, SCRAPE_TIMEOUT_DEFAULT};
+pub use gather::GatheredEngines;
 pub use http::{ENGINE_HEAD_BYTES_MAX, ENGINE_TIMEOUT_MAX};
 pub use registered::Engine;
 pub(crate) use registered::Engines;
