@@ -75,7 +75,7 @@ pub use error::MetricsError;
 pub use exposition::MetricsExposition;
 pub use frontend::{
     BucketBounds, FrontendBuckets, FrontendConfig, FrontendMetrics, HttpEndpoint, MigrationType,
-    RejectionReason, Request, RequestType, Status,
+    RejectionReason, Request, RequestType, Status, UNSERVED_MODELS_MAX_DEFAULT,
 };
 pub use health::{FrontendHealth, HealthStatus, Instance, ProbeAnswer, SystemHealth, Transport};
 pub use hierarchy::{Component, DistributedRuntime, Endpoint, Namespace, RuntimeOptions};

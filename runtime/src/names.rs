@@ -83,6 +83,11 @@ pub mod frontend_service {
     /// How often a request may be moved.
     pub const MODEL_MIGRATION_LIMIT: &str = "model_migration_limit";
 
+    /// Requests with a label value that gets no series of its own; a whole name.
+    pub const REJECTED_LABEL_VALUES_TOTAL: &str = "dynamo_metrics_rejected_label_values_total";
+    /// Label: the label whose value it was.
+    pub const LABEL_LABEL: &str = "label";
+
     /// Label: which API was called.
     pub const ENDPOINT_LABEL: &str = "endpoint";
     /// Label: whether the response was streamed.
@@ -94,7 +99,7 @@ pub mod frontend_service {
     /// Label: why a request was turned away.
     pub const REASON_LABEL: &str = "reason";
 
-    /// The model label of requests for a model that no worker serves.
+    /// The model label of requests for a model that no worker serves and that was not let in.
     pub const UNKNOWN_MODEL: &str = "unknown_model";
 
     /// Values of [`ENDPOINT_LABEL`].
