@@ -12,6 +12,7 @@
 //!     └ Endpoint      + dynamo_endpoint         the work handler's metrics
 //! ```
 
+use crate::canary::HealthChecks;
 use crate::clock::{Clock, MonotonicClock, Timestamp};
 use crate::engine::{Engine, EngineSource, Engines, GatheredEngines};
 use crate::environment::SystemEnvironment;
@@ -34,6 +35,8 @@ pub struct RuntimeOptions {
     pub starting_health_status: HealthStatus,
     /// Endpoints that `/health` waits for, by their original names; none unless given.
     pub use_endpoint_health_status: Vec<String>,
+    /// Whether and how often endpoints are sent canary requests; not unless given.
+    pub health_checks: HealthChecks,
 }
 
 impl Default for RuntimeOptions {
@@ -43,6 +46,7 @@ impl Default for RuntimeOptions {
             clock: Arc::new(MonotonicClock::new()),
             starting_health_status: HealthStatus::NotReady,
             use_endpoint_health_status: Vec::new(),
+            health_checks: HealthChecks::default(),
         }
     }
 }
@@ -52,6 +56,7 @@ impl From<&SystemEnvironment> for RuntimeOptions {
         Self {
             starting_health_status: environment.starting_health_status,
             use_endpoint_health_status: environment.use_endpoint_health_status.clone(),
+            health_checks: environment.health_checks,
             ..Self::default()
         }
     }
@@ -83,6 +88,7 @@ struct Runtime {
     clock: Arc<dyn Clock>,
     started: Timestamp,
     health: SystemHealth,
+    health_checks: HealthChecks,
     engines: Engines,
 }
 
@@ -114,8 +120,13 @@ impl DistributedRuntime {
     /// # Errors
     /// The registry has a runtime already, or the operating system refuses address space for the cells.
     pub fn with(options: RuntimeOptions) -> Result<Self, MetricsError> {
-        let RuntimeOptions { registry, clock, starting_health_status, use_endpoint_health_status } =
-            options;
+        let RuntimeOptions {
+            registry,
+            clock,
+            starting_health_status,
+            use_endpoint_health_status,
+            health_checks,
+        } = options;
         let metrics = Metrics::new(registry, name_prefix::COMPONENT.into());
         let started = clock.now();
         let ticking = Arc::clone(&clock);
@@ -125,7 +136,9 @@ impl DistributedRuntime {
         )?;
         let health = SystemHealth::new(starting_health_status, use_endpoint_health_status);
         let engines = Engines::default();
-        Ok(Self { inner: Arc::new(Runtime { metrics, clock, started, health, engines }) })
+        Ok(Self {
+            inner: Arc::new(Runtime { metrics, clock, started, health, health_checks, engines }),
+        })
     }
 
     /// The namespace of this name; made if it is not there. An empty name adds no label.
@@ -165,6 +178,10 @@ impl DistributedRuntime {
     /// What `/health` and `/live` of the system server depend on.
     pub fn health(&self) -> &SystemHealth {
         &self.inner.health
+    }
+
+    pub(crate) fn health_checks(&self) -> HealthChecks {
+        self.inner.health_checks
     }
 
     /// What the system server answers to `/health` and to `/live` now.

@@ -47,6 +47,7 @@
 #![warn(missing_docs)]
 
 mod callback;
+mod canary;
 mod clock;
 mod component;
 pub mod engine;
@@ -67,6 +68,7 @@ mod router;
 mod system_server;
 
 pub use callback::{CALLBACK_THREADS_MAX, CALLBACK_TIMEOUT, CALLBACK_VALUE_AGE_MAX};
+pub use canary::{Canary, HealthChecks};
 pub use clock::{Clock, MonotonicClock, Timestamp, VirtualClock};
 pub use component::{ErrorType, WorkHandlerMetrics, WorkRequest};
 pub use engine::{Engine, EngineError, EngineSource, Filter};
