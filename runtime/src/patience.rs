@@ -8,9 +8,10 @@
 
 use std::time::{Duration, Instant};
 
-/// What is left of a scraper's patience when engines have had theirs: for our own page, which takes milliseconds,
-/// and the way to the scraper. Of a patience below twice this, half is left.
-pub const SCRAPE_MARGIN: Duration = Duration::from_millis(250);
+/// What is left of a scraper's patience when engines have had theirs: for our own page, which takes milliseconds
+/// unless the machine is busy, and the way to the scraper. What exporters usually keep; of a patience below twice
+/// this, half is left.
+pub const SCRAPE_MARGIN: Duration = Duration::from_millis(500);
 /// The patience of a scraper that does not say, and the most that is made use of: Prometheus' default.
 pub const SCRAPE_TIMEOUT_DEFAULT: Duration = Duration::from_secs(10);
 
@@ -40,11 +41,11 @@ mod tests {
     fn everything_ends_before_the_scraper_gives_up() {
         let ms = Duration::from_millis;
         for (timeout, engines, callbacks) in [
-            (Some(ms(1000)), ms(750), ms(875)),
+            (Some(ms(2000)), ms(1500), ms(1750)),
             (Some(ms(100)), ms(50), ms(75)),
             (Some(Duration::ZERO), ms(0), ms(0)),
-            (None, ms(9750), ms(9875)),
-            (Some(Duration::MAX), ms(9750), ms(9875)),
+            (None, ms(9500), ms(9750)),
+            (Some(Duration::MAX), ms(9500), ms(9750)),
         ] {
             let before = Instant::now();
             let patience = Patience::new(timeout);

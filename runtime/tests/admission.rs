@@ -87,6 +87,8 @@ fn a_million_junk_names_stop_at_the_cap_and_leave_the_served_model_exact() {
     let served = requests(&page, SERVED).unwrap();
     assert_eq!(served - quiet, (JUNK / SERVED_EVERY) as f64);
     assert_eq!(requests(&page, "unknown_model"), Some(JUNK as f64));
+    let durations = "dynamo_frontend_request_duration_seconds{model=\"unknown_model\"}";
+    assert_eq!(page.count_and_sum(durations).map(|(count, _)| count), Some(JUNK as u64));
     let rejected = page.number("dynamo_metrics_rejected_label_values_total{label=\"model\"}");
     assert_eq!(rejected, Some(JUNK as f64));
     // What `unknown_model` has, and what counts it; no more.
