@@ -119,7 +119,7 @@ impl MetricsExposition {
         }
         let mut memory = self.inner.memory.lock();
         let callbacks = self.inner.runtime.as_ref().map(|runtime| runtime.metrics().callbacks());
-        let _waiting = callbacks.map(|callbacks| callbacks.wait_until(patience.callbacks));
+        let _begun = callbacks.map(|callbacks| callbacks.begin(patience.callbacks));
         self.print(&mut memory, &engines, body);
         engines.clear();
         memory.engines = engines;

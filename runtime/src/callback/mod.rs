@@ -1,27 +1,30 @@
 //! Callbacks behind a guard: a scrape has every value that is there in time, and waits for none that is not.
 //!
 //! ```text
-//! scrape -> guard: run!            at most one run of a callback at a time, on the pool's threads
+//! scrape -> round: run them all!   one after the other on one thread of the pool
+//!        -> guard: the value?      of this round; or it is run now, on another thread
 //!        <- the value              within CALLBACK_TIMEOUT and the scrape's own patience
 //!        <- its last one, or none  if it is late; the run goes on, its value is for the next scrape
 //! ```
 //!
 //! **A callback that hangs costs one scrape [`CALLBACK_TIMEOUT`] and those after it nothing**, until it is quick
-//! again; it holds one thread, and the next callback gets another. So the price of a guard is a wake-up of that
-//! thread and one of the scrape's, some microseconds, for each callback.
+//! again; it holds one thread, and the others get another. The price of the guards is a wake-up of a thread and
+//! one of the scrape's for each round; without a round, as when a snapshot is taken by hand, for each callback.
 
+mod guard;
 mod pool;
+mod round;
 
 use crate::error::MetricsError;
-use crate::fence::fenced;
 use crate::names::distributed_runtime::{CALLBACK_LATE_TOTAL, FAMILY_LABEL};
 use dynamo_metrics_core::{Counter, Family, Registry};
-use parking_lot::{Condvar, Mutex};
-use pool::{Job, Pool};
-use std::panic::resume_unwind;
-use std::sync::Arc;
+use parking_lot::Mutex;
+use pool::Pool;
+use round::{Ahead, Round};
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
+pub(crate) use guard::Guard;
 pub use pool::CALLBACK_THREADS_MAX;
 
 /// How long a scrape waits for one callback. Those that read a number from memory take microseconds; one that
@@ -36,13 +39,22 @@ pub(crate) struct Callbacks {
     /// Where lateness is counted.
     registry: Registry,
     shared: Arc<Shared>,
+    round: Arc<Round>,
 }
 
 #[derive(Debug)]
 struct Shared {
     pool: Pool,
-    /// Until when the scrape that is going on waits.
-    patience: Mutex<Option<Instant>>,
+    scrape: Mutex<Scrape>,
+}
+
+/// The scrape that is going on.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+struct Scrape {
+    /// Until when it waits, if it says so.
+    patience: Option<Instant>,
+    /// The round that was run for it; 0 for none.
+    round: u64,
 }
 
 /// Counts scrapes for which the callbacks of one family were late.
@@ -54,8 +66,8 @@ pub(crate) struct Late {
 
 impl Callbacks {
     pub(crate) fn new(registry: Registry) -> Self {
-        let shared = Shared { pool: Pool::new(), patience: Mutex::new(None) };
-        Self { registry, shared: Arc::new(shared) }
+        let shared = Shared { pool: Pool::new(), scrape: Mutex::default() };
+        Self { registry, shared: Arc::new(shared), round: Arc::default() }
     }
 
     /// The counter of a metric's lateness; it shows nothing until that happens.
@@ -70,115 +82,34 @@ impl Callbacks {
         late: Late,
         value: impl Fn() -> T + Send + Sync + 'static,
     ) -> Arc<Guard<T>> {
-        Arc::new(Guard {
-            value: Box::new(value),
-            late,
-            run: Mutex::new(Run { running: None, runs: 0, last: Last::Nothing, slow: false }),
-            ended: Condvar::new(),
-            shared: Arc::clone(&self.shared),
-        })
+        let guard = Arc::new(Guard::new(Box::new(value), late, Arc::clone(&self.shared)));
+        let ahead: Weak<Guard<T>> = Arc::downgrade(&guard);
+        self.round.add(ahead as Weak<dyn Ahead>);
+        guard
     }
 
-    /// While what is returned lives, no callback is waited for after `instant`. Where scrapes overlap, the last to
-    /// begin has its say and the first to end takes it back; each callback has its own limit anyway.
-    pub(crate) fn wait_until(&self, instant: Instant) -> Waiting<'_> {
-        *self.shared.patience.lock() = Some(instant);
-        Waiting(&self.shared)
+    /// Begins a scrape: runs the callbacks, and waits for them no longer than until `patience`. While what is
+    /// returned lives, their values are of this scrape, and those that are missing are not waited for longer
+    /// either. Where scrapes overlap, the last to begin has its say and the first to end takes it back; each
+    /// callback has its own limit anyway.
+    pub(crate) fn begin(&self, patience: Instant) -> Begun<'_> {
+        // None but the limit meanwhile, so that nobody takes what belongs to another round.
+        *self.shared.scrape.lock() = Scrape { patience: Some(patience), round: 0 };
+        let until = patience.min(Instant::now() + CALLBACK_TIMEOUT);
+        let round = self.round.run_all(&self.shared.pool, until);
+        self.shared.scrape.lock().round = round;
+        Begun(&self.shared)
     }
 }
 
-/// A scrape that has a limit of its own.
-#[must_use = "the limit ends when this is dropped"]
-pub(crate) struct Waiting<'a>(&'a Shared);
+/// A scrape that has begun.
+#[derive(Debug)]
+#[must_use = "the scrape ends when this is dropped"]
+pub(crate) struct Begun<'a>(&'a Shared);
 
-impl Drop for Waiting<'_> {
+impl Drop for Begun<'_> {
     fn drop(&mut self) {
-        *self.0.patience.lock() = None;
-    }
-}
-
-/// A callback, its last value, and whether it is running.
-pub(crate) struct Guard<T> {
-    value: Box<dyn Fn() -> T + Send + Sync>,
-    late: Late,
-    run: Mutex<Run<T>>,
-    ended: Condvar,
-    shared: Arc<Shared>,
-}
-
-#[derive(Debug)]
-struct Run<T> {
-    /// Since when, if it is.
-    running: Option<Instant>,
-    /// Runs that ended.
-    runs: u64,
-    last: Last<T>,
-    /// The last run took too long, or this one does already: nobody waits for it.
-    slow: bool,
-}
-
-#[derive(Debug)]
-enum Last<T> {
-    Nothing,
-    /// And when its run began.
-    Value(T, Instant),
-    /// What it said, if it was text.
-    Panic(String),
-}
-
-impl<T: Copy + Send + 'static> Guard<T> {
-    /// What the scrape prints: the value, if it is there in time.
-    ///
-    /// # Panics
-    /// If the callback did: the registry's fence counts it.
-    pub(crate) fn call(self: &Arc<Self>) -> Option<T> {
-        let now = Instant::now();
-        let mut run = self.run.lock();
-        let before = run.runs;
-        if run.running.is_none() {
-            run.running = Some(now);
-            if !self.shared.pool.submit(Arc::clone(self) as Arc<dyn Job>) {
-                run.running = None;
-            }
-        }
-        let timeout = if run.slow { Duration::ZERO } else { CALLBACK_TIMEOUT };
-        let own = now + timeout;
-        let until = self.shared.patience.lock().map_or(own, |scrape| scrape.min(own));
-        let waits = |run: &mut Run<T>| run.runs == before && run.running.is_some();
-        self.ended.wait_while_until(&mut run, waits, until);
-        if run.runs == before {
-            run.slow = true;
-            self.late.family.visit([&self.late.name], |late| late.inc());
-        }
-        match std::mem::replace(&mut run.last, Last::Nothing) {
-            // As if it had panicked here, with a payload that is harmless.
-            Last::Panic(message) => {
-                drop(run);
-                resume_unwind(Box::new(message))
-            }
-            Last::Value(value, began) if began.elapsed() <= CALLBACK_VALUE_AGE_MAX => {
-                run.last = Last::Value(value, began);
-                Some(value)
-            }
-            _ => None,
-        }
-    }
-}
-
-impl<T: Copy + Send + 'static> Job for Guard<T> {
-    fn run(&self) {
-        let began = Instant::now();
-        let last = match fenced(&self.value) {
-            Ok(value) => Last::Value(value, began),
-            Err(message) => Last::Panic(message),
-        };
-        let mut run = self.run.lock();
-        run.last = last;
-        run.slow = began.elapsed() > CALLBACK_TIMEOUT;
-        run.running = None;
-        run.runs += 1;
-        drop(run);
-        self.ended.notify_all();
+        *self.0.scrape.lock() = Scrape::default();
     }
 }
 
@@ -286,12 +217,12 @@ mod tests {
         let late = callbacks.late("x".into()).unwrap();
         let wait = Mutex::new(wait);
         let guard = callbacks.guard(late, move || wait.lock().recv().is_ok());
-        let waiting = callbacks.wait_until(Instant::now());
+        let begun = callbacks.begin(Instant::now());
         let start = Instant::now();
         assert_eq!(guard.call(), None);
         assert!(start.elapsed() < CALLBACK_TIMEOUT);
-        drop(waiting);
-        assert_eq!(*callbacks.shared.patience.lock(), None);
+        drop(begun);
+        assert_eq!(*callbacks.shared.scrape.lock(), Scrape::default());
     }
 
     #[test]
@@ -319,12 +250,55 @@ mod tests {
         while guard.call().is_none() {
             assert!(Instant::now() < deadline);
         }
-        let mut run = guard.run.lock();
-        let old = Instant::now() - CALLBACK_VALUE_AGE_MAX - Duration::from_millis(1);
-        run.last = Last::Value(1, old);
-        // As one that hangs.
-        (run.running, run.slow) = (Some(old), true);
-        drop(run);
+        guard.hang_since(Instant::now() - CALLBACK_VALUE_AGE_MAX - Duration::from_millis(1));
         assert_eq!(guard.call(), None);
+    }
+
+    #[test]
+    fn a_round_runs_each_callback_once_and_serves_one_scrape() {
+        let runtime = runtime();
+        let calls = Arc::new(AtomicU64::new(0));
+        for number in 0..10 {
+            let counted = Arc::clone(&calls);
+            // Relaxed: the guard's lock orders it.
+            let count = move || counted.fetch_add(1, Ordering::Relaxed) + 1;
+            let name = format!("calls_{number}_total");
+            runtime.metrics().counter_callback((name, "Calls."), count).unwrap();
+        }
+        let callbacks = runtime.metrics().callbacks();
+        for scrape in 1..=100 {
+            let begun = callbacks.begin(Instant::now() + SOON);
+            let page = Page::of(&runtime);
+            drop(begun);
+            assert_eq!(calls.load(Ordering::Relaxed), scrape * 10);
+            if page.0.families().all(|family| family.name() != CALLBACK_LATE_TOTAL) {
+                let last = page.value("dynamo_component_calls_9_total");
+                assert_eq!(last, Some((scrape * 10) as f64));
+            }
+        }
+        // What a round brought is not for who comes after its scrape.
+        drop(callbacks.begin(Instant::now() + SOON));
+        Page::of(&runtime);
+        assert_eq!(calls.load(Ordering::Relaxed), 1020);
+    }
+
+    #[test]
+    fn a_round_that_hangs_costs_the_others_only_the_round() {
+        let runtime = runtime();
+        let (_go, wait) = channel::<f64>();
+        let wait = Mutex::new(wait);
+        let metrics = runtime.metrics();
+        let hangs = move || wait.lock().recv().unwrap_or(-1.0);
+        metrics.gauge_callback(("a_hangs", "Waits for a word."), hangs).unwrap();
+        metrics.gauge_callback(("b_is_well", "Quick."), || 2.0).unwrap();
+        for scrape in 1..=5 {
+            let begun = metrics.callbacks().begin(Instant::now() + SOON);
+            let page = Page::of(&runtime);
+            drop(begun);
+            assert_eq!(page.late("dynamo_component_a_hangs"), Some(scrape));
+            if page.late("dynamo_component_b_is_well").is_none() {
+                assert_eq!(page.value("dynamo_component_b_is_well"), Some(2.0));
+            }
+        }
     }
 }

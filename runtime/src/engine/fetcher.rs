@@ -10,6 +10,7 @@
 //! nothing. There are two buffers, so that a copy can be merged while the next is read, and in steady state
 //! neither is allocated again. The lock is held for a few instructions, never while anything foreign runs.
 
+use super::cut::{ENGINE_SAMPLES_MAX, cut_samples};
 use super::{EngineError, EngineSource};
 use parking_lot::{Condvar, Mutex};
 use std::sync::Arc;
@@ -22,17 +23,12 @@ pub const ENGINE_COPY_AGE_MAX: Duration = Duration::from_secs(60);
 /// How long a scrape waits for a source whose last fetch was late. What takes longer is there for the next scrape;
 /// so a source that never answers costs one scrape its timeout, and those after it this.
 pub const ENGINE_PATIENCE_LATE: Duration = Duration::from_millis(50);
-/// Samples of one source; the rest is cut off at the end of a family, and counted as withheld for `samples_max`.
-/// A vLLM worker has about 600, and ten sources of this size are what one page takes.
-pub const ENGINE_SAMPLES_MAX: usize = 100_000;
 
 /// Linux cuts thread names at 15 bytes.
 const THREAD_NAME_BYTES_MAX: usize = 15;
 /// A buffer above this is given back when less than a quarter of it was used: one huge text must not be paid for
 /// until the process ends.
 const BUFFER_KEPT_BYTES_MAX: usize = 1 << 20;
-/// Bytes of the shortest sample, `a 1` and its line feed: shorter texts need not be counted.
-const SAMPLE_BYTES_MIN: usize = 4;
 
 /// The scrapes' side of a source's thread. Dropping it ends the thread, when its source lets go of it.
 #[derive(Debug)]
@@ -89,6 +85,8 @@ pub(super) struct News {
 /// A fetch that a scrape waits for.
 #[derive(Debug)]
 pub(super) struct Ticket {
+    /// When it was wanted.
+    at: Instant,
     /// How many had ended before it.
     before: u64,
     /// Of the fetch before it, if nobody had waited for its end.
@@ -124,10 +122,11 @@ impl Fetcher {
 
     /// Asks for a fetch, without waiting; one in flight is as good.
     pub(super) fn want(&self) -> Ticket {
+        let at = Instant::now();
         let mut state = self.shared.state.lock();
-        let ticket = Ticket { before: state.fetches, news: std::mem::take(&mut state.news) };
+        let ticket = Ticket { at, before: state.fetches, news: std::mem::take(&mut state.news) };
         if state.in_flight.is_none() {
-            state.in_flight = Some(Instant::now());
+            state.in_flight = Some(at);
             state.told = false;
             if state.thread {
                 self.shared.wanted.notify_one();
@@ -143,8 +142,9 @@ impl Fetcher {
         let timeout = self.source().waits_up_to();
         let mut state = self.shared.state.lock();
         let patience = match state.in_flight {
-            Some(_) if state.told => Instant::now(),
-            _ if state.late => Instant::now() + ENGINE_PATIENCE_LATE,
+            Some(_) if state.told => ticket.at,
+            // From when all were asked: many that are late are waited for together.
+            _ if state.late => ticket.at + ENGINE_PATIENCE_LATE,
             Some(began) => began + timeout,
             None => deadline,
         };
@@ -242,35 +242,6 @@ fn thread_name(source: &str) -> String {
     // A NUL in it would be a panic.
     let plain = source.chars().filter(char::is_ascii_graphic);
     "engine-".chars().chain(plain).take(THREAD_NAME_BYTES_MAX).collect()
-}
-
-/// Cuts off what is beyond `max` samples, at the last beginning of a family before that if there is one, and
-/// returns how many samples went.
-fn cut_samples(text: &mut Vec<u8>, max: usize) -> u64 {
-    if text.len() / SAMPLE_BYTES_MIN < max {
-        return 0;
-    }
-    let (mut samples, mut at) = (0, 0);
-    // Where the family in hand begins, and how many samples come before it; the first is cut at a line.
-    let mut family = None;
-    let mut in_samples = false;
-    let mut cut = None;
-    for line in text.split_inclusive(|&byte| byte == b'\n') {
-        match line.iter().find(|byte| !byte.is_ascii_whitespace()) {
-            Some(b'#') if in_samples => (family, in_samples) = (Some((at, samples)), false),
-            None | Some(b'#') => {}
-            Some(_) => {
-                if samples == max {
-                    cut = Some(family.unwrap_or((at, samples)));
-                }
-                (samples, in_samples) = (samples + 1, true);
-            }
-        }
-        at += line.len();
-    }
-    let Some((end, kept)) = cut else { return 0 };
-    text.truncate(end);
-    (samples - kept) as u64
 }
 
 #[cfg(test)]
@@ -418,22 +389,5 @@ mod tests {
     fn thread_names_are_short_and_plain() {
         assert_eq!(thread_name("vllm"), "engine-vllm");
         assert_eq!(thread_name("a\0 \u{e9}b and many more"), "engine-abandman");
-    }
-
-    #[test]
-    fn texts_are_cut_between_families() {
-        let cut = |text: &str, max| {
-            let mut text = text.as_bytes().to_vec();
-            let gone = cut_samples(&mut text, max);
-            (String::from_utf8(text).unwrap(), gone)
-        };
-        let two = "# TYPE a gauge\na 1\na{b=\"1\"} 1\n# TYPE b gauge\nb 1\n\n b 2\n# EOF\n";
-        assert_eq!(cut(two, 4), (two.into(), 0));
-        let one = "# TYPE a gauge\na 1\na{b=\"1\"} 1\n";
-        assert_eq!(cut(two, 3), (one.into(), 2));
-        assert_eq!(cut(two, 2), (one.into(), 2));
-        assert_eq!(cut(two, 1), ("# TYPE a gauge\na 1\n".into(), 3));
-        assert_eq!(cut("a 1\nb 1\nc 1", 2), ("a 1\nb 1\n".into(), 1));
-        assert_eq!(cut("", 1), (String::new(), 0));
     }
 }

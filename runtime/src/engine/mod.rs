@@ -18,6 +18,7 @@
 //! `dynamo_engine_metrics_up` says of each source whether this page has what it said for this scrape, and
 //! `dynamo_engine_metrics_age_seconds` how old that is.
 
+mod cut;
 mod fetcher;
 mod gather;
 mod http;
@@ -28,8 +29,9 @@ mod url;
 use std::time::Duration;
 use thiserror::Error;
 
+pub use cut::ENGINE_SAMPLES_MAX;
 pub use dynamo_metrics_encoder::foreign::Filter;
-pub use fetcher::{ENGINE_COPY_AGE_MAX, ENGINE_PATIENCE_LATE, ENGINE_SAMPLES_MAX};
+pub use fetcher::{ENGINE_COPY_AGE_MAX, ENGINE_PATIENCE_LATE};
 pub use gather::GatheredEngines;
 pub use http::{ENGINE_HEAD_BYTES_MAX, ENGINE_TIMEOUT_MAX};
 pub use registered::Engine;

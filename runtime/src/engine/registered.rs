@@ -7,7 +7,7 @@ use crate::error::MetricsError;
 use crate::metrics::Metrics;
 use crate::names::distributed_runtime as names;
 use dynamo_metrics_core::{Counter, Family, Gauge, Opts};
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -25,6 +25,8 @@ pub struct Engine {
     up: Family<Gauge, 1>,
     age: Family<Gauge, 1>,
     took: Family<Gauge, 1>,
+    /// It was removed: a scrape that still waits for it must not show it again.
+    removed: Mutex<bool>,
 }
 
 impl Engine {
@@ -60,6 +62,10 @@ impl Engine {
     pub(super) fn collect(&self, ticket: &Ticket, deadline: Instant) -> Option<Arc<Vec<u8>>> {
         let Collected { copy, fresh, took, news } = self.fetcher.collect(ticket, deadline);
         self.tell(news);
+        let removed = self.removed.lock();
+        if *removed {
+            return None;
+        }
         let set = |family: &Family<Gauge, 1>, value: f64| {
             family.visit([self.name()], |gauge| gauge.set(value));
         };
@@ -84,6 +90,8 @@ impl Engine {
 
     /// Takes back what says how it is. What it counted stays.
     fn forget(&self) {
+        let mut removed = self.removed.lock();
+        *removed = true;
         for family in [&self.up, &self.age, &self.took] {
             family.remove([self.name()]);
         }
@@ -136,6 +144,7 @@ impl Engines {
                 names::ENGINE_FETCH_SECONDS,
                 "Duration of the last read of the engine's metrics that ended, in seconds.",
             )?,
+            removed: Mutex::new(false),
         };
         let mut list = self.list.write();
         if list.len() >= ENGINES_MAX {
@@ -210,6 +219,41 @@ mod tests {
         assert_eq!(runtime.remove_engine_source("failing"), 1);
         assert_eq!(runtime.engine_sources().len(), 3);
         assert!(good.up.get(["failing"]).is_none());
+    }
+
+    #[test]
+    fn an_engine_that_is_removed_during_a_scrape_is_not_shown_again() {
+        let runtime = DistributedRuntime::new().unwrap();
+        let source = EngineSource::new("x", Filter::all(), || Ok("x 1\n"));
+        let engine = runtime.add_engine_source(source).unwrap();
+        let ticket = engine.want();
+        runtime.remove_engine_source("x");
+        assert!(engine.collect(&ticket, Instant::now() + Duration::from_secs(20)).is_none());
+        assert!(engine.up.is_empty());
+    }
+
+    #[test]
+    fn engines_that_are_late_are_waited_for_together() {
+        let runtime = DistributedRuntime::new().unwrap();
+        for number in 0..ENGINES_MAX {
+            let fails_late = || {
+                std::thread::sleep(Duration::from_millis(2));
+                Err::<&str, _>("too late".into())
+            };
+            let source = EngineSource::new(number.to_string(), Filter::all(), fails_late);
+            runtime.add_engine_source(source.timeout(Duration::from_millis(1))).unwrap();
+        }
+        let mut gathered = GatheredEngines::default();
+        let mut gather = || {
+            let start = Instant::now();
+            runtime.gather_engines(None, &mut gathered);
+            start.elapsed()
+        };
+        gather();
+        let took = (0..5).map(|_| gather()).min().unwrap();
+        // Far from a patience for each.
+        let each = u32::try_from(ENGINES_MAX).unwrap() * super::super::ENGINE_PATIENCE_LATE;
+        assert!(took < each / 4, "{took:?}");
     }
 
     #[test]
