@@ -58,6 +58,7 @@ mod label;
 mod lookup;
 mod native;
 mod occupied;
+mod optional;
 mod registry;
 mod seqlock;
 mod series;

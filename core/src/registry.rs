@@ -290,7 +290,11 @@ impl Registry {
         opts: impl Into<Opts>,
         value: impl Fn() -> u64 + Send + Sync + 'static,
     ) -> Result<(), RegisterError> {
-        self.callback(opts.into(), Kind::CounterCallback, Callback::Counter(Box::new(value)))
+        self.callback(
+            opts.into(),
+            Kind::CounterCallback,
+            Callback::Counter(Box::new(move || Some(value()))),
+        )
     }
 
     /// A gauge that `value` computes at every scrape, as an uptime.
@@ -311,7 +315,11 @@ impl Registry {
         opts: impl Into<Opts>,
         value: impl Fn() -> f64 + Send + Sync + 'static,
     ) -> Result<(), RegisterError> {
-        self.callback(opts.into(), Kind::GaugeCallback, Callback::Gauge(Box::new(value)))
+        self.callback(
+            opts.into(),
+            Kind::GaugeCallback,
+            Callback::Gauge(Box::new(move || Some(value()))),
+        )
     }
 
     /// Removes the metric of this name from this level (not from levels above or below); says whether it was
@@ -381,7 +389,12 @@ impl Registry {
         Ok(Family::new(self.add(&mut names, family)))
     }
 
-    fn callback(&self, opts: Opts, kind: Kind, callback: Callback) -> Result<(), RegisterError> {
+    pub(crate) fn callback(
+        &self,
+        opts: Opts,
+        kind: Kind,
+        callback: Callback,
+    ) -> Result<(), RegisterError> {
         let asked = Descriptor::new(opts, kind, &self.node.labels, &[], None)?;
         let mut names = self.node.root.names.lock();
         if self.registered(&names, &asked)?.is_some() {

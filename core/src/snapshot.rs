@@ -105,7 +105,7 @@ pub enum Value<'a> {
         /// One for each of [`Descriptor::quantiles`], over the window; NaN when nothing was observed in it.
         quantiles: &'a [f64],
     },
-    /// A callback that panicked in this scrape.
+    /// A callback that panicked in this scrape, or had nothing to say.
     Missing,
 }
 
@@ -238,10 +238,10 @@ impl PartEntry {
         // What a callback left behind when it panicked is its own business: nothing of ours is borrowed here.
         let value = catch_unwind(AssertUnwindSafe(|| match &**callback {
             Callback::Counter(value) => value(),
-            Callback::Gauge(value) => value().to_bits(),
+            Callback::Gauge(value) => value().map(f64::to_bits),
         }));
-        self.computed = value.ok();
-        if self.computed.is_none()
+        self.computed = *value.as_ref().unwrap_or(&None);
+        if value.is_err()
             && let Some(telemetry) = &self.core.shape.telemetry
         {
             telemetry.panicked.with([self.core.shape.descriptor.name()]).inc();

@@ -159,6 +159,15 @@ impl WorkHandlerMetrics {
         self.handler.requests.get()
     }
 
+    /// Finished requests, and errors of any type. It reads every shard.
+    pub(crate) fn finished_and_errors(&self) -> (u64, u64) {
+        let finished = self.handler.duration.get().counts.iter().sum();
+        let errors = ErrorType::ALL.iter().map(|error| {
+            self.handler.errors.get([error.as_str()]).map_or(0, |errors| errors.get())
+        });
+        (finished, errors.sum())
+    }
+
     /// Requests in progress. For tests and displays: it reads every shard.
     pub fn inflight(&self) -> i64 {
         self.handler.inflight.get()

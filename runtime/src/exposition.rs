@@ -8,8 +8,9 @@
 //! An engine cannot spoil the page: a family of its that has a name of ours is left out, what cannot be read is
 //! left out, and both are counted by source. An engine that fails or panics costs only its own families.
 
-use crate::engine::Engine;
+use crate::engine::GatheredEngines;
 use crate::hierarchy::DistributedRuntime;
+use crate::patience::Patience;
 use dynamo_metrics_core::Registry;
 use dynamo_metrics_encoder::Encoder;
 use dynamo_metrics_encoder::foreign::Foreign;
@@ -19,6 +20,7 @@ use dynamo_metrics_server::bytes::BytesMut;
 use dynamo_metrics_server::{ContentType, ExposeError, Exposition, ScrapeRequest};
 use parking_lot::Mutex;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// The exposition of a registry and, for a runtime, of its engines. It keeps the encoder's memory from scrape
 /// to scrape, so make one and keep it.
@@ -57,6 +59,7 @@ struct Inner {
 struct Memory {
     encoder: Encoder,
     foreign: Foreign,
+    engines: GatheredEngines,
 }
 
 impl std::fmt::Debug for Memory {
@@ -80,42 +83,78 @@ impl MetricsExposition {
         Self { inner: Arc::new(Inner { registry, runtime, memory: Mutex::default() }) }
     }
 
-    /// Appends the page to `body`, as text 0.0.4. Blocks for as long as the engines take to answer; without engines
-    /// it allocates nothing in steady state.
+    /// Appends the page to `body`, for a reader of unknown patience; see
+    /// [`write_within`](Self::write_within).
     pub fn write(&self, body: &mut BytesMut) {
-        self.write_as(Negotiated::default(), &NameFilter::default(), body);
+        self.write_within(None, body);
     }
 
-    /// Appends the page in the format that a scraper asked for, as far as its filter admits families, and returns
-    /// the page's media type. With engines the format is text 0.0.4 whatever was asked for.
+    /// Appends the page to `body`, in time for a scraper that gives up after `scrape_timeout`. Engines and
+    /// callbacks that are not ready by then cost what they have to say, and nothing else of the page. Without
+    /// engines it allocates nothing in steady state.
+    ///
+    /// ```
+    /// # use dynamo_metrics::{DistributedRuntime, EngineSource, Filter, MetricsExposition};
+    /// # use dynamo_metrics_server::bytes::BytesMut;
+    /// use std::time::{Duration, Instant};
+    ///
+    /// let runtime = DistributedRuntime::new()?;
+    /// let hangs = || {
+    ///     std::thread::sleep(Duration::from_secs(3600));
+    ///     Ok("")
+    /// };
+    /// let source = EngineSource::new("hangs", Filter::all(), hangs).timeout(Duration::from_secs(9));
+    /// runtime.add_engine_source(source)?;
+    /// let (mut body, start) = (BytesMut::new(), Instant::now());
+    /// MetricsExposition::of_runtime(&runtime).write_within(Some(Duration::from_secs(1)), &mut body);
+    /// assert!(start.elapsed() < Duration::from_secs(9));
+    /// assert!(std::str::from_utf8(&body)?.contains("dynamo_engine_metrics_up{source=\"hangs\"} 0\n"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn write_within(&self, scrape_timeout: Option<Duration>, body: &mut BytesMut) {
+        self.write_as(Negotiated::default(), &NameFilter::default(), scrape_timeout, body);
+    }
+
+    /// [`write_within`](Self::write_within) in the format that a scraper asked for, as far as its filter admits
+    /// families; returns the page's media type. With engines the format is text 0.0.4 whatever was asked for.
     pub fn write_as(
         &self,
         asked: Negotiated,
         filter: &NameFilter,
+        scrape_timeout: Option<Duration>,
         body: &mut BytesMut,
     ) -> ContentType {
-        // Engines first, and before the lock: what they count about themselves is on this page already.
-        let engines = self.inner.runtime.as_ref().map(DistributedRuntime::engine_sources);
-        let texts: Vec<(Arc<Engine>, Vec<u8>)> = engines
-            .into_iter()
-            .flatten()
-            .filter_map(|engine| match engine.fetch() {
-                Ok(text) => Some((engine, text)),
-                Err(error) => {
-                    tracing::warn!(engine = engine.name(), %error, "engine left out of this scrape");
-                    None
-                }
-            })
-            .collect();
-        let mut memory = self.inner.memory.lock();
-        let Memory { encoder, foreign } = &mut *memory;
-        let asked = if texts.is_empty() { asked } else { Negotiated::default() };
-        encoder.encode_as(&self.inner.registry, asked, filter, body);
-        let content_type = ContentType::from_static(asked.content_type());
-        if texts.is_empty() {
-            return content_type;
+        // Engines first: what they count about themselves is on this page already. And not under the lock,
+        // which others may wait for.
+        let patience = Patience::new(scrape_timeout);
+        let mut engines = std::mem::take(&mut self.inner.memory.lock().engines);
+        if let Some(runtime) = &self.inner.runtime {
+            runtime.gather_engines(scrape_timeout, &mut engines);
         }
-        let sources = texts.iter().map(|(engine, text)| (engine.filter(), text.as_slice()));
+        let mut memory = self.inner.memory.lock();
+        let callbacks = self.inner.runtime.as_ref().map(|runtime| runtime.metrics().callbacks());
+        let _begun = callbacks.map(|callbacks| callbacks.begin(patience.callbacks));
+        let asked = if engines.is_empty() { asked } else { Negotiated::default() };
+        self.print(&mut memory, &engines, asked, filter, body);
+        engines.clear();
+        memory.engines = engines;
+        ContentType::from_static(asked.content_type())
+    }
+
+    fn print(
+        &self,
+        memory: &mut Memory,
+        engines: &GatheredEngines,
+        asked: Negotiated,
+        filter: &NameFilter,
+        body: &mut BytesMut,
+    ) {
+        let Memory { encoder, foreign, .. } = memory;
+        encoder.encode_as(&self.inner.registry, asked, filter, body);
+        if engines.is_empty() {
+            return;
+        }
+        let sources = engines.iter().map(|(engine, text)| (engine.filter(), text));
         let reserved = |name: &str| self.inner.registry.occupies(name);
         let report = foreign.merge(sources, &reserved, body);
         let counts = [
@@ -126,11 +165,10 @@ impl MetricsExposition {
         ];
         for (reason, count) in counts {
             // Families are merged over all engines, so what is withheld of them belongs to all.
-            for (engine, _) in texts.iter().filter(|_| count > 0) {
+            for (engine, _) in engines.iter().filter(|_| count > 0) {
                 engine.count_withheld(reason, count);
             }
         }
-        content_type
     }
 }
 
@@ -144,6 +182,6 @@ impl Exposition for MetricsExposition {
             NameFilter::from_query(request.query().unwrap_or_default()).map_err(|error| {
                 ExposeError::refused("Too many names are asked for").with_cause(error)
             })?;
-        Ok(self.write_as(negotiate(request.accept()), &filter, body))
+        Ok(self.write_as(negotiate(request.accept()), &filter, request.timeout(), body))
     }
 }

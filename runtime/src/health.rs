@@ -4,9 +4,11 @@
 //! and `/live`: 200 or 503, JSON text of the content type `text/plain`. The **frontend** says `healthy` with 200
 //! whether or not a worker is there, and `live` until it shuts down.
 
+use crate::canary::Answers;
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Whether a worker or one of its endpoints takes requests.
@@ -74,13 +76,21 @@ struct State {
     listed: Vec<String>,
     /// Endpoints with a health check.
     checked: Vec<String>,
+    /// Those that are sent canaries, which say how they are.
+    canaries: Vec<(String, Arc<Answers>)>,
 }
 
 impl SystemHealth {
     /// Health that starts with `starting`, for the process and for each of the `listed` endpoints.
     pub fn new(starting: HealthStatus, listed: Vec<String>) -> Self {
         let endpoints = listed.iter().map(|name| (name.clone(), starting)).collect();
-        let state = State { system: starting, endpoints, listed, checked: Vec::new() };
+        let state = State {
+            system: starting,
+            endpoints,
+            listed,
+            checked: Vec::new(),
+            canaries: Vec::new(),
+        };
         Self { state: Mutex::new(state) }
     }
 
@@ -96,7 +106,9 @@ impl SystemHealth {
 
     /// The status of an endpoint, if it is known.
     pub fn endpoint(&self, name: &str) -> Option<HealthStatus> {
-        self.state.lock().endpoints.get(name).copied()
+        let mut state = self.state.lock();
+        state.listen();
+        state.endpoints.get(name).copied()
     }
 
     /// Declares that somebody checks the endpoint's health by sending it requests: from now on the process is
@@ -109,14 +121,25 @@ impl SystemHealth {
         }
     }
 
+    /// From now on what its canaries' answers say is the endpoint's status.
+    pub(crate) fn follow(&self, name: &str, answers: Arc<Answers>) {
+        self.add_health_check(name);
+        let mut state = self.state.lock();
+        state.canaries.retain(|(known, _)| known != name);
+        state.canaries.push((name.into(), answers));
+    }
+
     /// Whether the process is ready, by the rule of the type.
     pub fn status(&self) -> HealthStatus {
-        self.state.lock().status()
+        let mut state = self.state.lock();
+        state.listen();
+        state.status()
     }
 
     /// What the system server answers to `/health` and to `/live`.
     pub fn answer(&self, uptime: Duration) -> ProbeAnswer {
-        let state = self.state.lock();
+        let mut state = self.state.lock();
+        state.listen();
         let status = state.status();
         let endpoints: Vec<String> = state
             .endpoints
@@ -141,6 +164,14 @@ impl SystemHealth {
 }
 
 impl State {
+    /// Takes over what canaries say. Asked for and not told, so that one that hangs is noticed without a thread
+    /// that watches it.
+    fn listen(&mut self) {
+        for (name, answers) in &self.canaries {
+            self.endpoints.insert(name.clone(), answers.status());
+        }
+    }
+
     fn status(&self) -> HealthStatus {
         let all_ready = |names: &[String]| {
             names.iter().all(|name| self.endpoints.get(name) == Some(&HealthStatus::Ready))

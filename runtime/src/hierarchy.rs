@@ -12,8 +12,9 @@
 //!     └ Endpoint      + dynamo_endpoint         the work handler's metrics
 //! ```
 
+use crate::canary::HealthChecks;
 use crate::clock::{Clock, MonotonicClock, Timestamp, new_registry};
-use crate::engine::{Engine, EngineSource, Engines};
+use crate::engine::{Engine, EngineSource, Engines, GatheredEngines};
 use crate::environment::SystemEnvironment;
 use crate::error::MetricsError;
 use crate::health::{HealthStatus, ProbeAnswer, SystemHealth};
@@ -34,6 +35,8 @@ pub struct RuntimeOptions {
     pub starting_health_status: HealthStatus,
     /// Endpoints that `/health` waits for, by their original names; none unless given.
     pub use_endpoint_health_status: Vec<String>,
+    /// Whether and how often endpoints are sent canary requests; not unless given.
+    pub health_checks: HealthChecks,
 }
 
 impl Default for RuntimeOptions {
@@ -43,6 +46,7 @@ impl Default for RuntimeOptions {
             clock: Arc::new(MonotonicClock::new()),
             starting_health_status: HealthStatus::NotReady,
             use_endpoint_health_status: Vec::new(),
+            health_checks: HealthChecks::default(),
         }
     }
 }
@@ -52,6 +56,7 @@ impl From<&SystemEnvironment> for RuntimeOptions {
         Self {
             starting_health_status: environment.starting_health_status,
             use_endpoint_health_status: environment.use_endpoint_health_status.clone(),
+            health_checks: environment.health_checks,
             ..Self::default()
         }
     }
@@ -83,6 +88,7 @@ struct Runtime {
     clock: Arc<dyn Clock>,
     started: Timestamp,
     health: SystemHealth,
+    health_checks: HealthChecks,
     engines: Engines,
 }
 
@@ -114,18 +120,25 @@ impl DistributedRuntime {
     /// # Errors
     /// The registry has a runtime already, or the operating system refuses address space for the cells.
     pub fn with(options: RuntimeOptions) -> Result<Self, MetricsError> {
-        let RuntimeOptions { registry, clock, starting_health_status, use_endpoint_health_status } =
-            options;
+        let RuntimeOptions {
+            registry,
+            clock,
+            starting_health_status,
+            use_endpoint_health_status,
+            health_checks,
+        } = options;
         let metrics = Metrics::new(registry, name_prefix::COMPONENT.into());
         let started = clock.now();
         let ticking = Arc::clone(&clock);
-        metrics.gauge_callback(
+        metrics.prompt_gauge_callback(
             (distributed_runtime::UPTIME_SECONDS, "Time since this runtime was made, in seconds."),
             move || ticking.now().seconds_since(started),
         )?;
         let health = SystemHealth::new(starting_health_status, use_endpoint_health_status);
         let engines = Engines::default();
-        Ok(Self { inner: Arc::new(Runtime { metrics, clock, started, health, engines }) })
+        Ok(Self {
+            inner: Arc::new(Runtime { metrics, clock, started, health, health_checks, engines }),
+        })
     }
 
     /// The namespace of this name; made if it is not there. An empty name adds no label.
@@ -167,6 +180,10 @@ impl DistributedRuntime {
         &self.inner.health
     }
 
+    pub(crate) fn health_checks(&self) -> HealthChecks {
+        self.inner.health_checks
+    }
+
     /// What the system server answers to `/health` and to `/live` now.
     pub fn health_answer(&self) -> ProbeAnswer {
         self.inner.health.answer(self.uptime())
@@ -183,6 +200,26 @@ impl DistributedRuntime {
     /// Forgets every engine of this name, at whatever level it was registered; returns how many.
     pub fn remove_engine_source(&self, name: &str) -> usize {
         self.inner.engines.remove(name)
+    }
+
+    /// Asks every engine for its text, all at once, and waits for them: each up to its own timeout, and all of
+    /// them no longer than a scraper that gives up after `scrape_timeout` waits for the page. What is there by
+    /// then is in `gathered`, whose memory is reused.
+    ///
+    /// ```
+    /// use dynamo_metrics::engine::GatheredEngines;
+    /// use dynamo_metrics::{DistributedRuntime, EngineSource, Filter};
+    ///
+    /// let runtime = DistributedRuntime::new()?;
+    /// runtime.add_engine_source(EngineSource::new("vllm", Filter::vllm(), || Ok("vllm:running 3\n")))?;
+    /// let mut gathered = GatheredEngines::default();
+    /// runtime.gather_engines(None, &mut gathered);
+    /// let (engine, text) = gathered.iter().next().expect("it answered");
+    /// assert_eq!((engine.name(), text), ("vllm", &b"vllm:running 3\n"[..]));
+    /// # Ok::<(), dynamo_metrics::MetricsError>(())
+    /// ```
+    pub fn gather_engines(&self, scrape_timeout: Option<Duration>, gathered: &mut GatheredEngines) {
+        self.inner.engines.gather(scrape_timeout, gathered);
     }
 
     /// Every registered engine, of all levels, in the order of registration.

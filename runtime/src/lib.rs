@@ -46,12 +46,15 @@
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
+mod callback;
+mod canary;
 mod clock;
 mod component;
 pub mod engine;
 pub mod environment;
 mod error;
 mod exposition;
+mod fence;
 mod frontend;
 mod health;
 mod hierarchy;
@@ -59,10 +62,13 @@ mod kvstats;
 mod metrics;
 mod model;
 pub mod names;
+mod patience;
 mod preprocessor;
 mod router;
 mod system_server;
 
+pub use callback::{CALLBACK_THREADS_MAX, CALLBACK_TIMEOUT, CALLBACK_VALUE_AGE_MAX};
+pub use canary::{Canary, HealthChecks};
 pub use clock::{Clock, MonotonicClock, Timestamp, VirtualClock, new_registry};
 pub use component::{ErrorType, WorkHandlerMetrics, WorkRequest};
 pub use engine::{Engine, EngineError, EngineSource, Filter};
@@ -71,13 +77,14 @@ pub use error::MetricsError;
 pub use exposition::MetricsExposition;
 pub use frontend::{
     BucketBounds, FrontendBuckets, FrontendConfig, FrontendMetrics, HttpEndpoint, MigrationType,
-    RejectionReason, Request, RequestType, Status,
+    RejectionReason, Request, RequestType, Status, UNSERVED_MODELS_MAX_DEFAULT,
 };
 pub use health::{FrontendHealth, HealthStatus, Instance, ProbeAnswer, SystemHealth, Transport};
 pub use hierarchy::{Component, DistributedRuntime, Endpoint, Namespace, RuntimeOptions};
 pub use kvstats::{KvStats, KvStatsMetrics};
 pub use metrics::{BOUNDS_DEFAULT, MetricOpts, Metrics};
 pub use model::{MODELS_MAX, ModelCard, Models, Registration, RuntimeConfig};
+pub use patience::{SCRAPE_MARGIN, SCRAPE_TIMEOUT_DEFAULT};
 pub use preprocessor::{PreprocessorMetrics, SpecializedScope};
 pub use router::{KvRouter, WORKERS_MAX};
 pub use system_server::{SystemServerError, register_telemetry};

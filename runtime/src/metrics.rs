@@ -4,6 +4,7 @@
 //! already gives the same metric, so two parts of a worker need not agree on who comes first; the same name at
 //! two levels may have other labels and another help text.
 
+use crate::callback::{Callbacks, Late};
 use crate::error::MetricsError;
 use crate::names::{labels, sanitize_metric_name};
 use dynamo_metrics_core::{
@@ -117,18 +118,25 @@ pub struct Metrics {
     registry: Registry,
     /// Without the `_` that follows it.
     prefix: Arc<str>,
+    callbacks: Arc<Callbacks>,
 }
 
 impl Metrics {
     pub(crate) fn new(registry: Registry, prefix: Arc<str>) -> Self {
-        Self { registry, prefix }
+        let callbacks = Arc::new(Callbacks::new(registry.clone()));
+        Self { registry, prefix, callbacks }
+    }
+
+    pub(crate) fn callbacks(&self) -> &Callbacks {
+        &self.callbacks
     }
 
     /// A level below with one more label. Without a value there is no label, and it is this level.
     pub(crate) fn below(&self, label: &str, value: Option<&str>) -> Result<Self, MetricsError> {
         let Some(value) = value else { return Ok(self.clone()) };
         let registry = self.registry.scope(&[(label, cut(value))])?;
-        Ok(Self { registry, prefix: Arc::clone(&self.prefix) })
+        let callbacks = Arc::clone(&self.callbacks);
+        Ok(Self { registry, prefix: Arc::clone(&self.prefix), callbacks })
     }
 
     /// The part of the registry that this level and everything below is in: what to snapshot or expose.
@@ -263,8 +271,12 @@ impl Metrics {
         Ok(family)
     }
 
-    /// A counter that `value` computes at every scrape; it must not fall. A panic in it costs its sample in
-    /// that scrape.
+    /// A counter that `value` computes at every scrape; it must not fall.
+    ///
+    /// It is called on a thread of the runtime's, and **costs only its own sample**: a panic in it is counted in
+    /// `dynamo_metrics_callback_panics_total`; a scrape waits for it no longer than
+    /// [`CALLBACK_TIMEOUT`](crate::CALLBACK_TIMEOUT), not at all if it was too slow the last time, and then has
+    /// its last value, which `dynamo_metrics_callback_late_total` counts.
     ///
     /// # Errors
     /// See [`Metrics`]; and there is one callback for a name and set of constant labels.
@@ -273,10 +285,32 @@ impl Metrics {
         opts: impl Into<MetricOpts>,
         value: impl Fn() -> u64 + Send + Sync + 'static,
     ) -> Result<(), MetricsError> {
-        Ok(self.registry.counter_callback(self.opts(opts.into(), &[])?, value)?)
+        let (opts, late) = self.late(opts.into())?;
+        let guarded = self.callbacks.guard(late, value);
+        Ok(self.registry.optional_counter_callback(opts, move || guarded.call())?)
     }
 
-    /// A gauge that `value` computes at every scrape. A panic in it costs its sample in that scrape.
+    /// A gauge that `value` computes at every scrape, guarded as a
+    /// [`counter_callback`](Self::counter_callback) is.
+    ///
+    /// ```
+    /// use dynamo_metrics::{DistributedRuntime, MetricsExposition};
+    /// use dynamo_metrics_server::bytes::BytesMut;
+    /// use std::time::Duration;
+    ///
+    /// let runtime = DistributedRuntime::new()?;
+    /// runtime.metrics().gauge_callback(("free_bytes", "Free memory."), || 4096.0)?;
+    /// runtime.metrics().gauge_callback(("stuck", "Never comes back."), || {
+    ///     std::thread::sleep(Duration::from_secs(3600));
+    ///     0.0
+    /// })?;
+    /// let mut body = BytesMut::new();
+    /// MetricsExposition::of_runtime(&runtime).write(&mut body);
+    /// let page = std::str::from_utf8(&body)?;
+    /// assert!(page.contains("dynamo_component_free_bytes 4096\n"));
+    /// assert!(page.contains("callback_late_total{family=\"dynamo_component_stuck\"} 1\n"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     /// See [`Metrics`]; and there is one callback for a name and set of constant labels.
@@ -285,12 +319,33 @@ impl Metrics {
         opts: impl Into<MetricOpts>,
         value: impl Fn() -> f64 + Send + Sync + 'static,
     ) -> Result<(), MetricsError> {
+        let (opts, late) = self.late(opts.into())?;
+        let guarded = self.callbacks.guard(late, value);
+        Ok(self.registry.optional_gauge_callback(opts, move || guarded.call())?)
+    }
+
+    /// A gauge callback of this crate's own, which takes no time: it is called by the scrape itself.
+    pub(crate) fn prompt_gauge_callback(
+        &self,
+        opts: impl Into<MetricOpts>,
+        value: impl Fn() -> f64 + Send + Sync + 'static,
+    ) -> Result<(), MetricsError> {
         Ok(self.registry.gauge_callback(self.opts(opts.into(), &[])?, value)?)
+    }
+
+    /// The checked options of a callback, and what counts its being late.
+    fn late(&self, opts: MetricOpts) -> Result<(Opts, Late), MetricsError> {
+        let name = self.full_name(&opts.name)?;
+        Ok((self.opts(opts, &[])?, self.callbacks.late(name)?))
+    }
+
+    fn full_name(&self, name: &str) -> Result<String, MetricsError> {
+        Ok(format!("{}_{}", self.prefix, sanitize_metric_name(name)?))
     }
 
     fn opts(&self, opts: MetricOpts, label_names: &[&str]) -> Result<Opts, MetricsError> {
         let MetricOpts { name, help, unit, const_labels, series_max, nested } = opts;
-        let name = format!("{}_{}", self.prefix, sanitize_metric_name(&name)?);
+        let name = self.full_name(&name)?;
         if help.trim().is_empty() {
             return Err(MetricsError::EmptyHelp { name });
         }

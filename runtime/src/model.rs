@@ -2,7 +2,11 @@
 //!
 //! Workers come and go under a model's name. The first one's card is shown until the last one has left; later
 //! cards are ignored, since one name cannot have two values. **Only names that are registered here become
-//! series**, so what clients send cannot make any.
+//! series**, so what clients send cannot make any; but for the first
+//! [`unserved_models_max`](crate::FrontendConfig::unserved_models_max) of them, where that is set. A name that
+//! was let in stays in, so what rises under it falls under it, and a request costs a read lock whatever it names.
+//! All other names are one, `unknown_model`, and each request for them is counted in
+//! `dynamo_metrics_rejected_label_values_total`.
 //!
 //! A model that nobody serves any more keeps its request series, so that its counters go on where they were
 //! when it comes back. Only when [`MODELS_MAX`] names are known, the one that left first makes room, if no
@@ -11,6 +15,7 @@
 use crate::frontend::{Catalogue, ModelMetrics};
 use crate::metrics::cut;
 use crate::names::frontend_service::UNKNOWN_MODEL;
+use dynamo_metrics_core::Counter;
 use parking_lot::RwLock;
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, OnceLock};
@@ -75,14 +80,16 @@ pub enum Registration {
 pub struct Models {
     catalogue: Arc<Catalogue>,
     known: RwLock<Known>,
-    /// Shown from the first request for a name that nobody serves.
-    unknown: OnceLock<Arc<ModelMetrics>>,
+    /// Shown from the first request for a name that is not let in; and what counts those.
+    unknown: OnceLock<(Arc<ModelMetrics>, Counter)>,
 }
 
 #[derive(Debug, Default)]
 struct Known {
     /// By name, cut as labels are.
     models: HashMap<Box<str>, Model>,
+    /// Let in without a worker, for as long as the frontend lives or until one comes. Never a name of `models`.
+    unserved: HashMap<Box<str>, Arc<ModelMetrics>>,
     /// How often a model lost its last worker.
     departures: u64,
 }
@@ -122,7 +129,9 @@ impl Models {
             if known.models.len() >= MODELS_MAX && !self.make_room(&mut known) {
                 return Registration::BeyondLimit;
             }
-            let metrics = Arc::new(ModelMetrics::new(&self.catalogue, model));
+            let let_in = known.unserved.remove(model);
+            let metrics =
+                let_in.unwrap_or_else(|| Arc::new(ModelMetrics::new(&self.catalogue, model)));
             metrics.show_zeros();
             let instances = HashSet::from([instance_id]);
             known.models.insert(model.into(), Model { metrics, instances, departed: 0 });
@@ -136,7 +145,7 @@ impl Models {
     pub fn remove(&self, model: &str, instance_id: u64) -> bool {
         let model = cut(model);
         let mut known = self.known.write();
-        let Known { models, departures } = &mut *known;
+        let Known { models, departures, .. } = &mut *known;
         let Some(there) = models.get_mut(model) else { return false };
         if !there.instances.remove(&instance_id) {
             return false;
@@ -163,15 +172,46 @@ impl Models {
         names
     }
 
-    /// The handles of a model, or of all that nobody serves.
+    /// The handles of a model, or of all that are not let in.
     pub(crate) fn resolve(&self, model: &str) -> Arc<ModelMetrics> {
-        if let Some(there) = self.known.read().models.get(cut(model))
-            && there.is_served()
-        {
-            return Arc::clone(&there.metrics);
+        let model = cut(model);
+        let max = self.catalogue.unserved_models_max;
+        let known = self.known.read();
+        if let Some(there) = known.get(model, max > 0) {
+            return there;
         }
-        let unknown = || Arc::new(ModelMetrics::new(&self.catalogue, UNKNOWN_MODEL));
-        Arc::clone(self.unknown.get_or_init(unknown))
+        let room = known.unserved.len() < max;
+        drop(known);
+        // An empty label value is no label, and `unknown_model` is not one model.
+        if room
+            && !model.is_empty()
+            && model != UNKNOWN_MODEL
+            && let Some(let_in) = self.let_in(model, max)
+        {
+            return let_in;
+        }
+        let (unknown, rejected) = self.unknown.get_or_init(|| {
+            let unknown = ModelMetrics::new(&self.catalogue, UNKNOWN_MODEL);
+            (Arc::new(unknown), self.catalogue.rejected_models())
+        });
+        rejected.inc();
+        Arc::clone(unknown)
+    }
+
+    /// Lets in a model that nobody serves, if there is still room.
+    #[cold]
+    fn let_in(&self, model: &str, max: usize) -> Option<Arc<ModelMetrics>> {
+        let mut known = self.known.write();
+        // Somebody else may have been quicker.
+        if let Some(there) = known.get(model, true) {
+            return Some(there);
+        }
+        if known.unserved.len() >= max {
+            return None;
+        }
+        let metrics = Arc::new(ModelMetrics::new(&self.catalogue, model));
+        known.unserved.insert(model.into(), Arc::clone(&metrics));
+        Some(metrics)
     }
 
     /// Forgets the model that left first; says whether there was one.
@@ -187,6 +227,17 @@ impl Models {
         known.models.remove(&name);
         self.catalogue.forget(&name);
         true
+    }
+}
+
+impl Known {
+    /// The handles of a model that is served; and with `unserved`, of any that has series.
+    fn get(&self, model: &str, unserved: bool) -> Option<Arc<ModelMetrics>> {
+        match self.models.get(model) {
+            Some(there) if unserved || there.is_served() => Some(Arc::clone(&there.metrics)),
+            _ if unserved => self.unserved.get(model).cloned(),
+            _ => None,
+        }
     }
 }
 

@@ -83,6 +83,11 @@ pub mod frontend_service {
     /// How often a request may be moved.
     pub const MODEL_MIGRATION_LIMIT: &str = "model_migration_limit";
 
+    /// Requests with a label value that gets no series of its own; a whole name.
+    pub const REJECTED_LABEL_VALUES_TOTAL: &str = "dynamo_metrics_rejected_label_values_total";
+    /// Label: the label whose value it was.
+    pub const LABEL_LABEL: &str = "label";
+
     /// Label: which API was called.
     pub const ENDPOINT_LABEL: &str = "endpoint";
     /// Label: whether the response was streamed.
@@ -94,7 +99,7 @@ pub mod frontend_service {
     /// Label: why a request was turned away.
     pub const REASON_LABEL: &str = "reason";
 
-    /// The model label of requests for a model that no worker serves.
+    /// The model label of requests for a model that no worker serves and that was not let in.
     pub const UNKNOWN_MODEL: &str = "unknown_model";
 
     /// Values of [`ENDPOINT_LABEL`].
@@ -194,6 +199,16 @@ pub mod distributed_runtime {
     pub const ENGINE_ERRORS_TOTAL: &str = "engine_errors_total";
     /// What of an engine's text was left out of the page.
     pub const ENGINE_WITHHELD_TOTAL: &str = "engine_withheld_total";
+    /// Whether the page has what an engine said for this very scrape; a whole name.
+    pub const ENGINE_UP: &str = "dynamo_engine_metrics_up";
+    /// Age of what the page has of an engine; a whole name.
+    pub const ENGINE_AGE_SECONDS: &str = "dynamo_engine_metrics_age_seconds";
+    /// How long the last read of an engine's metrics took; a whole name.
+    pub const ENGINE_FETCH_SECONDS: &str = "dynamo_engine_metrics_fetch_duration_seconds";
+    /// Callbacks that were not ready for a scrape; a whole name.
+    pub const CALLBACK_LATE_TOTAL: &str = "dynamo_metrics_callback_late_total";
+    /// Label: the metric that a callback computes.
+    pub const FAMILY_LABEL: &str = "family";
     /// Label: the source's name.
     pub const SOURCE_LABEL: &str = "source";
     /// Label: why.

@@ -12,7 +12,8 @@ use crate::shutdown;
 use clap::Args;
 use dynamo_metrics::engine::ENGINE_TIMEOUT_DEFAULT;
 use dynamo_metrics::{
-    Component, DistributedRuntime, EngineSource, Environment, Filter, HealthStatus, RuntimeOptions,
+    Canary, Component, DistributedRuntime, EngineSource, Environment, Filter, HealthStatus,
+    RuntimeOptions,
 };
 use hyper::Method;
 use service::WorkService;
@@ -96,6 +97,8 @@ pub(crate) fn environment() -> Result<Environment, Failure> {
 pub(crate) struct Worker {
     pub(crate) url: String,
     pub(crate) engine: Engine,
+    /// Sent until the worker ends.
+    _canary: Canary,
 }
 
 impl Worker {
@@ -110,6 +113,7 @@ impl Worker {
         add_engine_sources(component, &place.engine_metrics)?;
         let engine = Engine::start(model.engine())?;
         let service = WorkService::new(component, engine.clone(), &model.models)?;
+        let canary = service.canary(component)?;
         let listener = listener::bind(host, port, "--port").await?;
         let url = format!("http://{}", listener.local_addr()?);
         tokio::spawn(async move {
@@ -117,7 +121,7 @@ impl Worker {
                 tracing::error!(%error, "the worker's server ended");
             }
         });
-        Ok(Self { url, engine })
+        Ok(Self { url, engine, _canary: canary })
     }
 
     /// What the worker tells a frontend about itself.

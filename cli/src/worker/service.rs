@@ -1,5 +1,6 @@
 //! A worker's endpoint `generate`: requests in, frames out, every byte and error counted.
 
+use crate::Failure;
 use crate::engine::real_time::{Engine, GenerateRequest};
 use crate::engine::token_stream::{EngineError, TokenStream};
 use crate::protocol::{Frame, GENERATE_PATH, Generate};
@@ -11,12 +12,13 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use bytes::Bytes;
 use dynamo_metrics::{
-    Clock, Component, ErrorType, KvStatsMetrics, MetricsError, MonotonicClock, WorkHandlerMetrics,
-    WorkRequest,
+    Canary, Clock, Component, ErrorType, KvStatsMetrics, MetricsError, MonotonicClock,
+    WorkHandlerMetrics, WorkRequest,
 };
 use futures_util::stream;
 use std::collections::HashMap;
 use std::sync::Arc;
+use tokio::runtime::Handle;
 
 /// The endpoint's name.
 pub(crate) const ENDPOINT: &str = "generate";
@@ -56,6 +58,27 @@ impl WorkService {
         tokio::spawn(publish(engine.clone(), stats));
         let clock = Arc::new(MonotonicClock::new());
         Ok(Self { inner: Arc::new(Inner { engine, handlers, first, clock }) })
+    }
+
+    /// Sends the endpoint canaries, where the environment asks for them: requests for one token, which take every
+    /// step but the socket. Must be called within tokio.
+    pub(crate) fn canary(&self, component: &Component) -> Result<Canary, Failure> {
+        let (service, tokio) = (self.clone(), Handle::current());
+        let endpoint = component.endpoint(ENDPOINT)?;
+        let send = move || tokio.block_on(service.one_token());
+        Ok(endpoint.canary(&self.inner.first, send)?)
+    }
+
+    async fn one_token(&self) -> Result<(), String> {
+        let Inner { engine, first, clock, .. } = &*self.inner;
+        let work = first.begin(0, clock.now());
+        let tokens =
+            engine.submit(GenerateRequest { blocks: Vec::new(), input_tokens: 1, max_tokens: 1 });
+        let mut answer = Answer { tokens, work: Some(work), clock: Arc::clone(clock) };
+        while let Some(frame) = answer.next().await {
+            frame.map_err(|error| error.to_string())?;
+        }
+        Ok(())
     }
 
     /// The service as an axum router.

@@ -18,8 +18,8 @@ pub const ENGINE_HEAD_BYTES_MAX: usize = 16 << 10;
 const READ_BYTES: usize = 16 << 10;
 
 impl Url {
-    /// The body of the answer to a `GET`, complete within `timeout`.
-    pub(super) fn get(&self, timeout: Duration) -> Result<Vec<u8>, EngineError> {
+    /// Appends the body of the answer to a `GET`, complete within `timeout`.
+    pub(super) fn get(&self, timeout: Duration, body: &mut Vec<u8>) -> Result<(), EngineError> {
         let deadline = Deadline { at: Instant::now() + timeout, timeout };
         let mut stream = self.connect(&deadline)?;
         let request = format!(
@@ -30,7 +30,7 @@ impl Url {
         let broken = |error| deadline.broken(error);
         stream.set_write_timeout(Some(deadline.left()?)).map_err(broken)?;
         stream.write_all(request.as_bytes()).map_err(broken)?;
-        Answer { stream, deadline, buffer: Vec::new(), at: 0 }.body()
+        Answer { stream, deadline, buffer: Vec::new(), at: 0 }.body(body)
     }
 
     fn connect(&self, deadline: &Deadline) -> Result<TcpStream, EngineError> {
@@ -93,7 +93,7 @@ enum Framing {
 }
 
 impl Answer {
-    fn body(mut self) -> Result<Vec<u8>, EngineError> {
+    fn body(mut self, body: &mut Vec<u8>) -> Result<(), EngineError> {
         let mut head_left = ENGINE_HEAD_BYTES_MAX;
         let framing = loop {
             // Interim answers (1xx) come before the real one.
@@ -105,10 +105,9 @@ impl Answer {
                 _ => return Err(EngineError::Status { status }),
             }
         };
-        let mut body = Vec::new();
         match framing {
-            Framing::Length(length) => self.take(length, &mut body)?,
-            Framing::UntilClose => while self.move_into(usize::MAX, &mut body)? || self.fill()? {},
+            Framing::Length(length) => self.take(length, body)?,
+            Framing::UntilClose => while self.move_into(usize::MAX, body)? || self.fill()? {},
             Framing::Chunked => loop {
                 let line = self.line(&mut head_left)?;
                 let size = line.split(';').next().unwrap_or_default().trim();
@@ -120,7 +119,7 @@ impl Answer {
                     while !self.line(&mut head_left)?.is_empty() {}
                     break;
                 }
-                self.take(size, &mut body)?;
+                self.take(size, body)?;
                 // Each chunk has its own allowance, the limit of the body is their bound.
                 head_left = ENGINE_HEAD_BYTES_MAX;
                 if !self.line(&mut head_left)?.is_empty() {
@@ -128,7 +127,7 @@ impl Answer {
                 }
             },
         }
-        Ok(body)
+        Ok(())
     }
 
     fn status(&mut self, head_left: &mut usize) -> Result<u16, EngineError> {
@@ -281,13 +280,19 @@ mod tests {
         url
     }
 
+    fn body(url: &str, timeout: Duration) -> Result<Vec<u8>, EngineError> {
+        let mut body = Vec::new();
+        Url::parse(url)?.get(timeout, &mut body)?;
+        Ok(body)
+    }
+
     fn get(answer: impl Into<Vec<u8>>) -> Result<Vec<u8>, EngineError> {
         // Byte by byte as well as at once: no boundary of a read may matter.
         let answer = answer.into();
         let bytes = answer.iter().map(|&byte| vec![byte]).collect();
         let timeout = Duration::from_secs(5);
-        let slowly = Url::parse(&serve(bytes, Duration::ZERO)).unwrap().get(timeout);
-        let at_once = Url::parse(&serve(vec![answer], Duration::ZERO)).unwrap().get(timeout);
+        let slowly = body(&serve(bytes, Duration::ZERO), timeout);
+        let at_once = body(&serve(vec![answer], Duration::ZERO), timeout);
         assert_eq!(slowly, at_once);
         at_once
     }
@@ -347,8 +352,7 @@ mod tests {
         let head = b"HTTP/1.1 200 OK\r\n\r\n".to_vec();
         let block = || vec![b'x'; 1 << 20];
         let pieces = std::iter::once(head).chain((0..20).map(|_| block())).collect();
-        let url = Url::parse(&serve(pieces, Duration::ZERO)).unwrap();
-        let error = url.get(Duration::from_secs(20)).unwrap_err();
+        let error = body(&serve(pieces, Duration::ZERO), Duration::from_secs(20)).unwrap_err();
         assert_eq!(error, EngineError::TooLarge { max: ENGINE_BODY_BYTES_MAX });
     }
 
@@ -356,17 +360,17 @@ mod tests {
     fn the_deadline_is_for_the_whole_answer() {
         let drip = vec![b"HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\n".to_vec()];
         let drip = drip.into_iter().chain((0..50).map(|_| b"x".to_vec())).collect();
-        let url = Url::parse(&serve(drip, Duration::from_millis(50))).unwrap();
+        let url = serve(drip, Duration::from_millis(50));
         let start = Instant::now();
         let timeout = Duration::from_millis(200);
-        assert_eq!(url.get(timeout), Err(EngineError::Timeout { timeout }));
+        assert_eq!(body(&url, timeout), Err(EngineError::Timeout { timeout }));
         assert!(start.elapsed() < Duration::from_secs(2), "{:?}", start.elapsed());
 
         let silent = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}/", silent.local_addr().unwrap());
-        assert_eq!(Url::parse(&url).unwrap().get(timeout), Err(EngineError::Timeout { timeout }));
+        assert_eq!(body(&url, timeout), Err(EngineError::Timeout { timeout }));
         drop(silent);
-        let error = Url::parse(&url).unwrap().get(timeout).unwrap_err();
+        let error = body(&url, timeout).unwrap_err();
         assert_eq!(error.reason(), "connect", "{error}");
     }
 }

@@ -7,6 +7,7 @@
 
 mod read;
 
+use crate::canary::HealthChecks;
 use crate::frontend::FrontendBuckets;
 use crate::health::HealthStatus;
 use crate::names::name_prefix;
@@ -69,6 +70,9 @@ variables! {
     "DYN_SYSTEM_LIVE_PATH", "/live", "path of the system server's liveness probe, which answers as health does";
     "DYN_SYSTEM_STARTING_HEALTH_STATUS", "notready", "health until an endpoint has a say: ready or notready";
     "DYN_SYSTEM_USE_ENDPOINT_HEALTH_STATUS", "", "JSON list of endpoints that must all be ready, as [\"generate\"]";
+    "DYN_HEALTH_CHECK_ENABLED", "false", "whether endpoints are sent canary requests: true or false";
+    "DYN_CANARY_WAIT_TIME", "10", "seconds without a good request after which an endpoint is sent one";
+    "DYN_HEALTH_CHECK_REQUEST_TIMEOUT", "3", "seconds in which a canary must be answered";
     "DYN_SYSTEM_ENABLED", "", "deprecated and without effect: DYN_SYSTEM_PORT turns the server on";
     "DYN_HTTP_PORT", "8000", "port of the frontend, 0 for any that is free";
     "DYN_HTTP_SVC_METRICS_PATH", "/metrics", "path of the frontend's metrics";
@@ -125,6 +129,8 @@ pub struct SystemEnvironment {
     pub starting_health_status: HealthStatus,
     /// `DYN_SYSTEM_USE_ENDPOINT_HEALTH_STATUS`.
     pub use_endpoint_health_status: Vec<String>,
+    /// `DYN_HEALTH_CHECK_ENABLED`, `DYN_CANARY_WAIT_TIME` and `DYN_HEALTH_CHECK_REQUEST_TIMEOUT`.
+    pub health_checks: HealthChecks,
 }
 
 /// What the environment says about the frontend.
@@ -226,6 +232,7 @@ impl Default for SystemEnvironment {
             live_path: "/live".into(),
             starting_health_status: HealthStatus::NotReady,
             use_endpoint_health_status: Vec::new(),
+            health_checks: HealthChecks::default(),
         }
     }
 }

@@ -6,10 +6,13 @@ use crate::health::HealthStatus;
 use crate::names::sanitize_metric_name;
 use std::fmt::Display;
 use std::str::FromStr;
+use std::time::Duration;
 
 const PATH: &str = "an absolute path as \"/health\", that no other page of the same server has";
 /// Rounding bounds to two figures makes some equal; a tenth lost is worth a word.
 const BOUNDS_KEPT_MIN: f64 = 0.9;
+/// Health that is asked for less than once a day is not meant.
+const WAIT_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 
 pub(super) fn read(
     lookup: impl Fn(&str) -> Option<String>,
@@ -54,6 +57,17 @@ impl<L: Fn(&str) -> Option<String>> Reader<L> {
             "DYN_SYSTEM_USE_ENDPOINT_HEALTH_STATUS",
             "a JSON list of endpoint names as [\"generate\"]",
             |value| serde_json::from_str(value).map_err(|error| error.to_string()),
+        )?;
+        let checks = &mut system.health_checks;
+        let expected = "true or false";
+        self.set(&mut checks.enabled, "DYN_HEALTH_CHECK_ENABLED", expected, truth)?;
+        let expected = "seconds, above 0 and at most a day";
+        self.set(&mut checks.wait_time, "DYN_CANARY_WAIT_TIME", expected, seconds)?;
+        self.set(
+            &mut checks.request_timeout,
+            "DYN_HEALTH_CHECK_REQUEST_TIMEOUT",
+            expected,
+            seconds,
         )?;
         Ok(system)
     }
@@ -201,6 +215,23 @@ fn port(value: &str) -> Result<u16, String> {
     value.parse().map_err(|_| "not a port".into())
 }
 
+fn truth(value: &str) -> Result<bool, String> {
+    match value.to_ascii_lowercase().as_str() {
+        "true" | "1" | "yes" | "on" => Ok(true),
+        "false" | "0" | "no" | "off" => Ok(false),
+        _ => Err("neither true nor false".into()),
+    }
+}
+
+fn seconds(value: &str) -> Result<Duration, String> {
+    let seconds: f64 = value.parse().map_err(|_| "not a number")?;
+    let duration = Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string())?;
+    if duration.is_zero() || duration > WAIT_MAX {
+        return Err("out of range".into());
+    }
+    Ok(duration)
+}
+
 fn host(value: &str) -> Result<String, String> {
     // Whether it exists is found out when it is listened on; this only catches what never can.
     let plain = |c: char| c.is_ascii_alphanumeric() || ".-_:[]%".contains(c);
@@ -326,6 +357,31 @@ mod tests {
             ("DYN_SYSTEM_HOST", "a b"),
         ] {
             assert_eq!(with(&[(name, value)]).unwrap_err().variable, name);
+        }
+    }
+
+    #[test]
+    fn health_checks_are_off_until_asked_for_and_their_times_are_seconds() {
+        let checks =
+            |variables: &[(&str, &str)]| with(variables).map(|(e, _)| e.system.health_checks);
+        let asked = checks(&[
+            ("DYN_HEALTH_CHECK_ENABLED", "True"),
+            ("DYN_CANARY_WAIT_TIME", "1"),
+            ("DYN_HEALTH_CHECK_REQUEST_TIMEOUT", "0.5"),
+        ])
+        .unwrap();
+        assert!(asked.enabled && !checks(&[]).unwrap().enabled);
+        assert_eq!(asked.wait_time, Duration::from_secs(1));
+        assert_eq!(asked.request_timeout, Duration::from_millis(500));
+        for (name, value) in [
+            ("DYN_HEALTH_CHECK_ENABLED", "maybe"),
+            ("DYN_CANARY_WAIT_TIME", "0"),
+            ("DYN_CANARY_WAIT_TIME", "soon"),
+            ("DYN_CANARY_WAIT_TIME", "1e6"),
+            ("DYN_HEALTH_CHECK_REQUEST_TIMEOUT", "-1"),
+            ("DYN_HEALTH_CHECK_REQUEST_TIMEOUT", "NaN"),
+        ] {
+            assert_eq!(checks(&[(name, value)]).unwrap_err().variable, name, "{value}");
         }
     }
 

@@ -17,8 +17,6 @@ use dynamo_metrics_core::{
 };
 use std::sync::{Arc, OnceLock};
 
-/// Series of a family with one for each model: all models, and one for those that nobody serves.
-const MODEL_SERIES_MAX: usize = MODELS_MAX + 1;
 /// Combinations of the labels of `requests_total` beside the model.
 const OUTCOMES: usize = HttpEndpoint::ALL.len() * RequestType::ALL.len() * Status::ALL.len();
 const MIGRATIONS: usize = MigrationType::ALL.len();
@@ -46,13 +44,18 @@ pub(crate) struct Catalogue {
     context_length: Family<Gauge, 1>,
     kv_cache_block_size: Family<Gauge, 1>,
     migration_limit: Family<Gauge, 1>,
+    rejected_labels: Family<Counter, 1>,
+    /// How many models get series though nobody serves them.
+    pub(crate) unserved_models_max: usize,
 }
 
 impl Catalogue {
     pub(crate) fn new(registry: &Registry, config: FrontendConfig) -> Result<Self, MetricsError> {
-        let FrontendConfig { prefix, buckets, clock } = config;
+        let FrontendConfig { prefix, buckets, unserved_models_max, clock } = config;
+        let unserved_models_max = unserved_models_max.min(MODELS_MAX);
+        let model_series_max = model_series_max(unserved_models_max);
         let named = |name: &str, help: &str| Opts::new(format!("{prefix}_{name}"), help);
-        let opts = |name, help| named(name, help).series_max(MODEL_SERIES_MAX);
+        let opts = |name, help| named(name, help).series_max(model_series_max);
         let model = [labels::MODEL];
         let histogram = |name, help, bounds: &super::BucketBounds| {
             let opts: Opts = opts(name, help);
@@ -119,7 +122,7 @@ impl Catalogue {
             )?,
             requests: registry.counter_family(
                 named(names::REQUESTS_TOTAL, "Finished requests; rejected ones are not among them.")
-                    .series_max(MODEL_SERIES_MAX * OUTCOMES),
+                    .series_max(model_series_max * OUTCOMES),
                 [
                     labels::MODEL,
                     names::ENDPOINT_LABEL,
@@ -132,7 +135,7 @@ impl Catalogue {
                     names::MODEL_MIGRATION_TOTAL,
                     "Requests moved to another worker because their own was not available.",
                 )
-                .series_max(MODEL_SERIES_MAX * MIGRATIONS),
+                .series_max(model_series_max * MIGRATIONS),
                 [labels::MODEL, names::MIGRATION_TYPE_LABEL],
             )?,
             rejected: registry.counter_family(
@@ -167,8 +170,21 @@ impl Catalogue {
                 names::MODEL_MIGRATION_LIMIT,
                 "How often a request to the model may be moved to another worker.",
             )?,
+            rejected_labels: registry.counter_family(
+                (
+                    names::REJECTED_LABEL_VALUES_TOTAL,
+                    "Requests with a label value that gets no series of its own, by label.",
+                ),
+                [names::LABEL_LABEL],
+            )?,
+            unserved_models_max,
             clock,
         })
+    }
+
+    /// Counts models that are shown as `unknown_model`; shows nothing until it is asked for.
+    pub(crate) fn rejected_models(&self) -> Counter {
+        self.rejected_labels.with([labels::MODEL])
     }
 
     pub(crate) fn reject(&self, endpoint: HttpEndpoint, reason: RejectionReason) {
@@ -224,6 +240,12 @@ impl Catalogue {
         self.requests.remove_matching(&[(labels::MODEL, model)]);
         self.migrations.remove_matching(&[(labels::MODEL, model)]);
     }
+}
+
+/// Series of a family with one for each model: all that are served, those that are let in without, and one for
+/// all others.
+const fn model_series_max(unserved_models_max: usize) -> usize {
+    MODELS_MAX + unserved_models_max + 1
 }
 
 /// The handles of one model.
@@ -334,7 +356,7 @@ mod tests {
         snapshot.take(&registry);
         let again = |name: &str, nested: bool| {
             let family = snapshot.families().find(|family| family.name() == name).unwrap();
-            let opts = Opts::new(name, family.help()).series_max(MODEL_SERIES_MAX);
+            let opts = Opts::new(name, family.help()).series_max(model_series_max(0));
             let opts = if nested { opts.nested() } else { opts };
             registry.up_down_counter_family(opts, [labels::MODEL]).is_ok()
         };

@@ -82,6 +82,10 @@ impl Default for FrontendBuckets {
     }
 }
 
+/// None: where workers register their models, any other name is a client's mistake or mischief. Who cannot know
+/// the models in advance, as a proxy, sets [`FrontendConfig::unserved_models_max`].
+pub const UNSERVED_MODELS_MAX_DEFAULT: usize = 0;
+
 /// What [`FrontendMetrics`](crate::FrontendMetrics) are made with.
 ///
 /// ```
@@ -98,6 +102,10 @@ pub struct FrontendConfig {
     pub prefix: String,
     /// Bounds of the histograms.
     pub buckets: FrontendBuckets,
+    /// Models that no worker registered and that get series of their own when a request names them, the first
+    /// to come; [`UNSERVED_MODELS_MAX_DEFAULT`] by default, at most [`MODELS_MAX`](crate::MODELS_MAX). Requests
+    /// for others are shown under `unknown_model`.
+    pub unserved_models_max: usize,
     /// Read only when a request's guard is dropped without an instant.
     pub clock: Arc<dyn Clock>,
 }
@@ -107,6 +115,7 @@ impl Default for FrontendConfig {
         Self {
             prefix: name_prefix::FRONTEND.into(),
             buckets: FrontendBuckets::default(),
+            unserved_models_max: UNSERVED_MODELS_MAX_DEFAULT,
             clock: Arc::new(MonotonicClock::new()),
         }
     }

@@ -7,7 +7,8 @@
 //! * At rest both are 0, `requests_total` is the count of `request_duration_seconds` and of
 //!   `output_sequence_tokens`, and `output_tokens_total` is the sum of `output_sequence_tokens`.
 //! * A request is an error unless somebody said that it succeeded, whichever way it ended.
-//! * No name that a client made up becomes a series.
+//! * No name that a client made up becomes a series, but for the first few where
+//!   [`FrontendConfig::unserved_models_max`] allows it.
 //!
 //! ```text
 //! begin         inflight +1, queued +1
@@ -22,7 +23,7 @@ mod config;
 mod request;
 mod vocabulary;
 
-pub use config::{BucketBounds, FrontendBuckets, FrontendConfig};
+pub use config::{BucketBounds, FrontendBuckets, FrontendConfig, UNSERVED_MODELS_MAX_DEFAULT};
 pub use request::Request;
 pub use vocabulary::{HttpEndpoint, MigrationType, RejectionReason, RequestType, Status};
 
@@ -88,7 +89,8 @@ impl FrontendMetrics {
     /// duration count from `now`.
     ///
     /// `model` is compared as it stands with the names that workers registered. A request for a name that
-    /// nobody serves is shown under `unknown_model`; call [`Request::reject`] on it.
+    /// nobody serves is shown under `unknown_model`, unless it is
+    /// [let in](FrontendConfig::unserved_models_max); call [`Request::reject`] on it.
     ///
     /// Cost: a read lock, a lookup of the model and a reference count; no allocation.
     pub fn begin(

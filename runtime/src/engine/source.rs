@@ -1,0 +1,197 @@
+//! Where an engine's text comes from: a closure, or an address to GET.
+//!
+//! A source is read into memory that the caller keeps, so that reading one again and again allocates nothing but
+//! what its closure does. Whatever happens in it comes back as an [`EngineError`].
+
+use super::{ENGINE_BODY_BYTES_MAX, ENGINE_TIMEOUT_DEFAULT, ENGINE_TIMEOUT_MAX, EngineError, url};
+use crate::fence::fenced;
+use dynamo_metrics_encoder::foreign::Filter;
+use std::fmt;
+use std::time::Duration;
+
+/// A timeout below this is one that no source can keep.
+const TIMEOUT_MIN: Duration = Duration::from_millis(1);
+
+type Read = dyn Fn(Duration, &mut Vec<u8>) -> Result<(), EngineError> + Send + Sync;
+
+/// Where an engine's exposition text comes from: a closure, or an address to GET.
+///
+/// Give each source of a runtime a name of its own: it tells them apart in what is measured of them.
+///
+/// ```
+/// use dynamo_metrics::{DistributedRuntime, EngineSource, Filter};
+///
+/// let worker = DistributedRuntime::new()?.namespace("default")?.component("backend")?;
+/// let source = EngineSource::new("vllm", Filter::vllm(), || {
+///     Ok(b"# TYPE vllm:running gauge\nvllm:running 3.0\n".to_vec())
+/// });
+/// assert!(source.read()?.starts_with(b"# TYPE vllm:running"));
+/// worker.add_engine_source(source)?;
+/// assert_eq!(worker.runtime().engine_sources().len(), 1);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct EngineSource {
+    name: String,
+    filter: Filter,
+    timeout: Duration,
+    read: Box<Read>,
+}
+
+impl EngineSource {
+    /// A source whose text a closure makes, in any version of the text format. A scrape waits for it up to
+    /// [`ENGINE_TIMEOUT_DEFAULT`]; see [`timeout`](Self::timeout).
+    pub fn new<T: Into<Vec<u8>>>(
+        name: impl Into<String>,
+        filter: Filter,
+        text: impl Fn() -> Result<T, String> + Send + Sync + 'static,
+    ) -> Self {
+        Self::writing(name, filter, move |buffer| {
+            *buffer = text()?.into();
+            Ok(())
+        })
+    }
+
+    /// A source whose closure appends its text to an empty buffer that keeps its memory from fetch to fetch.
+    ///
+    /// ```
+    /// use dynamo_metrics::{EngineSource, Filter};
+    ///
+    /// let source = EngineSource::writing("sglang", Filter::sglang(), |text| {
+    ///     text.extend_from_slice(b"sglang:num_running_reqs 1\n");
+    ///     Ok(())
+    /// });
+    /// assert_eq!(source.read()?, b"sglang:num_running_reqs 1\n");
+    /// # Ok::<(), dynamo_metrics::EngineError>(())
+    /// ```
+    pub fn writing(
+        name: impl Into<String>,
+        filter: Filter,
+        write: impl Fn(&mut Vec<u8>) -> Result<(), String> + Send + Sync + 'static,
+    ) -> Self {
+        let read = move |_, buffer: &mut Vec<u8>| {
+            write(buffer).map_err(|message| EngineError::Failed { message })
+        };
+        Self { name: name.into(), filter, timeout: ENGINE_TIMEOUT_DEFAULT, read: Box::new(read) }
+    }
+
+    /// A source that is read from `http://host[:port]/path` at each fetch, within `timeout` and at most
+    /// [`ENGINE_TIMEOUT_MAX`]. Looking the host up takes as long as the operating system lets it, so prefer
+    /// addresses.
+    ///
+    /// ```
+    /// use dynamo_metrics::{Filter, EngineSource, engine::ENGINE_TIMEOUT_DEFAULT};
+    ///
+    /// let url = "http://127.0.0.1:9000/metrics";
+    /// let source = EngineSource::url("vllm", Filter::vllm(), url, ENGINE_TIMEOUT_DEFAULT)?;
+    /// assert_eq!(source.name(), "vllm");
+    /// let https = "https://127.0.0.1:9000/metrics";
+    /// assert!(EngineSource::url("x", Filter::all(), https, ENGINE_TIMEOUT_DEFAULT).is_err());
+    /// # Ok::<(), dynamo_metrics::EngineError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`EngineError::Url`].
+    pub fn url(
+        name: impl Into<String>,
+        filter: Filter,
+        url: &str,
+        timeout: Duration,
+    ) -> Result<Self, EngineError> {
+        let url = url::Url::parse(url)?;
+        let read = move |timeout, buffer: &mut Vec<u8>| url.get(timeout, buffer);
+        let source =
+            Self { name: name.into(), filter, timeout: ENGINE_TIMEOUT_MAX, read: Box::new(read) };
+        Ok(source.timeout(timeout))
+    }
+
+    /// How long a scrape waits for the source: 1 ms to [`ENGINE_TIMEOUT_MAX`], the nearer of which is taken for
+    /// what is beyond. A closure that takes longer is not interrupted; its text is there for the next scrape.
+    ///
+    /// ```
+    /// use dynamo_metrics::{EngineSource, Filter};
+    /// use std::time::Duration;
+    ///
+    /// let slow = EngineSource::new("slow", Filter::all(), || Ok("x 1\n")).timeout(Duration::from_secs(5));
+    /// assert_eq!(slow.name(), "slow");
+    /// ```
+    #[must_use]
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout.clamp(TIMEOUT_MIN, ENGINE_TIMEOUT_MAX);
+        self
+    }
+
+    /// The name, for logs and for the label `source`.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Which families are wanted.
+    pub fn filter(&self) -> &Filter {
+        &self.filter
+    }
+
+    /// The source's text as it is now, unfiltered and unchecked. Blocks up to the source's timeout, or as long
+    /// as its closure takes: for tests and displays, scrapes go another way.
+    ///
+    /// # Errors
+    /// The source failed, panicked, or has more than [`ENGINE_BODY_BYTES_MAX`] bytes to say.
+    pub fn read(&self) -> Result<Vec<u8>, EngineError> {
+        let mut text = Vec::new();
+        self.read_into(&mut text)?;
+        Ok(text)
+    }
+
+    pub(super) fn waits_up_to(&self) -> Duration {
+        self.timeout
+    }
+
+    /// What [`read`](Self::read) returns, into a buffer whose memory is reused. After an error its content means
+    /// nothing.
+    pub(super) fn read_into(&self, text: &mut Vec<u8>) -> Result<(), EngineError> {
+        text.clear();
+        fenced(|| (self.read)(self.timeout, text))
+            .unwrap_or_else(|message| Err(EngineError::Panicked { message }))?;
+        if text.len() > ENGINE_BODY_BYTES_MAX {
+            return Err(EngineError::TooLarge { max: ENGINE_BODY_BYTES_MAX });
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for EngineSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EngineSource")
+            .field("name", &self.name)
+            .field("filter", &self.filter)
+            .field("timeout", &self.timeout)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_source_does_wrong_is_an_error_and_says_so() {
+        let read = |text: fn() -> Result<String, String>| {
+            EngineSource::new("x", Filter::all(), text).read()
+        };
+        assert_eq!(read(|| Ok("x 1\n".into())), Ok(b"x 1\n".to_vec()));
+        let failed = EngineError::Failed { message: "engine is down".into() };
+        assert_eq!(read(|| Err("engine is down".into())), Err(failed));
+        assert_eq!(read(|| panic!("boom")), Err(EngineError::Panicked { message: "boom".into() }));
+        let huge = read(|| Ok("x".repeat(ENGINE_BODY_BYTES_MAX + 1)));
+        assert_eq!(huge, Err(EngineError::TooLarge { max: ENGINE_BODY_BYTES_MAX }));
+    }
+
+    #[test]
+    fn timeouts_are_put_in_range() {
+        let source = |timeout| EngineSource::new("x", Filter::all(), || Ok("")).timeout(timeout);
+        assert_eq!(source(Duration::ZERO).timeout, TIMEOUT_MIN);
+        assert_eq!(source(Duration::MAX).timeout, ENGINE_TIMEOUT_MAX);
+        let url = "http://127.0.0.1:1/";
+        let source = EngineSource::url("x", Filter::all(), url, Duration::from_secs(9)).unwrap();
+        assert_eq!(source.waits_up_to(), Duration::from_secs(9));
+    }
+}
