@@ -1,12 +1,13 @@
 //! Exemplars: who keeps them, which one is kept, and what a scrape sees of them.
 
 use dynamo_metrics_core::{
-    Buckets, Exemplar, ExemplarValue, Opts, RegisterError, Registry, SeriesSnapshot, Snapshot,
-    Value,
+    Buckets, Counter, Exemplar, ExemplarValue, Opts, RegisterError, Registry, SeriesSnapshot,
+    Snapshot, Value,
 };
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 fn trace(id: &str) -> Exemplar {
     Exemplar::new(id).unwrap()
@@ -155,51 +156,104 @@ fn a_snapshot_says_the_same_however_often_it_is_asked() {
     assert_eq!(series(&snapshot, "c_total", 0).exemplar(0).unwrap().trace_id(), "after");
 }
 
-/// Writers whose exemplars would show any mixture: trace, span, value and time all say the same number.
 #[test]
-fn what_is_seen_is_whole_and_counted() {
-    const WRITERS: u64 = 3;
-    const ROUNDS: u64 = 30_000;
-    let registry = Registry::new();
+fn the_count_comes_before_the_exemplar() {
+    // The clock is asked for the exemplar's time, and says how much is counted by then.
+    let counted = Arc::new(OnceLock::<Counter>::new());
+    let clock = {
+        let counted = Arc::clone(&counted);
+        move || Duration::from_millis(counted.get().map_or(0, Counter::get))
+    };
+    let registry = Registry::with_clock(clock);
     let counter = registry.counter(Opts::new("c_total", "").exemplars()).unwrap();
-    let done = AtomicBool::new(false);
-    let seen = thread::scope(|scope| {
+    counted.set(counter.clone()).unwrap();
+    for n in [1, 10, 100] {
+        counter.add_with_exemplar(n, &trace("t"));
+        let seen = exemplar(&registry, "c_total", 0).unwrap();
+        assert_eq!(seen.timestamp, Some(Duration::from_millis(counter.get())));
+    }
+}
+
+/// Scrapes beside the work, which is done again and again until enough exemplars were seen, or a minute has passed.
+fn scrape_beside(
+    registry: &Registry,
+    look: impl Fn(SeriesSnapshot<'_>, ExemplarValue) + Sync,
+    work: impl Fn(),
+) {
+    const ENOUGH: u64 = 50_000;
+    const PATIENCE: Duration = Duration::from_secs(60);
+    let (done, seen) = (AtomicBool::new(false), AtomicU64::new(0));
+    thread::scope(|scope| {
         let scraper = scope.spawn(|| {
             let mut snapshot = Snapshot::new();
-            let mut seen = 0u64;
             while !done.load(Ordering::Relaxed) {
-                snapshot.take(&registry);
-                let series = series(&snapshot, "c_total", 0);
-                let Value::Unsigned(count) = series.value() else { panic!() };
+                snapshot.take(registry);
+                let family = snapshot.families().find(|family| family.name() == "c_total").unwrap();
+                let series = family.parts().next().unwrap().series(0);
+                let Some(series) = series else { continue };
                 let Some(exemplar) = series.exemplar(0) else { continue };
-                seen += 1;
-                let n = exemplar.value as u64;
-                assert_eq!(exemplar.trace_id(), format!("{n:032}"));
-                assert_eq!(exemplar.span_id(), Some(&*format!("{n:016}")));
-                assert_eq!(exemplar.timestamp, Some(Duration::from_millis(n)));
-                assert!(count >= n, "{n} is not in {count}");
+                look(series, exemplar);
+                seen.fetch_add(1, Ordering::Relaxed);
             }
-            seen
         });
-        let writers: Vec<_> = (0..WRITERS)
-            .map(|writer| {
+        let start = Instant::now();
+        let enough = || seen.load(Ordering::Relaxed) >= ENOUGH || scraper.is_finished();
+        while !enough() && start.elapsed() < PATIENCE {
+            work();
+        }
+        done.store(true, Ordering::Relaxed);
+    });
+    assert!(seen.into_inner() >= ENOUGH, "scrapes see exemplars");
+}
+
+/// Two writers whose exemplars would show any mixture: trace, span, value and time all say the same number.
+#[test]
+fn what_is_seen_is_whole() {
+    const ROUNDS: usize = 100_000;
+    let registry = Registry::new();
+    let counter = registry.counter(Opts::new("c_total", "").exemplars()).unwrap();
+    let of = |n: u64| {
+        let exemplar = trace(&format!("{n:032}")).span_id(&format!("{n:016}")).unwrap();
+        (n, exemplar.at(Duration::from_millis(n)))
+    };
+    let whole = |_: SeriesSnapshot<'_>, seen: ExemplarValue| {
+        let n = seen.value as u64;
+        assert_eq!(seen.trace_id(), format!("{n:032}"));
+        assert_eq!(seen.span_id(), Some(&*format!("{n:016}")));
+        assert_eq!(seen.timestamp, Some(Duration::from_millis(n)));
+    };
+    scrape_beside(&registry, whole, || {
+        thread::scope(|scope| {
+            for own in [[of(1), of(2)], [of(3), of(4)]] {
                 let counter = &counter;
                 scope.spawn(move || {
-                    for round in 0..ROUNDS {
-                        let n = round * WRITERS + writer + 1;
-                        let exemplar = trace(&format!("{n:032}")).span_id(&format!("{n:016}"));
-                        let exemplar = exemplar.unwrap().at(Duration::from_millis(n));
-                        counter.add_with_exemplar(n, &exemplar);
+                    for (n, exemplar) in own.iter().cycle().take(ROUNDS) {
+                        counter.add_with_exemplar(*n, exemplar);
                     }
-                })
-            })
-            .collect();
-        writers.into_iter().for_each(|writer| writer.join().unwrap());
-        done.store(true, Ordering::Relaxed);
-        scraper.join().unwrap()
+                });
+            }
+        });
     });
-    let last = WRITERS * ROUNDS;
-    assert_eq!(counter.get(), last * (last + 1) / 2, "a lost exemplar is a counted increment");
-    assert!(seen > 0, "some scrapes saw one");
-    assert!(exemplar(&registry, "c_total", 0).is_some());
+    let round = ROUNDS as u64 / 2 * (1 + 2 + 3 + 4);
+    assert_eq!(counter.get() % round, 0, "an exemplar may be lost to another, an increment is not");
+}
+
+/// Each increment is more than all before it together, so the count says whether it is in.
+#[test]
+fn what_is_seen_is_counted() {
+    const ROUNDS: u64 = 1_000;
+    let registry = Registry::new();
+    let opts = Opts::new("c_total", "").exemplars();
+    let family = registry.counter_family(opts, ["round"]).unwrap();
+    let counted = |series: SeriesSnapshot<'_>, seen: ExemplarValue| {
+        let Value::Unsigned(count) = series.value() else { panic!("a counter") };
+        assert!(count >= seen.value as u64, "{} is not in {count}", seen.value);
+    };
+    scrape_beside(&registry, counted, || {
+        for _ in 0..ROUNDS {
+            let counter = family.with(["x"]);
+            (0..50).for_each(|power| counter.add_with_exemplar(1 << power, &trace("t")));
+            assert!(family.remove(["x"]));
+        }
+    });
 }
