@@ -42,7 +42,9 @@ impl SummaryState {
             // A clock that was set back must not stop the window until it has caught up.
             let start = self.open.map_or(now, |open| open.min(now));
             self.open = Some(start);
-            let old = |slice: &Slice| slice.start + layout.window < now || slice.start > now;
+            let old = |slice: &Slice| {
+                now.saturating_sub(slice.start) > layout.window || slice.start > now
+            };
             while self.closed.front().is_some_and(old) {
                 self.spare.extend(self.closed.pop_front().map(|slice| slice.counts));
             }
