@@ -141,7 +141,7 @@ pub enum SummaryError {
     },
     /// The window is empty, or cut into too few or too many slices.
     #[error(
-        "a window of {window:?} in {slices} slices is not usable; it must be longer than zero, with 1 to {max} slices"
+        "a window of {window:?} in {slices} slices is not usable; it needs 1 to {max} slices of at least {least:?}"
     )]
     Window {
         /// The window.
@@ -150,6 +150,8 @@ pub enum SummaryError {
         slices: u32,
         /// How many slices are allowed.
         max: u32,
+        /// The shortest slice.
+        least: std::time::Duration,
     },
     /// The significant digits are not in `1..=3`.
     #[error("{digits} significant digits are not in 1..=3; 2 is the default")]

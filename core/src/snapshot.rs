@@ -421,7 +421,13 @@ impl<'a> SeriesSnapshot<'a> {
         let slots = self.part.descriptor().exemplar_slots();
         let words =
             self.part.entry.list.exemplars.get(self.at * slots..)?.get(..slots)?.get(slot)?;
-        ExemplarValue::from_words(words)
+        let exemplar = ExemplarValue::from_words(words)?;
+        // What it stands for may have been cut off by a reset.
+        let gone = match &self.part.entry.derived {
+            Derived::Native(scrape) => scrape.is_empty_since_reset(self.at, slot),
+            _ => false,
+        };
+        (!gone).then_some(exemplar)
     }
 
     /// The value.

@@ -176,6 +176,26 @@ fn a_reset_loses_nothing_and_wins_the_resolution_back() {
 }
 
 #[test]
+fn a_reset_takes_exemplars_along() {
+    let registry = Registry::new();
+    let buckets = NativeBuckets::new().max_buckets(1).min_reset(Duration::ZERO).classic([1.0, 2.0]);
+    let histogram = registry.native_histogram(Opts::new("n", "").exemplars(), &buckets).unwrap();
+    let exemplar = Exemplar::new("t").unwrap();
+    [1.0, 2.0].into_iter().for_each(|v| histogram.observe_with_exemplar(v, &exemplar));
+    let mut snapshot = Snapshot::new();
+    let mut take = |seconds| {
+        snapshot.take_at(&registry, Duration::from_secs(seconds));
+        let part = snapshot.families().find(|f| f.name() == "n").unwrap().parts().next().unwrap();
+        let series = part.series(0).unwrap();
+        [0, 1, 2].map(|slot| series.exemplar(slot).map(|seen| seen.value))
+    };
+    assert_eq!(take(10), [Some(1.0), Some(2.0), None]);
+    assert_eq!(take(11), [None, None, None], "nothing is counted that they could stand for");
+    histogram.observe_with_exemplar(1.5, &exemplar);
+    assert_eq!(take(12), [None, Some(1.5), None]);
+}
+
+#[test]
 fn registrations_that_differ_collide_and_bad_ones_are_named() {
     let registry = Registry::new();
     let new = NativeBuckets::new;

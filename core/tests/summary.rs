@@ -179,7 +179,9 @@ fn registrations_that_differ_collide_and_bad_ones_are_named() {
     assert!(matches!(source(new().quantiles([f64::NAN])), SummaryError::Quantile { .. }));
     assert!(matches!(source(new().quantiles([0.5, 0.5])), SummaryError::NotIncreasing { .. }));
     assert!(matches!(source(new().quantiles([0.5; 33])), SummaryError::TooMany { .. }));
-    assert!(matches!(source(new().window(Duration::ZERO)), SummaryError::Window { .. }));
+    for short in [Duration::ZERO, Duration::from_nanos(10), Duration::from_micros(4999)] {
+        assert!(matches!(source(new().window(short)), SummaryError::Window { .. }), "{short:?}");
+    }
     assert!(matches!(source(new().slices(0)), SummaryError::Window { .. }));
     assert!(matches!(source(new().slices(65)), SummaryError::Window { .. }));
     assert!(matches!(source(new().digits(0)), SummaryError::Digits { .. }));
@@ -197,6 +199,21 @@ fn registrations_that_differ_collide_and_bad_ones_are_named() {
     assert!(registry.gauge(("s_bucket", "")).is_ok());
     assert_eq!(Kind::Summary.exposed(), "summary");
     assert!(registry.summary(("empty", ""), &new().quantiles([])).is_ok(), "count and sum alone");
+}
+
+#[test]
+fn times_at_the_ends_of_their_range_neither_panic_nor_pile_slices_up() {
+    for window in [Duration::from_millis(5), minutes(10), Duration::MAX] {
+        let registry = Registry::new();
+        let summary = summary(&registry, &SummaryOpts::new().window(window));
+        let mut snapshot = Snapshot::new();
+        let (zero, max) = (Duration::ZERO, Duration::MAX);
+        for now in [zero, minutes(1), max, max, max, zero, max, max, zero] {
+            summary.observe(1.0);
+            snapshot.take_at(&registry, now);
+            assert!(value(&snapshot).2.iter().all(|q| (q - 1.0).abs() <= 0.01), "{now:?}");
+        }
+    }
 }
 
 proptest! {

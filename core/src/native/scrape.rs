@@ -145,6 +145,13 @@ impl NativeScrape {
         }
     }
 
+    /// Whether a reset left nothing in this classic bucket of the series at `at`.
+    pub(crate) fn is_empty_since_reset(&self, at: usize, bucket: usize) -> bool {
+        let buckets = self.classic.len() / self.views.len().max(1);
+        self.views.get(at).is_some_and(|view| view.start.is_some())
+            && self.classic.get(at * buckets + bucket) == Some(&0)
+    }
+
     /// The value of the series at `at`.
     pub(crate) fn value<'a>(
         &'a self,

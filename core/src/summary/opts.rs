@@ -12,6 +12,9 @@ use std::time::Duration;
 const QUANTILES_MAX: usize = 32;
 /// Slices of one window; each keeps the counts of its populated cells.
 const SLICES_MAX: u32 = 64;
+/// The shortest slice: registries' clocks count whole milliseconds. Without a least length every scrape of one instant
+/// would cut another slice, and their number would have no bound.
+const SLICE_MIN: Duration = Duration::from_millis(1);
 /// Octaves of a range: with the 11 bits of three digits a cell is a number below 2^62, which hdrhistogram takes.
 const OCTAVES_MAX: u32 = 48;
 const MANTISSA_BITS: u32 = f64::MANTISSA_DIGITS - 1;
@@ -70,7 +73,7 @@ impl SummaryOpts {
         self
     }
 
-    /// In how many steps the window slides, `1..=64`.
+    /// In how many steps the window slides, `1..=64`, of at least a millisecond each.
     #[must_use]
     pub fn slices(mut self, slices: u32) -> Self {
         self.slices = slices;
@@ -108,8 +111,13 @@ impl SummaryOpts {
         if let Some(pair) = quantiles.windows(2).find(|pair| pair[0] >= pair[1]) {
             return Err(SummaryError::NotIncreasing { before: pair[0], after: pair[1] });
         }
-        if window.is_zero() || !(1..=SLICES_MAX).contains(slices) {
-            return Err(SummaryError::Window { window: *window, slices: *slices, max: SLICES_MAX });
+        if !(1..=SLICES_MAX).contains(slices) || *window / *slices < SLICE_MIN {
+            return Err(SummaryError::Window {
+                window: *window,
+                slices: *slices,
+                max: SLICES_MAX,
+                least: SLICE_MIN,
+            });
         }
         if !(1..=3).contains(digits) {
             return Err(SummaryError::Digits { digits: *digits });

@@ -42,7 +42,9 @@ impl SummaryState {
             // A clock that was set back must not stop the window until it has caught up.
             let start = self.open.map_or(now, |open| open.min(now));
             self.open = Some(start);
-            let old = |slice: &Slice| slice.start + layout.window < now || slice.start > now;
+            let old = |slice: &Slice| {
+                now.saturating_sub(slice.start) > layout.window || slice.start > now
+            };
             while self.closed.front().is_some_and(old) {
                 self.spare.extend(self.closed.pop_front().map(|slice| slice.counts));
             }
@@ -56,6 +58,10 @@ impl SummaryState {
             cells[cell as usize] = cells[cell as usize].wrapping_add(count);
         }
         self.closed.extend(newest);
+        // As many as a window has, where time only goes forward. Scrapers whose clocks differ could cut more.
+        if self.closed.len() > layout.slices as usize {
+            self.spare.extend(self.closed.pop_front().map(|slice| slice.counts));
+        }
         cut
     }
 
@@ -152,5 +158,41 @@ fn layout_of(series: &SeriesRef) -> &SummaryLayout {
     match &series.shape.descriptor.summary {
         Some(layout) => layout,
         None => unreachable!("a summary has a layout"),
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use crate::SummaryOpts;
+
+    #[test]
+    fn slices_are_bounded_however_far_apart_the_clocks_of_scrapers_are() {
+        let window = Duration::from_secs(600);
+        let layout = SummaryOpts::new().window(window).slices(5).layout().unwrap();
+        let mut state = SummaryState::default();
+        let mut totals = vec![0; layout.len() as usize];
+        let mut most = 0;
+        for second in 0..10_000 {
+            totals[0] += 1;
+            for ahead in [0, 121] {
+                let mut cells = totals.clone();
+                state.slide(&mut cells, &layout, Some(Duration::from_secs(second + ahead)));
+                assert!((1..=second + 1).contains(&cells[0]));
+            }
+            most = most.max(state.closed.len());
+            assert!(state.spare.len() <= 5);
+        }
+        assert_eq!(most, 5);
+        // One clock alone never has one too many: nothing leaves before its time.
+        let mut state = SummaryState::default();
+        for second in (0..10_000u64).step_by(120) {
+            let mut cells = vec![0; layout.len() as usize];
+            cells[0] = second + 1;
+            let before = second.saturating_sub(600);
+            let seen_then = if before == 0 { 0 } else { before + 1 };
+            state.slide(&mut cells, &layout, Some(Duration::from_secs(second)));
+            assert_eq!(cells[0], second + 1 - seen_then, "second {second}");
+        }
     }
 }
