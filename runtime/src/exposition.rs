@@ -12,7 +12,9 @@ use crate::engine::Engine;
 use crate::hierarchy::DistributedRuntime;
 use dynamo_metrics_core::Registry;
 use dynamo_metrics_encoder::Encoder;
-use dynamo_metrics_encoder::foreign::Foreign;
+use dynamo_metrics_encoder::foreign::{Foreign, Source};
+use dynamo_metrics_encoder::name_filter::NameFilter;
+use dynamo_metrics_encoder::negotiate::Negotiated;
 use dynamo_metrics_server::bytes::BytesMut;
 use dynamo_metrics_server::{ContentType, ExposeError, Exposition, ScrapeRequest};
 use parking_lot::Mutex;
@@ -100,18 +102,18 @@ impl MetricsExposition {
         if texts.is_empty() {
             return;
         }
-        let sources = texts.iter().map(|(engine, text)| (engine.filter(), text.as_slice()));
+        let sources = texts.iter().map(|(engine, text)| Source::new(engine.filter(), text));
         let reserved = |name: &str| self.inner.registry.occupies(name);
-        let report = foreign.merge(sources, &reserved, body);
-        let counts = [
-            ("clash", report.clashes),
-            ("duplicate", report.duplicates),
-            ("quarantined", report.quarantined),
-            ("unreadable", report.dropped_lines),
-        ];
-        for (reason, count) in counts {
-            // Families are merged over all engines, so what is withheld of them belongs to all.
-            for (engine, _) in texts.iter().filter(|_| count > 0) {
+        let (asked, names) = (Negotiated::default(), NameFilter::default());
+        foreign.merge(sources, &reserved, asked, &names, body);
+        for ((engine, _), report) in texts.iter().zip(foreign.reports()) {
+            let counts = [
+                ("clash", report.clashes),
+                ("duplicate", report.duplicates),
+                ("quarantined", report.quarantined),
+                ("unreadable", report.dropped_lines),
+            ];
+            for (reason, count) in counts.into_iter().filter(|(_, count)| *count > 0) {
                 engine.count_withheld(reason, count);
             }
         }

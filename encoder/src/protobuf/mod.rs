@@ -12,7 +12,7 @@
 //! does: it is the count.
 
 mod form;
-mod wire;
+pub(crate) mod wire;
 
 pub(crate) use form::ProtobufForm;
 
