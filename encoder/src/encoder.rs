@@ -120,6 +120,41 @@ impl Encoder {
         filter: &NameFilter,
         body: &mut BytesMut,
     ) {
+        self.encode_with(registry, asked, filter, body, |_| {});
+    }
+
+    /// [`encode_as`](Self::encode_as), with families of another origin behind those of the registry: `more` appends
+    /// them, and only then comes what ends the body (`# EOF` in OpenMetrics).
+    ///
+    /// ```
+    /// use bytes::BytesMut;
+    /// use dynamo_metrics_core::Registry;
+    /// use dynamo_metrics_encoder::foreign::{Filter, Foreign, Source};
+    /// use dynamo_metrics_encoder::name_filter::NameFilter;
+    /// use dynamo_metrics_encoder::{Encoder, negotiate::negotiate};
+    ///
+    /// let registry = Registry::new();
+    /// registry.counter(("requests_total", ""))?.add(3);
+    /// let asked = negotiate(Some("application/openmetrics-text;version=1.0.0"));
+    /// let (engine, all) = (Filter::vllm(), NameFilter::default());
+    /// let text = b"# TYPE vllm:running gauge\nvllm:running 2.0\nrequests_total 7\n";
+    /// let mut body = BytesMut::new();
+    /// Encoder::new().encode_with(&registry, asked, &all, &mut body, |body| {
+    ///     let ours = |name: &str| registry.occupies(name);
+    ///     Foreign::new().merge([Source::new(&engine, text)], &ours, asked, &all, body);
+    /// });
+    /// let expected = "# TYPE requests counter\nrequests_total 3\n# TYPE vllm:running gauge\nvllm:running 2.0\n# EOF\n";
+    /// assert_eq!(body, expected.as_bytes());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn encode_with(
+        &mut self,
+        registry: &Registry,
+        asked: Negotiated,
+        filter: &NameFilter,
+        body: &mut BytesMut,
+        more: impl FnOnce(&mut BytesMut),
+    ) {
         self.snapshot.take(registry);
         let snapshot = &self.snapshot;
         let known = self.rendered.iter().position(|(of, _)| *of == (asked.format, asked.escaping));
@@ -130,17 +165,21 @@ impl Encoder {
         });
         match &mut self.rendered[at].1 {
             Rendering::Text(dialect, layout) => {
-                let tail = if dialect.is_openmetrics() { EOF } else { b"" };
                 layout.sync(snapshot);
-                append(body, layout.bytes_max() + tail.len(), |cursor| {
-                    write(cursor, snapshot, layout, filter, text::write_family).bytes(tail)
+                append(body, layout.bytes_max() + EOF.len(), |cursor| {
+                    write(cursor, snapshot, layout, filter, text::write_family)
                 });
+                more(body);
+                if dialect.is_openmetrics() {
+                    body.extend_from_slice(EOF);
+                }
             }
             Rendering::Protobuf(layout) => {
                 layout.sync(snapshot);
                 append(body, layout.bytes_max(), |cursor| {
                     write(cursor, snapshot, layout, filter, protobuf::write_family)
                 });
+                more(body);
             }
         }
     }

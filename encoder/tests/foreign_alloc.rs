@@ -5,7 +5,10 @@ use std::cell::Cell;
 use std::fmt::Write;
 
 use bytes::BytesMut;
-use dynamo_metrics_encoder::foreign::{Filter, Foreign};
+use dynamo_metrics_core::Escaping;
+use dynamo_metrics_encoder::foreign::{Filter, Foreign, Labels, Source};
+use dynamo_metrics_encoder::name_filter::NameFilter;
+use dynamo_metrics_encoder::negotiate::{Format, Negotiated};
 
 struct Counting;
 
@@ -64,23 +67,32 @@ fn engine_text(engine: usize, value: usize) -> String {
 #[test]
 fn a_second_merge_allocates_nothing() {
     let filter = Filter::new(vec!["e:".into()], vec!["e:x".into()], Some("p_".into())).unwrap();
+    let labels = Labels::new([("engine", "own wins"), ("worker_id", "7")]).unwrap();
+    let names = NameFilter::default();
     let texts: Vec<[String; 2]> =
         (0..8).map(|round| [0, 1].map(|engine| engine_text(engine, 1000 + round))).collect();
-    let mut foreign = Foreign::new();
-    let mut out = BytesMut::with_capacity(1 << 20);
-    let mut rounds = texts.iter().map(|pair| {
-        out.clear();
-        let before = ALLOCATIONS.get();
-        let sources = pair.iter().map(|text| (&filter, text.as_bytes()));
-        let report = foreign.merge(sources, &|name| name == "p_e:h3_count", &mut out);
-        (report, ALLOCATIONS.get() - before)
-    });
-    let (first, allocations) = rounds.next().unwrap();
-    assert!(allocations > 0, "the counter counts");
-    assert!(first.series > 1500 && first.duplicates > 0 && first.clashes > 0, "{first:?}");
-    assert!(first.quarantined > 0 && first.dropped_lines > 0, "{first:?}");
-    for (report, allocations) in rounds {
-        assert_eq!(report, first);
-        assert_eq!(allocations, 0);
+    for format in [Format::Text, Format::OpenMetrics, Format::Protobuf] {
+        for escaping in Escaping::ALL {
+            let asked = Negotiated::new(format, escaping);
+            let mut foreign = Foreign::new();
+            let mut out = BytesMut::with_capacity(1 << 21);
+            let mut rounds = texts.iter().map(|pair| {
+                out.clear();
+                let before = ALLOCATIONS.get();
+                let sources =
+                    pair.iter().map(|text| Source::new(&filter, text.as_bytes()).labelled(&labels));
+                let ours = |name: &str| name == "p_e:h3_count" || name == "p__e:h3_count";
+                let report = foreign.merge(sources, &ours, asked, &names, &mut out);
+                (report, ALLOCATIONS.get() - before)
+            });
+            let (first, allocations) = rounds.next().unwrap();
+            assert!(allocations > 0, "the counter counts");
+            assert!(first.series > 1400 && first.duplicates > 0, "{first:?}");
+            assert!(first.quarantined > 0 && first.dropped_lines > 0, "{first:?}");
+            for (report, allocations) in rounds {
+                assert_eq!(report, first);
+                assert_eq!(allocations, 0, "{asked:?}");
+            }
+        }
     }
 }

@@ -4,7 +4,8 @@
 mod shared;
 
 use bytes::BytesMut;
-use dynamo_metrics_encoder::foreign::{Filter, Foreign, Report};
+use dynamo_metrics_encoder::foreign::{Filter, Foreign, Report, Source};
+use dynamo_metrics_encoder::name_filter::NameFilter;
 use dynamo_metrics_encoder::strict::{self, Exposition};
 use proptest::prelude::*;
 use proptest::sample::Index;
@@ -42,8 +43,9 @@ lmcache:latency_count 70.0
 
 fn merge(sources: &[(&Filter, &[u8])], reserved: &[&str]) -> (Vec<u8>, Report) {
     let mut out = BytesMut::new();
-    let report =
-        Foreign::new().merge(sources.iter().copied(), &|name| reserved.contains(&name), &mut out);
+    let sources = sources.iter().map(|(filter, text)| Source::new(filter, text));
+    let (ours, names) = (|name: &str| reserved.contains(&name), NameFilter::default());
+    let report = Foreign::new().merge(sources, &ours, Default::default(), &names, &mut out);
     (out.to_vec(), report)
 }
 

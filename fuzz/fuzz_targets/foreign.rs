@@ -1,17 +1,54 @@
-//! Whatever engines print, what is merged from it is valid.
+//! Whatever engines print and scrapers ask for, what is merged is valid: text as the strict parser judges it, and the
+//! other formats in what they have in common with it, which is the number of samples.
 #![no_main]
 
 use bytes::BytesMut;
-use dynamo_metrics_encoder::foreign::{Filter, Foreign};
+use dynamo_metrics_core::Escaping;
+use dynamo_metrics_encoder::foreign::{Filter, Foreign, Labels, Source};
+use dynamo_metrics_encoder::name_filter::NameFilter;
+use dynamo_metrics_encoder::negotiate::{Format, Negotiated};
 use dynamo_metrics_encoder::strict;
 use libfuzzer_sys::fuzz_target;
 
-fuzz_target!(|sources: Vec<&[u8]>| {
+fuzz_target!(|input: (Vec<&[u8]>, u8)| {
+    let (texts, choice) = input;
     let filters = [Filter::all(), Filter::vllm(), Filter::trtllm()];
-    let sources = filters.iter().cycle().zip(sources.iter().copied());
-    let mut out = BytesMut::new();
-    Foreign::new().merge(sources, &|name| name.starts_with("dynamo_"), &mut out);
-    if let Err(problems) = strict::parse(&out) {
-        panic!("{}\n{}", problems[0], String::from_utf8_lossy(&out));
+    let labels = Labels::new([("worker", "7"), ("x", "\"")]).expect("names that labels may have");
+    let labels = if choice & 1 == 0 { Labels::none() } else { &labels };
+    // Names in quotes are for parsers of UTF-8 names; the strict one is not.
+    let escaping = Escaping::ALL[1 + usize::from(choice >> 1) % 3];
+    let merge = |format| {
+        let sources = filters.iter().cycle().zip(&texts);
+        let sources = sources.map(|(filter, text)| Source::new(filter, text).labelled(labels));
+        let (mut foreign, mut out) = (Foreign::new(), BytesMut::new());
+        let names = NameFilter::default();
+        let ours = |name: &str| name.starts_with("dynamo_");
+        let report =
+            foreign.merge(sources, &ours, Negotiated::new(format, escaping), &names, &mut out);
+        (out, report)
+    };
+    let (out, report) = merge(Format::Text);
+    match strict::parse(&out) {
+        Ok(exposition) => assert_eq!(exposition.samples().count() as u64, report.series),
+        Err(problems) => panic!("{}\n{}", problems[0], String::from_utf8_lossy(&out)),
     }
+    // No more series than in text, one line each, and no line that both formats forbid.
+    let (out, report_openmetrics) = merge(Format::OpenMetrics);
+    assert!(report_openmetrics.series <= report.series);
+    let text = std::str::from_utf8(&out).expect("UTF-8");
+    let lines = text.split_terminator('\n').filter(|line| !line.starts_with('#'));
+    assert_eq!(lines.count() as u64, report_openmetrics.series);
+    assert!(text.is_empty() || text.ends_with('\n') && !text.contains("\n\n"), "{text}");
+    let (out, report_protobuf) = merge(Format::Protobuf);
+    assert!(report_protobuf.series <= report.series);
+    // Every family stands behind its length.
+    let (mut rest, mut families) = (&out[..], 0);
+    while !rest.is_empty() {
+        let digits = 1 + rest.iter().position(|byte| byte & 0x80 == 0).expect("a varint ends");
+        let length =
+            rest[..digits].iter().rev().fold(0, |sum, byte| sum << 7 | usize::from(byte & 0x7f));
+        rest = &rest[digits + length..];
+        families += 1;
+    }
+    assert_eq!(families, report_protobuf.families);
 });

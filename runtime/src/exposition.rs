@@ -13,7 +13,7 @@ use crate::hierarchy::DistributedRuntime;
 use crate::patience::Patience;
 use dynamo_metrics_core::Registry;
 use dynamo_metrics_encoder::Encoder;
-use dynamo_metrics_encoder::foreign::Foreign;
+use dynamo_metrics_encoder::foreign::{Foreign, Source};
 use dynamo_metrics_encoder::name_filter::NameFilter;
 use dynamo_metrics_encoder::negotiate::{Negotiated, negotiate};
 use dynamo_metrics_server::bytes::BytesMut;
@@ -116,7 +116,7 @@ impl MetricsExposition {
     }
 
     /// [`write_within`](Self::write_within) in the format that a scraper asked for, as far as its filter admits
-    /// families; returns the page's media type. With engines the format is text 0.0.4 whatever was asked for.
+    /// families; returns the page's media type.
     pub fn write_as(
         &self,
         asked: Negotiated,
@@ -134,7 +134,6 @@ impl MetricsExposition {
         let mut memory = self.inner.memory.lock();
         let callbacks = self.inner.runtime.as_ref().map(|runtime| runtime.metrics().callbacks());
         let _begun = callbacks.map(|callbacks| callbacks.begin(patience.callbacks));
-        let asked = if engines.is_empty() { asked } else { Negotiated::default() };
         self.print(&mut memory, &engines, asked, filter, body);
         engines.clear();
         memory.engines = engines;
@@ -150,25 +149,25 @@ impl MetricsExposition {
         body: &mut BytesMut,
     ) {
         let Memory { encoder, foreign, .. } = memory;
-        encoder.encode_as(&self.inner.registry, asked, filter, body);
-        if engines.is_empty() {
-            return;
-        }
-        let sources = engines.iter().map(|(engine, text)| (engine.filter(), text));
-        let reserved = |name: &str| self.inner.registry.occupies(name);
-        let report = foreign.merge(sources, &reserved, body);
-        let counts = [
-            ("clash", report.clashes),
-            ("duplicate", report.duplicates),
-            ("quarantined", report.quarantined),
-            ("unreadable", report.dropped_lines),
-        ];
-        for (reason, count) in counts {
-            // Families are merged over all engines, so what is withheld of them belongs to all.
-            for (engine, _) in engines.iter().filter(|_| count > 0) {
-                engine.count_withheld(reason, count);
+        encoder.encode_with(&self.inner.registry, asked, filter, body, |body| {
+            if engines.is_empty() {
+                return;
             }
-        }
+            let sources = engines.iter().map(|(engine, text)| Source::new(engine.filter(), text));
+            let reserved = |name: &str| self.inner.registry.occupies(name);
+            foreign.merge(sources, &reserved, asked, filter, body);
+            for ((engine, _), report) in engines.iter().zip(foreign.reports()) {
+                let counts = [
+                    ("clash", report.clashes),
+                    ("duplicate", report.duplicates),
+                    ("quarantined", report.quarantined),
+                    ("unreadable", report.dropped_lines),
+                ];
+                for (reason, count) in counts.into_iter().filter(|(_, count)| *count > 0) {
+                    engine.count_withheld(reason, count);
+                }
+            }
+        });
     }
 }
 

@@ -1,47 +1,128 @@
-//! What was merged, written as text 0.0.4 that passes [`strict`](crate::strict).
+//! What was merged, point by point: put in order, judged, and handed to the writer of the format asked for.
 //!
-//! The last judgement over histograms and summaries falls here, point by point, when all their
+//! The last judgement over histograms and summaries falls here, when all their
 //! samples are together: buckets are put in order, a bound that comes twice is dropped, and a point
 //! that does not add up is withheld as a whole. A family of which nothing remains is not mentioned.
 
 use std::cmp::Ordering;
 
-use bytes::{BufMut, BytesMut};
+use bytes::BytesMut;
 
 use super::Report;
-use super::arena::NONE;
-use super::merged::{Family, Merged};
+use super::arena::{NONE, Span};
+use super::merged::{Merged, Scratch, Shape};
+use super::protobuf;
 use super::source::Role;
-use super::store::{Sample, Store};
-use crate::number::{write_f64, write_u64};
+use super::store::Store;
+use super::text::Style;
+use crate::name_filter::NameFilter;
+use crate::negotiate::{Format, Negotiated};
 use crate::strict::Kind;
 use crate::strict::grammar::Count;
 
+/// What the scraper asked for, and what the caller has itself.
+pub(super) struct Wanted<'a> {
+    pub(super) asked: Negotiated,
+    pub(super) names: &'a NameFilter,
+    pub(super) reserved: &'a dyn Fn(&str) -> bool,
+}
+
 impl Merged {
     /// Appends all families to `out` and counts them.
-    pub(super) fn write(&mut self, store: &Store, out: &mut BytesMut, report: &mut Report) {
+    pub(super) fn write(
+        &mut self,
+        store: &Store,
+        wanted: &Wanted<'_>,
+        out: &mut BytesMut,
+        reports: &mut [Report],
+    ) {
+        let format = wanted.asked.format;
+        // OpenMetrics 2.0 is a superset of what is written here.
+        let openmetrics = !matches!(format, Format::Text | Format::Protobuf);
+        if openmetrics {
+            self.settle_shapes(store, wanted.reserved, reports);
+        }
         for at in 0..self.families.len() {
+            let shape = self.families[at].shape;
+            if matches!(shape, Shape::Created | Shape::Withheld)
+                || !self.shown(store, at, wanted.names)
+            {
+                continue;
+            }
             let mut headed = false;
-            let mut group = self.families[at].first;
-            while group != NONE {
-                let whole = self.put_in_order(store, at, group, report);
-                group = self.groups[group as usize].next;
+            let mut next = self.families[at].first;
+            while let Some(group) = self.groups.get(next as usize) {
+                let this = std::mem::replace(&mut next, group.next);
+                let report = &mut reports[group.source as usize];
+                let mut whole = self.put_in_order(store, at, this, report);
+                if whole && openmetrics {
+                    report.quarantined += self.fit(store, at);
+                }
+                let family = &self.families[at];
+                if whole && format == Format::Protobuf {
+                    let Scratch { message, labels, .. } = &mut self.scratch;
+                    if !headed {
+                        protobuf::begin(store, family, message);
+                    }
+                    whole = protobuf::write_metric(
+                        store,
+                        family,
+                        &self.point,
+                        stamp(store, &self.point),
+                        (message, labels),
+                        report,
+                    );
+                } else if whole {
+                    let style = Style { openmetrics, stamp: stamp(store, &self.point) };
+                    if !headed {
+                        style.write_head(store, family, out);
+                    }
+                    let mut below = f64::NEG_INFINITY;
+                    for &sample in &self.point {
+                        let sample = &store.samples[sample as usize];
+                        style.write_sample(store, family, sample, out);
+                        if openmetrics && !sample.exemplar.is_empty() {
+                            let labels = &mut self.scratch.labels;
+                            style.write_exemplar(
+                                store,
+                                family,
+                                (sample, below),
+                                labels,
+                                out,
+                                report,
+                            );
+                        }
+                        out.extend_from_slice(b"\n");
+                        below = sample.bound;
+                    }
+                }
                 if !whole {
                     report.quarantined += 1;
                     continue;
                 }
-                let family = &self.families[at];
-                if !headed {
-                    write_head(store, family, out);
-                    report.families += 1;
-                    headed = true;
-                }
-                for &sample in &self.point {
-                    write_sample(store, family, &store.samples[sample as usize], out);
-                }
+                report.families += u64::from(!headed);
                 report.series += self.point.len() as u64;
+                headed = true;
+                if let Shape::OpenMetrics { created } = shape {
+                    self.write_created(store, this, created, out, reports);
+                }
+            }
+            if headed && format == Format::Protobuf {
+                protobuf::end(&self.scratch.message, out);
+            }
+            if let Shape::OpenMetrics { created } = shape {
+                self.count_unused(created, reports);
             }
         }
+    }
+
+    /// Whether a family is among those that were asked for, by its name or by the one that is shown.
+    fn shown(&self, store: &Store, at: usize, names: &NameFilter) -> bool {
+        let family = &self.families[at];
+        let kind = family.kind.as_str();
+        names.admits_all()
+            || names.admits(store.arena.name(family.raw), kind)
+            || names.admits(store.arena.name(family.names[0]), kind)
     }
 
     /// Fills `point` with the samples of a group in the order of writing. Returns whether they make a
@@ -123,68 +204,10 @@ fn count_of(store: &Store, at: u32) -> Option<Count> {
     Count::new(store.arena.get(sample.text), sample.value)
 }
 
-fn write_head(store: &Store, family: &Family, out: &mut BytesMut) {
-    let name = store.arena.get(family.names[0]);
-    if !family.help.is_empty() {
-        out.extend_from_slice(b"# HELP ");
-        out.extend_from_slice(name);
-        out.put_u8(b' ');
-        write_help(store.arena.get(family.help), out);
-        out.put_u8(b'\n');
-    }
-    out.extend_from_slice(b"# TYPE ");
-    out.extend_from_slice(name);
-    out.put_u8(b' ');
-    out.extend_from_slice(family.kind.as_str().as_bytes());
-    out.put_u8(b'\n');
-}
-
-/// Writes a raw help text so that only the two escapes of text 0.0.4 remain: OpenMetrics' `\"` becomes
-/// a quote, and any other backslash is kept as the character that it is.
-fn write_help(mut raw: &[u8], out: &mut BytesMut) {
-    while let Some(at) = raw.iter().position(|&byte| byte == b'\\') {
-        out.extend_from_slice(&raw[..at]);
-        let (written, read): (&[u8], usize) = match raw.get(at + 1) {
-            Some(b'\\') => (br"\\", 2),
-            Some(b'n') => (br"\n", 2),
-            Some(b'"') => (b"\"", 2),
-            _ => (br"\\", 1),
-        };
-        out.extend_from_slice(written);
-        raw = &raw[at + read..];
-    }
-    out.extend_from_slice(raw);
-}
-
-fn write_sample(store: &Store, family: &Family, sample: &Sample, out: &mut BytesMut) {
-    out.extend_from_slice(store.arena.get(family.sample_name(sample.role)));
-    if sample.braces.is_empty() {
-        let mut before = b'{';
-        for label in store.labels(sample) {
-            out.put_u8(before);
-            out.extend_from_slice(store.arena.get(label.name));
-            out.extend_from_slice(b"=\"");
-            out.extend_from_slice(store.arena.get(label.value));
-            out.put_u8(b'"');
-            before = b',';
-        }
-        if before == b',' {
-            out.put_u8(b'}');
-        }
-    } else {
-        out.extend_from_slice(store.arena.get(sample.braces));
-    }
-    out.put_u8(b' ');
-    let text = store.arena.get(sample.text);
-    let counts = matches!(sample.role, Role::Bucket | Role::Count);
-    match Count::new(text, sample.value).filter(|_| counts).and_then(|count| count.exact) {
-        Some(exact) => write_u64(out, exact),
-        None if text.is_empty() => write_f64(out, sample.value),
-        None => out.extend_from_slice(text),
-    }
-    if !sample.timestamp.is_empty() {
-        out.put_u8(b' ');
-        out.extend_from_slice(store.arena.get(sample.timestamp));
-    }
-    out.put_u8(b'\n');
+/// The timestamp of a point: that of all its samples, if they agree.
+pub(super) fn stamp(store: &Store, point: &[u32]) -> Span {
+    let span = |at: u32| store.samples[at as usize].timestamp;
+    let Some((&first, others)) = point.split_first() else { return Span::default() };
+    let agree = |&at: &u32| store.arena.get(span(at)) == store.arena.get(span(first));
+    if others.iter().all(agree) { span(first) } else { Span::default() }
 }

@@ -47,8 +47,21 @@ pub(super) struct Reading {
     pub(super) value: f64,
     /// The value's text when it can be copied as it stands; else empty.
     pub(super) text: Span,
-    /// Digits; empty when there is none worth keeping.
+    /// Any number; empty when there is none.
     pub(super) timestamp: Span,
+    /// From the brace of an exemplar to the end of the line, not looked at yet; empty when there is none.
+    pub(super) exemplar: Span,
+    /// Whether a label's name stands in quotes, so that it may have to be escaped.
+    pub(super) quoted: bool,
+}
+
+/// What was seen between the braces of a sample.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Braces {
+    /// See [`Reading`].
+    pub(super) span: Span,
+    pub(super) respell: bool,
+    pub(super) quoted: bool,
 }
 
 /// One label; the value still escaped.
@@ -66,7 +79,7 @@ pub(super) fn read(
     filter: &Filter,
     labels: &mut Vec<Label>,
 ) -> Line {
-    let mut cursor = Cursor { bytes: arena.get(line), at: 0, base: line.start };
+    let mut cursor = Cursor::new(arena, line);
     cursor.skip_blanks();
     match cursor.peek() {
         None => Line::Nothing,
@@ -86,13 +99,18 @@ pub(super) fn number(text: &[u8]) -> Option<(f64, bool)> {
     (!overflow).then_some((value, false))
 }
 
-struct Cursor<'a> {
+/// A place in a line.
+pub(super) struct Cursor<'a> {
     bytes: &'a [u8],
     at: usize,
     base: u32,
 }
 
-impl Cursor<'_> {
+impl<'a> Cursor<'a> {
+    pub(super) fn new(arena: &'a Arena, span: Span) -> Cursor<'a> {
+        Cursor { bytes: arena.get(span), at: 0, base: span.start }
+    }
+
     fn comment(mut self, utf8: bool, filter: &Filter) -> Line {
         self.at += 1;
         if !self.skip_blanks() {
@@ -126,7 +144,10 @@ impl Cursor<'_> {
     }
 
     fn sample(mut self, utf8: bool, filter: &Filter, labels: &mut Vec<Label>) -> Line {
-        let Some(name) = self.name(true) else { return Line::BadSample(None) };
+        let inside = self.peek() == Some(b'{');
+        let Some(name) = (if inside { self.name_inside() } else { self.name(true) }) else {
+            return Line::BadSample(None);
+        };
         if !filter.admits_bytes(self.slice(name)) {
             return Line::Nothing;
         }
@@ -134,7 +155,7 @@ impl Cursor<'_> {
             return Line::BadSample(Some(name));
         }
         let mark = labels.len();
-        match self.after_name(name, labels) {
+        match self.after_name(name, inside, labels) {
             Some(reading) => Line::Sample(reading),
             None => {
                 labels.truncate(mark);
@@ -145,6 +166,9 @@ impl Cursor<'_> {
 
     /// A metric name, if what follows may follow one.
     fn name(&mut self, brace_may_follow: bool) -> Option<Span> {
+        if !brace_may_follow && self.peek() == Some(b'"') {
+            return self.quoted_name();
+        }
         let start = self.at;
         self.at += metric_name_len(&self.bytes[start..]);
         let ends = match self.peek() {
@@ -154,12 +178,34 @@ impl Cursor<'_> {
         (ends && self.at > start).then(|| self.span(start, self.at))
     }
 
-    fn after_name(&mut self, name: Span, labels: &mut Vec<Label>) -> Option<Reading> {
+    /// The name that stands first in the braces, in quotes, and the comma behind it.
+    fn name_inside(&mut self) -> Option<Span> {
+        self.at += 1;
         self.skip_blanks();
-        let mut braces = Span::default();
+        let name = self.quoted_name()?;
+        self.skip_blanks();
+        match self.peek()? {
+            b',' => self.at += 1,
+            b'}' => {}
+            _ => return None,
+        }
+        Some(name)
+    }
+
+    /// A name in quotes, without escapes.
+    fn quoted_name(&mut self) -> Option<Span> {
         let mut respell = false;
-        if self.peek() == Some(b'{') {
-            (braces, respell) = self.labels(labels)?;
+        self.expect(b'"')?;
+        let name = self.quoted(&mut respell)?;
+        let plain = !self.slice(name).contains(&b'\\');
+        (plain && !name.is_empty() && std::str::from_utf8(self.slice(name)).is_ok()).then_some(name)
+    }
+
+    fn after_name(&mut self, name: Span, inside: bool, labels: &mut Vec<Label>) -> Option<Reading> {
+        self.skip_blanks();
+        let mut braces = Braces::default();
+        if inside || self.peek() == Some(b'{') {
+            braces = self.labels(inside, labels)?;
             self.skip_blanks();
         }
         let text = self.token();
@@ -168,34 +214,33 @@ impl Cursor<'_> {
         self.skip_blanks();
         let timestamp = self.timestamp()?;
         self.skip_blanks();
-        // What follows a `#` is an exemplar, or a comment. Neither is passed on.
-        match self.peek() {
-            None | Some(b'#') => Some(Reading { name, braces, respell, value, text, timestamp }),
-            Some(_) => None,
+        // What follows a `#` is an exemplar, or a comment.
+        let mut exemplar = Span::default();
+        if self.peek() == Some(b'#') {
+            self.at += 1;
+            self.skip_blanks();
+            if self.peek() == Some(b'{') {
+                exemplar = self.span(self.at, self.bytes.len());
+            }
+        } else if self.peek().is_some() {
+            return None;
         }
+        let Braces { span: braces, respell, quoted } = braces;
+        Some(Reading { name, braces, respell, value, text, timestamp, exemplar, quoted })
     }
 
-    /// Milliseconds in digits are kept; any other number is read and dropped.
     fn timestamp(&mut self) -> Option<Span> {
         let token = self.token();
-        let text = self.slice(token);
-        if text.is_empty() {
-            return Some(token);
-        }
-        let text = std::str::from_utf8(text).ok()?;
-        let digits = text.bytes().all(|byte| byte.is_ascii_digit());
-        if digits && text.parse::<i64>().is_ok() {
-            return Some(token);
-        }
-        text.parse::<f64>().ok().map(|_| Span::default())
+        let text = std::str::from_utf8(self.slice(token)).ok()?;
+        (text.is_empty() || text.parse::<f64>().is_ok()).then_some(token)
     }
 
-    /// Reads from `{` to behind `}`.
-    fn labels(&mut self, labels: &mut Vec<Label>) -> Option<(Span, bool)> {
+    /// Reads from `{`, or from inside the braces, to behind `}`.
+    pub(super) fn labels(&mut self, inside: bool, labels: &mut Vec<Label>) -> Option<Braces> {
         let (open, mark) = (self.at, labels.len());
-        let mut plain = true;
-        let mut respell = false;
-        self.at += 1;
+        let mut plain = !inside;
+        let (mut respell, mut quoted) = (false, false);
+        self.at += usize::from(!inside);
         loop {
             plain &= !self.skip_blanks();
             if self.peek()? == b'}' {
@@ -203,9 +248,14 @@ impl Cursor<'_> {
                 plain = false;
                 break;
             }
-            let start = self.at;
-            self.at += label_name_len(&self.bytes[start..]);
-            let name = self.span(start, self.at);
+            let name = if self.peek()? == b'"' {
+                (plain, quoted) = (false, true);
+                self.quoted_name()?
+            } else {
+                let start = self.at;
+                self.at += label_name_len(&self.bytes[start..]);
+                self.span(start, self.at)
+            };
             if name.is_empty() || self.slice(name) == b"__name__" {
                 return None;
             }
@@ -231,7 +281,7 @@ impl Cursor<'_> {
         }
         self.at += 1;
         if plain && !respell {
-            return Some((self.span(open, self.at), false));
+            return Some(Braces { span: self.span(open, self.at), respell, quoted });
         }
         // An empty value means no label.
         let mut kept = mark;
@@ -242,7 +292,7 @@ impl Cursor<'_> {
             }
         }
         labels.truncate(kept);
-        Some((Span::default(), respell))
+        Some(Braces { span: Span::default(), respell, quoted })
     }
 
     /// The inside of a label value, from behind the opening quote to behind the closing one.
@@ -262,7 +312,7 @@ impl Cursor<'_> {
     }
 
     /// Everything up to a blank, a `#` or the end.
-    fn token(&mut self) -> Span {
+    pub(super) fn token(&mut self) -> Span {
         let start = self.at;
         while self.peek().is_some_and(|byte| !matches!(byte, b' ' | b'\t' | b'#')) {
             self.at += 1;
@@ -271,7 +321,7 @@ impl Cursor<'_> {
     }
 
     /// Whether there were any.
-    fn skip_blanks(&mut self) -> bool {
+    pub(super) fn skip_blanks(&mut self) -> bool {
         let start = self.at;
         while matches!(self.peek(), Some(b' ' | b'\t')) {
             self.at += 1;
@@ -283,7 +333,7 @@ impl Cursor<'_> {
         (self.peek()? == byte).then(|| self.at += 1)
     }
 
-    fn peek(&self) -> Option<u8> {
+    pub(super) fn peek(&self) -> Option<u8> {
         self.bytes.get(self.at).copied()
     }
 
@@ -291,7 +341,7 @@ impl Cursor<'_> {
         Span { start: self.base + from as u32, end: self.base + to as u32 }
     }
 
-    fn slice(&self, span: Span) -> &[u8] {
+    pub(super) fn slice(&self, span: Span) -> &'a [u8] {
         &self.bytes[(span.start - self.base) as usize..(span.end - self.base) as usize]
     }
 }

@@ -10,8 +10,10 @@
 
 use super::Report;
 use super::arena::{Arena, Index, NONE, Span};
+use super::line::Label;
 use super::source::{Part, Role};
 use super::store::Store;
+use crate::strict::grammar::metric_name_len;
 use crate::strict::{Format, Kind};
 
 /// Most families of one merge. Engines have about fifty; more than this is a name that carries what
@@ -27,8 +29,13 @@ pub(super) enum Refusal {
 }
 
 pub(super) struct Family {
-    /// Sample names: its own, that of buckets, of the sum, of the count.
+    /// Its name before it was escaped.
+    pub(super) raw: Span,
+    /// Sample names as they are written: its own, that of buckets, of the sum, of the count.
     pub(super) names: [Span; 4],
+    pub(super) shape: Shape,
+    /// Its name must stand in quotes.
+    pub(super) quoted: bool,
     pub(super) kind: Kind,
     /// Raw; empty when there is none.
     pub(super) help: Span,
@@ -36,12 +43,29 @@ pub(super) struct Family {
     last: u32,
 }
 
+/// How a family is written, where formats differ; settled by `openmetrics.rs`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Shape {
+    /// By its name and type.
+    Plain,
+    /// As OpenMetrics' counter, histogram or summary, whose `_created` series are this family's, or [`NONE`]'s.
+    OpenMetrics { created: u32 },
+    /// As OpenMetrics' `unknown`: a counter that cannot have its name there.
+    Unknown,
+    /// The `_created` series of another.
+    Created,
+    /// Not at all: its name is taken in OpenMetrics.
+    Withheld,
+}
+
 pub(super) struct Group {
     family: u32,
-    source: u32,
+    pub(super) source: u32,
     chain: u32,
     /// The sample whose labels are the group's.
-    key: u32,
+    pub(super) key: u32,
+    /// Was written as `_created` of another family's group.
+    pub(super) used: bool,
     /// Holds a sample that makes no sense.
     pub(super) broken: bool,
     pub(super) first: u32,
@@ -50,9 +74,9 @@ pub(super) struct Group {
 }
 
 /// A sample name and who has it.
-struct Claim {
+pub(super) struct Claim {
     name: Span,
-    family: u32,
+    pub(super) family: u32,
     /// Whether it is the family's own name, without suffix.
     own: bool,
     chain: u32,
@@ -69,6 +93,18 @@ pub(super) struct Merged {
     last_group: u32,
     /// Samples of one point in the order in which they are written.
     pub(super) point: Vec<u32>,
+    pub(super) scratch: Scratch,
+}
+
+/// Memory of writers.
+#[derive(Default)]
+pub(super) struct Scratch {
+    /// A name that is looked for.
+    pub(super) name: String,
+    /// Labels of an exemplar.
+    pub(super) labels: Vec<Label>,
+    /// A message of protobuf, before its length is known.
+    pub(super) message: Vec<u8>,
 }
 
 impl Family {
@@ -101,11 +137,12 @@ impl Merged {
         reserved: &dyn Fn(&str) -> bool,
     ) -> Result<u32, Refusal> {
         let mark = store.arena.len();
-        let mut name = part.name;
-        if !store.arena.get(name).starts_with(prefix) {
-            name = store.arena.join(prefix, name, b"");
+        let mut raw = part.name;
+        if !store.arena.get(raw).starts_with(prefix) {
+            raw = store.arena.join(prefix, raw, b"");
         }
-        if let Some(claim) = self.claim(store, name) {
+        let name = store.escape_name(raw);
+        if let Some(claim) = self.claim(store, store.arena.get(name)) {
             let (own, at) = (claim.own, claim.family);
             store.arena.truncate(mark);
             let family = &mut self.families[at as usize];
@@ -120,7 +157,7 @@ impl Merged {
         let refusal = if self.families.len() >= FAMILIES_MAX {
             Some(Refusal::Full)
         } else {
-            let family = self.family(&mut store.arena, name, part);
+            let family = self.family(&mut store.arena, (raw, name), part);
             self.claim_all(store, family, reserved).err()
         };
         if let Some(refusal) = refusal {
@@ -130,13 +167,15 @@ impl Merged {
         Ok(self.families.len() as u32 - 1)
     }
 
-    fn family(&self, arena: &mut Arena, name: Span, part: &Part) -> Family {
+    fn family(&self, arena: &mut Arena, (raw, name): (Span, Span), part: &Part) -> Family {
         let mut names = [name; 4];
         let suffixes = part.kind.suffixes(Format::Text);
         for (slot, suffix) in names[4 - suffixes.len()..].iter_mut().zip(suffixes) {
             *slot = arena.join(b"", name, suffix.as_bytes());
         }
-        Family { names, kind: part.kind, help: part.help, first: NONE, last: NONE }
+        let Part { kind, help, .. } = *part;
+        let quoted = metric_name_len(arena.get(name)) != arena.get(name).len();
+        Family { raw, names, shape: Shape::Plain, quoted, kind, help, first: NONE, last: NONE }
     }
 
     /// Claims all names of a new family, or none.
@@ -148,8 +187,10 @@ impl Merged {
     ) -> Result<(), Refusal> {
         let suffixed = 4 - family.kind.suffixes(Format::Text).len()..4;
         let names = || [0].into_iter().chain(suffixed.clone()).map(|at| family.names[at]);
-        if names().any(|name| self.claim(store, name).is_some() || reserved(store.arena.name(name)))
-        {
+        let taken = |name| {
+            self.claim(store, store.arena.get(name)).is_some() || reserved(store.arena.name(name))
+        };
+        if names().any(taken) {
             return Err(Refusal::Clash);
         }
         for (position, name) in names().enumerate() {
@@ -163,8 +204,8 @@ impl Merged {
         Ok(())
     }
 
-    fn claim(&self, store: &Store, name: Span) -> Option<&Claim> {
-        let name = store.arena.get(name);
+    /// Who has a sample name.
+    pub(super) fn claim(&self, store: &Store, name: &[u8]) -> Option<&Claim> {
         let mut at = self.claim_index.head(store.seed.hash(name));
         loop {
             let claim = self.claims.get(at as usize)?;
@@ -224,7 +265,7 @@ impl Merged {
     }
 
     /// The group of a sample's label set, or the hash to open one under.
-    fn group(&self, store: &Store, at: u32, family: u32) -> Result<u32, u64> {
+    pub(super) fn group(&self, store: &Store, at: u32, family: u32) -> Result<u32, u64> {
         let hash = store.seed.fold(store.label_hash(at) ^ u64::from(family));
         let mut group = self.group_index.head(hash);
         loop {
@@ -244,6 +285,7 @@ impl Merged {
             source,
             chain,
             key,
+            used: false,
             broken: false,
             first: NONE,
             last: NONE,

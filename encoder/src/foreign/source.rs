@@ -29,7 +29,7 @@ pub(super) enum Role {
     Stray,
 }
 
-/// A sample name, settled by [`Source::settle`].
+/// A sample name, settled by [`Names::settle`].
 pub(super) struct Name {
     text: Span,
     hash: u64,
@@ -69,7 +69,7 @@ pub(super) enum Declared {
 }
 
 #[derive(Default)]
-pub(super) struct Source {
+pub(super) struct Names {
     names: Vec<Name>,
     name_index: Index,
     declarations: Vec<Declaration>,
@@ -116,7 +116,7 @@ struct Home {
     described: bool,
 }
 
-impl Source {
+impl Names {
     pub(super) fn clear(&mut self) {
         self.names.clear();
         self.name_index.clear();

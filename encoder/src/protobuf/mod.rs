@@ -14,7 +14,7 @@
 mod form;
 mod messages;
 mod native;
-mod wire;
+pub(crate) mod wire;
 
 pub(crate) use form::ProtobufForm;
 

@@ -1,0 +1,74 @@
+//! What a merge did, as counts: of one source, or of all of them.
+
+use std::ops::AddAssign;
+
+/// What was taken from sources and what was withheld, in families, series and lines.
+///
+/// [`Foreign::merge`](super::Foreign::merge) returns the totals, [`Foreign::reports`](super::Foreign::reports) has
+/// one for each source, which add up to them: whoever runs several engines can tell which one to look at.
+///
+/// ```
+/// use dynamo_metrics_encoder::foreign::{Filter, Foreign, Source};
+/// use dynamo_metrics_encoder::name_filter::NameFilter;
+///
+/// let text = b"# TYPE a counter\na 1\na 2\nb{x=\"1 5\n";
+/// let (filter, mut body) = (Filter::all(), bytes::BytesMut::new());
+/// let mut foreign = Foreign::new();
+/// let sources = [Source::new(&filter, b"c 1\n"), Source::new(&filter, text)];
+/// let all = foreign.merge(
+///     sources, &|_| false, Default::default(), &NameFilter::default(), &mut body,
+/// );
+/// assert_eq!((all.families, all.series), (2, 2));
+/// let second = foreign.reports()[1];
+/// assert_eq!((second.families, second.series), (1, 1));
+/// assert_eq!((second.duplicates, second.quarantined, second.dropped_lines), (1, 1, 1));
+/// assert_eq!(foreign.reports()[0].withheld(), 0);
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Report {
+    /// Families written; one that several sources have counts for the first.
+    pub families: u64,
+    /// Sample lines of text written, or in protobuf the samples that would be lines.
+    pub series: u64,
+    /// Families withheld because their name is reserved, or another family has it or has a sample of that name, or
+    /// they contradict an earlier TYPE. In OpenMetrics also `_created` series without what they are about.
+    pub clashes: u64,
+    /// Samples dropped because an earlier line has the same series.
+    pub duplicates: u64,
+    /// What was withheld because something about it is broken: a family of one source (a line of it
+    /// could not be read), a histogram's or summary's label set (it does not add up), a counter's
+    /// series (it is negative or NaN), a sample that the format has no place for. Also families beyond a limit of
+    /// 10,000.
+    pub quarantined: u64,
+    /// Lines that could not be read, or not be held.
+    pub dropped_lines: u64,
+    /// Exemplars left out because they are invalid or stand where none may. Not counted in text 0.0.4, which has
+    /// none.
+    pub exemplars: u64,
+}
+
+impl Report {
+    /// Everything that was counted and not written, in different units: above zero means that something is wrong
+    /// with the source.
+    ///
+    /// ```
+    /// assert_eq!(dynamo_metrics_encoder::foreign::Report::default().withheld(), 0);
+    /// ```
+    #[must_use]
+    pub fn withheld(&self) -> u64 {
+        self.clashes + self.duplicates + self.quarantined + self.dropped_lines + self.exemplars
+    }
+}
+
+impl AddAssign for Report {
+    fn add_assign(&mut self, other: Report) {
+        self.families += other.families;
+        self.series += other.series;
+        self.clashes += other.clashes;
+        self.duplicates += other.duplicates;
+        self.quarantined += other.quarantined;
+        self.dropped_lines += other.dropped_lines;
+        self.exemplars += other.exemplars;
+    }
+}

@@ -1,0 +1,150 @@
+//! Several sources, and names that are ours: who wins, and what it costs whom.
+
+mod foreign_support;
+
+use bytes::BytesMut;
+use dynamo_metrics_encoder::foreign::{Filter, Foreign, Source};
+use dynamo_metrics_encoder::name_filter::NameFilter;
+use foreign_support::{POINT, TEXT, counts, merge, merge_with};
+
+#[test]
+fn families_of_several_sources_become_one() {
+    let (out, report) = merge(&[
+        "# HELP a First.\n# TYPE a counter\na{engine=\"0\"} 1\n# TYPE b gauge\nb 1\n",
+        "# HELP a Second.\n# TYPE a counter\na{engine=\"1\"} 2\n# HELP b Late.\n# TYPE b gauge\nb{x=\"1\"} 2\n",
+    ]);
+    assert_eq!(
+        out,
+        "# HELP a First.\n# TYPE a counter\na{engine=\"0\"} 1\na{engine=\"1\"} 2\n\
+         # HELP b Late.\n# TYPE b gauge\nb 1\nb{x=\"1\"} 2\n"
+    );
+    assert_eq!(counts(&report), [0; 4]);
+}
+
+#[test]
+fn the_earlier_source_wins() {
+    let (out, report) = merge(&[
+        "# TYPE a gauge\na 1\n",
+        "# TYPE a counter\na 2\n",
+        "a 3\n",
+        "# TYPE a gauge\na 4\n",
+    ]);
+    assert_eq!(out, "# TYPE a gauge\na 1\n");
+    assert_eq!(counts(&report), [2, 1, 0, 0]);
+}
+
+#[test]
+fn a_point_is_of_one_source() {
+    let point = format!("# TYPE h histogram\n{POINT}");
+    let other =
+        "# TYPE h histogram\nh_bucket{le=\"0.5\"} 1\nh_bucket{le=\"+Inf\"} 9\nh_sum 9\nh_count 9\n";
+    let (out, report) = merge(&[&point, other]);
+    assert_eq!(out, point);
+    assert_eq!(counts(&report), [0, 4, 0, 0]);
+}
+
+#[test]
+fn a_broken_family_costs_its_source_only() {
+    let (out, report) =
+        merge(&["# TYPE a gauge\na{e=\"0\"} x\n", "# TYPE a counter\na{e=\"1\"} 2\n"]);
+    assert_eq!(out, "# TYPE a counter\na{e=\"1\"} 2\n");
+    assert_eq!(counts(&report), [0, 0, 1, 1]);
+}
+
+#[test]
+fn suffixed_names_clash_across_sources() {
+    let histogram = format!("# TYPE h histogram\n{POINT}");
+    for gauge in [
+        "# TYPE h_sum gauge\nh_sum 1\n",
+        "h_count 1\n",
+        "# TYPE h_bucket counter\nh_bucket 1\n",
+        "# TYPE h gauge\nh 1\n",
+    ] {
+        let (out, report) = merge(&[&histogram, gauge]);
+        assert_eq!(out, histogram);
+        assert_eq!(counts(&report), [1, 0, 0, 0], "{gauge}");
+        let (out, report) = merge(&[gauge, &histogram]);
+        assert!(!out.contains("histogram"), "{gauge}");
+        assert_eq!(counts(&report), [1, 0, 0, 0], "{gauge}");
+    }
+}
+
+#[test]
+fn a_suffixed_name_is_no_family_of_its_own() {
+    let histogram = format!("# TYPE h histogram\n{POINT}");
+    let other =
+        histogram.replace("h_", "h_sum_").replace("h hist", "h_sum hist").replace("} ", "} 1");
+    let (out, report) = merge(&[&histogram, &other]);
+    assert_eq!(out, histogram);
+    assert_eq!(counts(&report), [1, 0, 0, 0]);
+}
+
+#[test]
+fn reserved_names_are_left_to_us() {
+    let all = Filter::all();
+    let text = format!(
+        "# TYPE up gauge\nup 1\n# TYPE h histogram\n{POINT}# TYPE s summary\ns_sum 1\ns_count 1\n# TYPE c counter\nc_total 1\nd 1\n"
+    );
+    let (out, report) = merge_with(&[(&all, &text)], &["up", "h_count", "s_sum", "c_total"]);
+    assert_eq!(out, "# TYPE d untyped\nd 1\n");
+    assert_eq!(counts(&report), [4, 0, 0, 0]);
+    let (_, report) = merge_with(&[(&all, &text)], &["c", "s_bucket", "h_total"]);
+    assert_eq!(counts(&report), [0; 4]);
+}
+
+#[test]
+fn filters_see_names_as_they_are_spelled() {
+    let text = "# HELP vllm:a A.\n# TYPE vllm:a gauge\nvllm:a 1\n# TYPE lmcache:b counter\nlmcache:b_total 1\n\
+                # TYPE python_info gauge\npython_info{x=\"1\"} 1\nprocess_start 5\nsglang:c 1\ngarbage here\n";
+    let (out, report) = merge_with(&[(&Filter::vllm(), text)], &[]);
+    assert_eq!(
+        out,
+        "# HELP vllm:a A.\n# TYPE vllm:a gauge\nvllm:a 1\n# TYPE lmcache:b_total counter\nlmcache:b_total 1\n"
+    );
+    assert_eq!(counts(&report), [0; 4]);
+    let (out, _) = merge_with(&[(&Filter::sglang(), text)], &[]);
+    assert_eq!(out, "# TYPE sglang:c untyped\nsglang:c 1\n");
+}
+
+#[test]
+fn prefixes_are_added_once() {
+    let text = format!(
+        "# HELP x X.\n# TYPE x counter\nx 1\n# TYPE h histogram\n{POINT}trtllm_y 1\nprocess_z 1\n"
+    );
+    let (out, report) = merge_with(&[(&Filter::trtllm(), &text)], &[]);
+    assert_eq!(
+        out,
+        "# HELP trtllm_x X.\n# TYPE trtllm_x counter\ntrtllm_x 1\n# TYPE trtllm_h histogram\n\
+         trtllm_h_bucket{le=\"1\"} 1\ntrtllm_h_bucket{le=\"+Inf\"} 2\ntrtllm_h_sum 3.5\ntrtllm_h_count 2\n\
+         # TYPE trtllm_y untyped\ntrtllm_y 1\n"
+    );
+    assert_eq!(counts(&report), [0; 4]);
+    // What is reserved, and what clashes, goes by the name that comes out.
+    let (_, report) =
+        merge_with(&[(&Filter::trtllm(), &text), (&Filter::all(), "trtllm_x 5\n")], &["trtllm_y"]);
+    assert_eq!(counts(&report), [2, 0, 0, 0]);
+}
+
+#[test]
+fn a_merge_forgets_the_one_before() {
+    let mut foreign = Foreign::new();
+    let all = Filter::all();
+    for text in
+        ["# TYPE a gauge\na 1\n", "# TYPE a counter\na 2\n", "", "a{x=\"1\"} zzz\n", "a 3\n"]
+    {
+        let (mut reused, mut fresh) = (BytesMut::new(), BytesMut::new());
+        let (sources, names) = ([Source::new(&all, text.as_bytes())], NameFilter::default());
+        let report = foreign.merge(sources, &|_| false, TEXT, &names, &mut reused);
+        assert_eq!(report, Foreign::new().merge(sources, &|_| false, TEXT, &names, &mut fresh));
+        assert_eq!(reused, fresh);
+    }
+}
+
+#[test]
+fn appends_to_what_is_there() {
+    let mut out = BytesMut::from(&b"# TYPE up gauge\nup 1\n"[..]);
+    let (all, names) = (Filter::all(), NameFilter::default());
+    let sources = [Source::new(&all, b"a 1")];
+    Foreign::new().merge(sources, &|name| name == "up", TEXT, &names, &mut out);
+    assert_eq!(&out[..], b"# TYPE up gauge\nup 1\n# TYPE a untyped\na 1\n");
+}
