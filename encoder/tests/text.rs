@@ -122,46 +122,6 @@ fn series_and_families_come_and_go_between_scrapes() {
     assert_eq!(scrape(), "# TYPE a gauge\na 0\n");
 }
 
-#[test]
-fn a_body_is_whole_while_threads_record_and_series_come_and_go() {
-    use std::sync::atomic::{AtomicBool, Ordering};
-    let registry = Registry::new();
-    let buckets = Buckets::dynamo(0.001, 2.0, 13).unwrap();
-    let waits = registry.histogram_family(("wait_seconds", "h"), ["m"], &buckets).unwrap();
-    let requests = registry.counter_family(("requests_total", "h"), ["m"]).unwrap();
-    let done = AtomicBool::new(false);
-    std::thread::scope(|scope| {
-        for lane in 0..3u32 {
-            let (waits, requests, done) = (&waits, &requests, &done);
-            scope.spawn(move || {
-                let mut i = 0u32;
-                while !done.load(Ordering::Relaxed) {
-                    i += 1;
-                    let model = format!("m{}", (i + lane) % 7);
-                    waits.with([&model]).observe(f64::from(i % 100) / 40.0);
-                    requests.with([&model]).inc();
-                    if i % 1000 == lane {
-                        waits.remove([&model]);
-                        requests.remove_matching(&[("m", &model)]);
-                    }
-                }
-            });
-        }
-        let mut encoder = Encoder::new();
-        let mut body = BytesMut::new();
-        for _ in 0..300 {
-            body.clear();
-            encoder.encode(&registry, &mut body);
-            // Checks, among the rest, `+Inf == _count` and that buckets are cumulative.
-            if let Err(problems) = strict::parse(&body) {
-                done.store(true, Ordering::Relaxed);
-                panic!("{}\n{}", problems[0], String::from_utf8_lossy(&body));
-            }
-        }
-        done.store(true, Ordering::Relaxed);
-    });
-}
-
 /// One metric of an arbitrary registry, with what it should print.
 #[derive(Clone, Debug)]
 enum Metric {

@@ -1,9 +1,14 @@
 //! Arbitrary registries are encoded, parsed strictly, and give their values back.
 #![no_main]
 
+#[path = "../../encoder/tests/decode/mod.rs"]
+mod decode;
+
 use arbitrary::Arbitrary;
 use bytes::BytesMut;
-use dynamo_metrics_core::{Buckets, Registry};
+use dynamo_metrics_core::{Buckets, Escaping, Opts, Registry};
+use dynamo_metrics_encoder::name_filter::NameFilter;
+use dynamo_metrics_encoder::negotiate::{Format, Negotiated};
 use dynamo_metrics_encoder::{Encoder, strict};
 use libfuzzer_sys::fuzz_target;
 
@@ -15,6 +20,7 @@ struct Metric<'a> {
     kind: Kind,
     rows: Vec<([&'a str; 2], Vec<f64>)>,
     remove: bool,
+    utf8: bool,
 }
 
 #[derive(Arbitrary, Debug)]
@@ -30,7 +36,10 @@ fuzz_target!(|metrics: Vec<Metric<'_>>| {
     let registry = Registry::new();
     let mut encoder = Encoder::new();
     for metric in &metrics {
-        let opts = (metric.name, metric.help);
+        let opts = || {
+            let opts = Opts::new(metric.name, metric.help);
+            if metric.utf8 { opts.utf8_names() } else { opts }
+        };
         // Most names and labels are refused, which is one half of what is tested here.
         macro_rules! rows {
             ($family:expr, $record:expr) => {
@@ -49,37 +58,53 @@ fuzz_target!(|metrics: Vec<Metric<'_>>| {
         }
         match &metric.kind {
             Kind::Counter => rows!(
-                registry.counter_family(opts, metric.labels),
+                registry.counter_family(opts(), metric.labels),
                 |handle: &dynamo_metrics_core::Counter, number: f64| {
                     handle.add(number.to_bits());
                 }
             ),
             Kind::FloatCounter => rows!(
-                registry.float_counter_family(opts, metric.labels),
+                registry.float_counter_family(opts(), metric.labels),
                 |handle: &dynamo_metrics_core::FloatCounter, number| handle.add(number)
             ),
             Kind::Gauge => rows!(
-                registry.gauge_family(opts, metric.labels),
+                registry.gauge_family(opts(), metric.labels),
                 |handle: &dynamo_metrics_core::Gauge, number| handle.set(number)
             ),
             Kind::UpDown => rows!(
-                registry.up_down_counter_family(opts, metric.labels),
+                registry.up_down_counter_family(opts(), metric.labels),
                 |handle: &dynamo_metrics_core::UpDownCounter, number: f64| handle
                     .add(number.to_bits())
             ),
             Kind::Histogram(bounds) => {
                 if let Ok(buckets) = Buckets::new(bounds.iter().copied()) {
                     rows!(
-                        registry.histogram_family(opts, metric.labels, &buckets),
+                        registry.histogram_family(opts(), metric.labels, &buckets),
                         |handle: &dynamo_metrics_core::Histogram, number| handle.observe(number)
                     );
                 }
             }
         }
-        let mut body = BytesMut::new();
-        encoder.encode(&registry, &mut body);
-        if let Err(problems) = strict::parse(&body) {
-            panic!("{}\n{}", problems[0], String::from_utf8_lossy(&body));
+        for escaping in [Escaping::Underscores, Escaping::AllowUtf8] {
+            let quoted = escaping == Escaping::AllowUtf8;
+            let (text, openmetrics) = if quoted {
+                (strict::Format::TextUtf8, strict::Format::OpenMetricsUtf8)
+            } else {
+                (strict::Format::Text, strict::Format::OpenMetrics)
+            };
+            for (format, parser) in [(Format::Text, text), (Format::OpenMetrics, openmetrics)] {
+                let mut body = BytesMut::new();
+                let asked = Negotiated::new(format, escaping);
+                encoder.encode_as(&registry, asked, &NameFilter::default(), &mut body);
+                if let Err(problems) = strict::parse_as(parser, &body) {
+                    panic!("{parser:?} {}\n{}", problems[0], String::from_utf8_lossy(&body));
+                }
+            }
         }
+        // Every length in it must add up.
+        let mut body = BytesMut::new();
+        let asked = Negotiated::new(Format::Protobuf, Escaping::Values);
+        encoder.encode_as(&registry, asked, &NameFilter::default(), &mut body);
+        decode::samples(&body);
     }
 });
