@@ -234,6 +234,16 @@ impl Descriptor {
             states,
         } = opts;
         if utf8_names { check_utf8_metric_name(&name) } else { check_metric_name(&name) }?;
+        let suffix = match kind {
+            Kind::Counter | Kind::FloatCounter | Kind::CounterCallback => "_total",
+            Kind::Info => INFO_SUFFIX,
+            _ => "",
+        };
+        if Escaping::ALL.iter().any(|scheme| scheme.metric_name(&name) == suffix) {
+            // OpenMetrics names the family without the suffix, and so does Python's parser of text.
+            let reason = "it is nothing but the suffix of its type; put a name before that";
+            return Err(RegisterError::InvalidName { name, reason });
+        }
         let unsupported = [
             ("a unit", unit.is_some() && matches!(kind, Kind::Info | Kind::StateSet)),
             ("exemplars", exemplars && !kind.accumulates()),
