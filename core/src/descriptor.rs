@@ -277,6 +277,18 @@ impl Descriptor {
                 return Err(RegisterError::EscapedLabels { name, label, other, scheme, escaped });
             }
         }
+        if kind == Kind::StateSet {
+            // The name is a label of the samples: the one that tells which state they are about.
+            let meeting = Escaping::ALL.into_iter().find_map(|scheme| {
+                let own = scheme.metric_name(&name);
+                let other = all.iter().find(|other| scheme.label_name(other) == own)?;
+                Some((scheme, *other, own.into_owned()))
+            });
+            if let Some((scheme, other, escaped)) = meeting {
+                let (label, other) = (name.clone(), other.to_owned());
+                return Err(RegisterError::EscapedLabels { name, label, other, scheme, escaped });
+            }
+        }
         if let Some(unit) = &unit {
             // The name's pattern no longer says what a unit may consist of, and formats cannot quote units.
             let plain = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == ':';

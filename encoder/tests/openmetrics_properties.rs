@@ -131,6 +131,17 @@ fn a_name_that_is_nothing_but_its_suffix_is_refused() {
     registry.counter(("a_total", "")).unwrap();
 }
 
+/// The name of a state set is a label, which another label may become by escaping.
+#[test]
+fn a_state_set_whose_label_meets_its_name_is_refused() {
+    let registry = Registry::new();
+    let family = |name: &str, label| {
+        registry.state_set_family(Opts::new(name, "").utf8_names(), [label], &["on"]).map(drop)
+    };
+    assert!(family("a_b", "a.b").unwrap_err().to_string().contains("a_b"));
+    family("a_b", "a.c").unwrap();
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(512))]
 
