@@ -37,6 +37,11 @@ const POINT: &str = "h_bucket{le=\"1\"} 1\nh_bucket{le=\"+Inf\"} 2\nh_sum 3.5\nh
 /// One source in, text out, `counts`.
 const REPAIRED: &[(&str, &str, &str)] = &[
     ("nothing", "", ""),
+    (
+        "a counter whose name is nothing but its suffix",
+        "# TYPE _total counter\n_total 1\n",
+        "# TYPE _total untyped\n_total 1\n",
+    ),
     ("untyped gets a TYPE", "a 1\n", "# TYPE a untyped\na 1\n"),
     (
         "help and type",

@@ -88,7 +88,7 @@ fn register(registry: &Registry, metric: &Metric) -> Option<()> {
         }
         Kind::Histogram => {
             // The texts of rows decide whether there are negative bounds.
-            let low = if metric.rows.len() % 2 == 0 { 1e-7 } else { -1.5 };
+            let low = if metric.rows.len().is_multiple_of(2) { 1e-7 } else { -1.5 };
             let buckets = Buckets::new([low, 0.25, 1.0, 100_000.0, 1e6]).ok()?;
             let family = registry.histogram_family(opts.exemplars(), labels, &buckets).ok()?;
             for (row, value) in &metric.rows {
