@@ -1,7 +1,8 @@
 //! `check`: the strict parser over a file, an address or standard input.
 
+mod fetch;
+
 use clap::{Args, ValueEnum};
-use dynamo_metrics::{EngineSource, Filter, engine::ENGINE_TIMEOUT_DEFAULT};
 use dynamo_metrics_encoder::strict;
 use std::io::Read;
 use std::process::ExitCode;
@@ -9,8 +10,8 @@ use std::process::ExitCode;
 /// Options of `check`.
 #[derive(Args, Debug)]
 pub(crate) struct Options {
-    /// The format; without it OpenMetrics when the last line is `# EOF`, else text 0.0.4. An address is asked
-    /// for text, whatever is said here.
+    /// The format, which an address is asked for. Without it the Content-Type says; of a file or standard input,
+    /// OpenMetrics when the last line is `# EOF`, else text 0.0.4.
     #[arg(long, value_enum)]
     format: Option<Format>,
     /// A file, an address as http://127.0.0.1:8000/metrics, or `-` for standard input; several are checked in
@@ -48,46 +49,42 @@ impl From<Format> for strict::Format {
 pub(crate) fn run(options: &Options) -> ExitCode {
     let mut code = 0;
     for input in &options.inputs {
-        match read(input) {
+        let read = read(input, options.format.map(Into::into));
+        match read.map(|(body, format)| strict::parse_as(format, &body)) {
             Err(reason) => {
                 eprintln!("{input}: cannot be read: {reason}");
                 code = 2;
             }
-            Ok(body) => {
-                let format =
-                    options.format.map_or_else(|| strict::Format::guess(&body), Into::into);
-                match strict::parse_as(format, &body) {
-                    Ok(exposition) => {
-                        let samples = exposition.samples().count();
-                        println!(
-                            "{input}: ok, {} families, {samples} samples",
-                            exposition.families.len()
-                        );
-                    }
-                    Err(problems) => {
-                        for problem in problems {
-                            println!("{input}:{}: {}", problem.line, problem.message);
-                        }
-                        code = code.max(1);
-                    }
+            Ok(Ok(exposition)) => {
+                let samples = exposition.samples().count();
+                println!("{input}: ok, {} families, {samples} samples", exposition.families.len());
+            }
+            Ok(Err(problems)) => {
+                for problem in problems {
+                    println!("{input}:{}: {}", problem.line, problem.message);
                 }
+                code = code.max(1);
             }
         }
     }
     ExitCode::from(code)
 }
 
-fn read(input: &str) -> Result<Vec<u8>, String> {
-    if input == "-" {
-        let mut body = Vec::new();
-        return std::io::stdin().read_to_end(&mut body).map(|_| body).map_err(|e| e.to_string());
-    }
+/// The body, and what it is to be read as.
+fn read(input: &str, asked: Option<strict::Format>) -> Result<(Vec<u8>, strict::Format), String> {
     if input.starts_with("http://") {
-        let source = EngineSource::url("check", Filter::all(), input, ENGINE_TIMEOUT_DEFAULT);
-        return source.and_then(|source| source.read()).map_err(|e| e.to_string());
+        return fetch::fetch(input, asked);
     }
     if input.contains("://") {
         return Err("only http:// addresses can be read".into());
     }
-    std::fs::read(input).map_err(|e| e.to_string())
+    let body = if input == "-" {
+        let mut body = Vec::new();
+        std::io::stdin().read_to_end(&mut body).map(|_| body)
+    } else {
+        std::fs::read(input)
+    };
+    let body = body.map_err(|error| error.to_string())?;
+    let format = asked.unwrap_or_else(|| strict::Format::guess(&body));
+    Ok((body, format))
 }

@@ -1,8 +1,10 @@
 //! `check`: what it prints and how it exits.
 
-use std::io::Write;
+use std::io::{Read, Write};
+use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
+use std::thread::JoinHandle;
 
 fn check(inputs: &[&str], stdin: &str) -> (Option<i32>, String) {
     let mut child = Command::new(env!("CARGO_BIN_EXE_dynamo-metrics"))
@@ -57,4 +59,60 @@ fn openmetrics_is_guessed_or_named() {
     let quoted = "# TYPE \"a.b\" gauge\n{\"a.b\"} 1\n# EOF\n";
     assert_eq!(check(&["-"], quoted).0, Some(1));
     assert_eq!(check(&["--format", "openmetrics-utf8", "-"], quoted).0, Some(0));
+}
+
+/// A server that gives one answer, and then the head of the request.
+fn serve_once(status: &str, content_type: &str, body: &str) -> (String, JoinHandle<String>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/metrics?x=1", listener.local_addr().unwrap());
+    let answer = format!(
+        "HTTP/1.1 {status}\r\nContent-Type: {content_type}\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    let server = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            let mut byte = [0];
+            stream.read_exact(&mut byte).unwrap();
+            head.push(byte[0]);
+        }
+        stream.write_all(answer.as_bytes()).unwrap();
+        String::from_utf8(head).unwrap().to_ascii_lowercase()
+    });
+    (url, server)
+}
+
+#[test]
+fn an_address_is_asked_for_a_format_and_says_which_it_gave() {
+    let openmetrics = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    let (url, server) = serve_once("200 OK", openmetrics, "a 1\n");
+    let (code, text) = check(&[&url], "");
+    assert_eq!((code, text), (Some(1), format!("{url}:1: the last line is not '# EOF'\n")));
+    let head = server.join().unwrap();
+    assert!(head.starts_with("get /metrics?x=1 http/1.1\r\n"), "{head}");
+    assert!(head.contains("accept: application/openmetrics-text;version=1.0.0;q=0.8,"), "{head}");
+
+    let (url, server) = serve_once("200 OK", "text/plain; version=0.0.4", "# EOF\n");
+    assert_eq!(check(&[&url], "").0, Some(0), "in text it is a comment");
+    server.join().unwrap();
+
+    let (url, server) = serve_once("200 OK", openmetrics, "# EOF\n");
+    assert_eq!(check(&["--format", "openmetrics-utf8", &url], "").0, Some(0));
+    assert!(server.join().unwrap().contains("version=1.0.0;escaping=allow-utf-8\r\n"));
+}
+
+#[test]
+fn an_answer_that_is_no_exposition_cannot_be_read() {
+    for (status, content_type, arguments, says) in [
+        ("404 Not Found", "text/plain", &[][..], "404"),
+        ("200 OK", "text/html", &[], "--format"),
+        ("200 OK", "text/plain", &["--format", "openmetrics"], "not asked for"),
+    ] {
+        let (url, server) = serve_once(status, content_type, "a 1\n");
+        let (code, text) = check(&[arguments, &[&url]].concat(), "");
+        assert_eq!(code, Some(2), "{text}");
+        assert!(text.contains("cannot be read") && text.contains(says), "{text}");
+        server.join().unwrap();
+    }
 }

@@ -252,6 +252,16 @@ impl Descriptor {
             states,
         } = opts;
         if utf8_names { check_utf8_metric_name(&name) } else { check_metric_name(&name) }?;
+        let suffix = match kind {
+            Kind::Counter | Kind::FloatCounter | Kind::CounterCallback => "_total",
+            Kind::Info => INFO_SUFFIX,
+            _ => "",
+        };
+        if Escaping::ALL.iter().any(|scheme| scheme.metric_name(&name) == suffix) {
+            // OpenMetrics names the family without the suffix, and so does Python's parser of text.
+            let reason = "it is nothing but the suffix of its type; put a name before that";
+            return Err(RegisterError::InvalidName { name, reason });
+        }
         let unsupported = [
             ("a unit", unit.is_some() && matches!(kind, Kind::Info | Kind::StateSet)),
             ("exemplars", exemplars && (!kind.accumulates() || kind == Kind::Summary)),
@@ -282,6 +292,18 @@ impl Descriptor {
             }) {
                 let (label, other) = (label.to_string(), other.to_string());
                 let escaped = scheme.label_name(&label).into_owned();
+                return Err(RegisterError::EscapedLabels { name, label, other, scheme, escaped });
+            }
+        }
+        if kind == Kind::StateSet {
+            // The name is a label of the samples: the one that tells which state they are about.
+            let meeting = Escaping::ALL.into_iter().find_map(|scheme| {
+                let own = scheme.metric_name(&name);
+                let other = all.iter().find(|other| scheme.label_name(other) == own)?;
+                Some((scheme, *other, own.into_owned()))
+            });
+            if let Some((scheme, other, escaped)) = meeting {
+                let (label, other) = (name.clone(), other.to_owned());
                 return Err(RegisterError::EscapedLabels { name, label, other, scheme, escaped });
             }
         }

@@ -10,6 +10,11 @@ use foreign_support::{counts, merge, merge_with};
 /// One source in, text out, `counts`.
 const REPAIRED: &[(&str, &str, &str)] = &[
     ("nothing", "", ""),
+    (
+        "a counter whose name is nothing but its suffix",
+        "# TYPE _total counter\n_total 1\n",
+        "# TYPE _total untyped\n_total 1\n",
+    ),
     ("untyped gets a TYPE", "a 1\n", "# TYPE a untyped\na 1\n"),
     (
         "help and type",

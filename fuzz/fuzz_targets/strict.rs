@@ -1,24 +1,27 @@
 //! The strict parsers take any bytes without a panic, and what they accept they understood: every sample has a
-//! family, and every line was counted. The first byte chooses the format.
+//! family, and every line was counted. What passes without names in quotes passes with them, alike. The first byte
+//! chooses the format.
 #![no_main]
 
-use dynamo_metrics_encoder::strict::{self, Format};
+use dynamo_metrics_encoder::strict::{Format, parse_as};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|input: &[u8]| {
     let Some((&choice, input)) = input.split_first() else { return };
-    let format = match choice % 4 {
-        0 => Format::Text,
-        1 => Format::TextUtf8,
-        2 => Format::OpenMetrics,
-        _ => Format::OpenMetricsUtf8,
+    let (format, with_quotes) = match choice % 4 {
+        0 => (Format::Text, Format::TextUtf8),
+        1 => (Format::TextUtf8, Format::TextUtf8),
+        2 => (Format::OpenMetrics, Format::OpenMetricsUtf8),
+        _ => (Format::OpenMetricsUtf8, Format::OpenMetricsUtf8),
     };
-    match strict::parse_as(format, input) {
+    match parse_as(format, input) {
         Ok(exposition) => {
-            let samples = exposition.samples().count();
             let lines = input.split(|&byte| byte == b'\n');
             let lines = lines.filter(|line| !line.is_empty() && !line.starts_with(b"#")).count();
-            assert_eq!(samples, lines);
+            assert_eq!(exposition.samples().count(), lines);
+            let again = parse_as(with_quotes, input).expect("names in quotes forbid nothing");
+            // Not compared as such, because NaN is unlike itself.
+            assert_eq!(format!("{again:?}"), format!("{exposition:?}"));
         }
         Err(problems) => assert!(!problems.is_empty()),
     }

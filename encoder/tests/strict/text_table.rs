@@ -172,6 +172,8 @@ pub(crate) const REJECTED: &[(&str, &str, usize, Rule)] = &[
     ("two blanks before TYPE", "#  TYPE a gauge\na 1\n", 1, Rule::Blank),
     ("two blanks before the name", "# TYPE  a gauge\na 1\n", 1, Rule::Name),
     ("tab after TYPE", "# TYPE\ta gauge\na 1\n", 1, Rule::Blank),
+    ("vertical tab after TYPE, where Python splits", "# TYPE\u{b}a gauge\na 1\n", 1, Rule::Blank),
+    ("counter that is nothing but its suffix", "# TYPE _total counter\n", 1, Rule::Name),
     ("TYPE of nothing", "# TYPE\na 1\n", 1, Rule::Blank),
     ("TYPE without a type", "# TYPE a\na 1\n", 1, Rule::Metadata),
     ("HELP without a text", "# HELP a\na 1\n", 1, Rule::Metadata),

@@ -9,6 +9,8 @@
 
 mod judges;
 mod mutate;
+#[path = "../strict/openmetrics_table.rs"]
+mod openmetrics_table;
 mod random;
 mod reasons;
 
@@ -86,6 +88,29 @@ fn in_words(problems: &[Problem]) -> String {
         .map(|problem| format!("{:?} {problem}", problem.rule))
         .collect::<Vec<_>>()
         .join("; ")
+}
+
+/// The table of the parser's own tests, so that no row of it is our opinion alone.
+#[test]
+fn python_agrees_with_the_table() {
+    use openmetrics_table::{ACCEPTED, REJECTED, WHOLE_ACCEPTED, WHOLE_REJECTED};
+    let accepted = ACCEPTED.iter().map(|(_, body)| format!("{body}# EOF\n"));
+    let accepted = accepted.chain(WHOLE_ACCEPTED.iter().map(|(_, body)| (*body).to_owned()));
+    let rejected = REJECTED.iter().map(|(_, body, ..)| format!("{body}# EOF\n"));
+    let rejected = rejected.chain(WHOLE_REJECTED.iter().map(|(_, body, ..)| (*body).to_owned()));
+    let bodies: Vec<Vec<u8>> = accepted.chain(rejected).map(String::into_bytes).collect();
+    let Some(answers) = python(Asked::OpenMetrics, &bodies) else { return };
+    let mut found = Vec::new();
+    for (body, answer) in bodies.iter().zip(answers) {
+        match (openmetrics::parse(body), answer) {
+            (Ok(exposition), Answer::Read(samples))
+                if samples == judges::samples(&exposition, Asked::OpenMetrics) => {}
+            (Err(_), Answer::Refused(_)) => {}
+            (Err(problems), Answer::Read(_)) if reasons::explain(&problems).is_some() => {}
+            (ours, theirs) => found.push(report(0, body, &format!("{ours:?}\n{theirs:?}"))),
+        }
+    }
+    fail_if_any(&found);
 }
 
 /// Each reason is one that is needed: Python takes its body, and we refuse it for nothing else.
