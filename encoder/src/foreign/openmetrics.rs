@@ -129,7 +129,7 @@ impl Merged {
             match (sample.role, kind) {
                 (Role::Sum, _) | (Role::Count, Kind::Histogram) => sums,
                 // NaN stays: a summary without observations.
-                (Role::Quantile, _) => !(sample.value < 0.0),
+                (Role::Quantile, _) => sample.value >= 0.0 || sample.value.is_nan(),
                 _ => true,
             }
         });

@@ -11,6 +11,7 @@ use dynamo_metrics_encoder::foreign::{Filter, Foreign, Report, Source};
 use dynamo_metrics_encoder::name_filter::NameFilter;
 use dynamo_metrics_encoder::negotiate::{Format, Negotiated};
 use dynamo_metrics_encoder::strict;
+#[allow(unused_imports)]
 pub(crate) use vllm::vllm_text;
 
 pub(crate) const TEXT: Negotiated = Negotiated::new(Format::Text, Escaping::Underscores);
