@@ -23,7 +23,8 @@ RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked --quiet
 step "unit, property, allocation, stress, document and end-to-end tests"
 cargo build --release --locked -p dynamo-metrics-cli
 cargo test --workspace --locked
-cargo test -p dynamo-metrics-server --features zstd --locked --lib --test compression --test alloc
+cargo test -p dynamo-metrics-server --features zstd --locked --lib --test compression --test alloc --test web
+cargo test -p dynamo-metrics-server --features tls --locked --lib --test web --test tls --test tls_life
 
 step "loom models"
 bash ci/loom.sh

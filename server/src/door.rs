@@ -2,14 +2,18 @@
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::TcpStream;
 
 use crate::stream::Stream;
+#[cfg(feature = "tls")]
+use crate::tls_stream::TlsSocket;
 #[cfg(unix)]
 use crate::unix::UnixDoor;
+use crate::web::Current;
 
 /// A listening TCP socket, not yet tied to an event loop.
 pub(crate) fn bind(address: SocketAddr, backlog: u32) -> io::Result<TcpListener> {
@@ -27,11 +31,12 @@ pub(crate) fn bind(address: SocketAddr, backlog: u32) -> io::Result<TcpListener>
 }
 
 /// What clients come in through.
-#[derive(Debug)]
 pub(crate) struct Door {
     tcp: tokio::net::TcpListener,
     #[cfg(unix)]
     unix: Option<UnixDoor>,
+    /// Asked for TLS at each connection, so that a renewed certificate is used at once.
+    web: Option<Arc<Current>>,
 }
 
 impl Door {
@@ -39,11 +44,13 @@ impl Door {
     pub(crate) fn open(
         tcp: TcpListener,
         #[cfg(unix)] unix: Option<crate::unix::UnixBound>,
+        web: Option<Arc<Current>>,
     ) -> io::Result<Self> {
         Ok(Self {
             tcp: tokio::net::TcpListener::from_std(tcp)?,
             #[cfg(unix)]
             unix: unix.map(crate::unix::UnixBound::open).transpose()?,
+            web,
         })
     }
 
@@ -57,8 +64,18 @@ impl Door {
         }
         self.tcp.poll_accept(cx).map_ok(|(stream, _peer)| {
             set_no_delay(&stream);
-            Stream::Tcp(stream)
+            self.dressed(stream)
         })
+    }
+
+    /// Under TLS, when the configuration of the moment has it. A Unix socket never is: its file's
+    /// mode says who may connect, and its bytes leave no machine.
+    fn dressed(&self, stream: TcpStream) -> Stream {
+        #[cfg(feature = "tls")]
+        if let Some(config) = self.web.as_ref().and_then(|web| web.load().tls.clone()) {
+            return Stream::Tls(Box::new(TlsSocket::new(stream, config)));
+        }
+        Stream::Tcp(stream)
     }
 }
 

@@ -55,6 +55,13 @@ impl<L: Fn(&str) -> Option<String>> Reader<L> {
             "a JSON list of endpoint names as [\"generate\"]",
             |value| serde_json::from_str(value).map_err(|error| error.to_string()),
         )?;
+        system.web_config_file = self.get("DYN_METRICS_WEB_CONFIG_FILE").map(Into::into);
+        self.set(
+            &mut system.probes_without_auth,
+            "DYN_METRICS_PROBES_WITHOUT_AUTH",
+            "true or false",
+            |value| value.parse().map_err(|_| "neither true nor false".into()),
+        )?;
         Ok(system)
     }
 
@@ -313,8 +320,12 @@ mod tests {
             ("DYN_SYSTEM_USE_ENDPOINT_HEALTH_STATUS", r#"["generate", "gen.erate"]"#),
             ("DYN_SYSTEM_HOST", "::1"),
             ("DYN_SYSTEM_ENABLED", "true"),
+            ("DYN_METRICS_WEB_CONFIG_FILE", "/etc/web.yml"),
+            ("DYN_METRICS_PROBES_WITHOUT_AUTH", "true"),
         ])
         .unwrap();
+        assert_eq!(environment.system.web_config_file, Some("/etc/web.yml".into()));
+        assert!(environment.system.probes_without_auth);
         assert_eq!(environment.system.starting_health_status, HealthStatus::Ready);
         assert_eq!(environment.system.use_endpoint_health_status, ["generate", "gen.erate"]);
         assert_eq!(environment.system.host, "::1");
@@ -324,6 +335,7 @@ mod tests {
             ("DYN_SYSTEM_USE_ENDPOINT_HEALTH_STATUS", "generate"),
             ("DYN_SYSTEM_USE_ENDPOINT_HEALTH_STATUS", "[1]"),
             ("DYN_SYSTEM_HOST", "a b"),
+            ("DYN_METRICS_PROBES_WITHOUT_AUTH", "yes"),
         ] {
             assert_eq!(with(&[(name, value)]).unwrap_err().variable, name);
         }
