@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+#[cfg(feature = "tls")]
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
@@ -13,6 +14,7 @@ use crate::stream::Stream;
 use crate::tls_stream::TlsSocket;
 #[cfg(unix)]
 use crate::unix::UnixDoor;
+#[cfg(feature = "tls")]
 use crate::web::Current;
 
 /// A listening TCP socket, not yet tied to an event loop.
@@ -36,6 +38,7 @@ pub(crate) struct Door {
     #[cfg(unix)]
     unix: Option<UnixDoor>,
     /// Asked for TLS at each connection, so that a renewed certificate is used at once.
+    #[cfg(feature = "tls")]
     web: Option<Arc<Current>>,
 }
 
@@ -44,14 +47,20 @@ impl Door {
     pub(crate) fn open(
         tcp: TcpListener,
         #[cfg(unix)] unix: Option<crate::unix::UnixBound>,
-        web: Option<Arc<Current>>,
     ) -> io::Result<Self> {
         Ok(Self {
             tcp: tokio::net::TcpListener::from_std(tcp)?,
             #[cfg(unix)]
             unix: unix.map(crate::unix::UnixBound::open).transpose()?,
-            web,
+            #[cfg(feature = "tls")]
+            web: None,
         })
+    }
+
+    /// Asks this configuration whether TCP connections are under TLS.
+    #[cfg(feature = "tls")]
+    pub(crate) fn with_web(self, web: Option<Arc<Current>>) -> Self {
+        Self { web, ..self }
     }
 
     /// The next connection. An error concerns one attempt; the sockets go on.

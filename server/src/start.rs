@@ -70,9 +70,10 @@ impl ServerBuilder {
         };
 
         // What fails from here on leaves threads that end by themselves.
-        let (mut guard, mut watch, mut current) = (None, None, None);
+        #[cfg(feature = "tls")]
+        let current = web.as_ref().map(|loaded| Arc::clone(loaded.current()));
+        let (mut guard, mut watch) = (None, None);
         if let Some(loaded) = web {
-            current = Some(Arc::clone(loaded.current()));
             let waiting = (self.limits.connections / 4).min(web::WAITING_MAX);
             let passwords = PasswordChecker::spawn(waiting, Arc::clone(&self.telemetry))
                 .map_err(|source| StartError::Thread { thread: web::PASSWORD_THREAD, source })?;
@@ -114,9 +115,11 @@ impl ServerBuilder {
                 .and_then(|runtime| {
                     let _context = runtime.enter();
                     #[cfg(unix)]
-                    let door = Door::open(listener, unix, current)?;
+                    let door = Door::open(listener, unix)?;
                     #[cfg(not(unix))]
-                    let door = Door::open(listener, current)?;
+                    let door = Door::open(listener)?;
+                    #[cfg(feature = "tls")]
+                    let door = door.with_web(current);
                     Ok((runtime, door))
                 });
             let (runtime, door) = match prepared {

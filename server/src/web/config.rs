@@ -5,7 +5,9 @@
 //! silent difference.
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
+#[cfg(feature = "tls")]
+use std::path::PathBuf;
 #[cfg(feature = "tls")]
 use std::sync::Arc;
 
@@ -17,7 +19,9 @@ use http::header::{
 
 use super::problem::Problem;
 use super::rate::{Rate, go_duration};
-use super::section::{Section, Text, entries, text};
+#[cfg(feature = "tls")]
+use super::section::Text;
+use super::section::{Section, entries, text};
 use super::sources::Sources;
 #[cfg(feature = "tls")]
 use super::tls;
@@ -37,8 +41,7 @@ pub(crate) struct WebConfig {
 impl WebConfig {
     /// Reads a file and what it names. The sources are what the outcome, good or bad, hangs on.
     pub(crate) fn load(path: &Path) -> (Sources, Result<Self, Problem>) {
-        let directory = path.parent().unwrap_or(Path::new("")).to_owned();
-        let mut files = Files { directory, sources: Sources::default() };
+        let mut files = Files::beside(path);
         let config = files
             .text(path)
             .map_err(|error| Problem::of_file(error.to_string()))
@@ -86,11 +89,21 @@ impl WebConfig {
 
 /// Files that a configuration names, relative to its own directory.
 pub(crate) struct Files {
+    #[cfg(feature = "tls")]
     directory: PathBuf,
     sources: Sources,
 }
 
 impl Files {
+    #[cfg_attr(not(feature = "tls"), expect(unused_variables, reason = "only TLS names files"))]
+    fn beside(path: &Path) -> Self {
+        Self {
+            #[cfg(feature = "tls")]
+            directory: path.parent().unwrap_or(path).to_owned(),
+            sources: Sources::default(),
+        }
+    }
+
     /// Reads a file that a key names.
     #[cfg(feature = "tls")]
     pub(crate) fn named(
@@ -195,7 +208,7 @@ mod tests {
     use std::time::Duration;
 
     fn read(text: &str) -> Result<WebConfig, String> {
-        let mut files = Files { directory: PathBuf::new(), sources: Sources::default() };
+        let mut files = Files::beside(Path::new("web.yml"));
         let read = yaml::parse(text).and_then(|root| WebConfig::read(&root, &mut files));
         read.map_err(|problem| problem.to_string())
     }
@@ -220,6 +233,43 @@ mod tests {
         assert_eq!(config.headers["x-frame-options"], "deny");
         assert_eq!(config.headers.len(), 2);
         assert_eq!(config.rate, Some(Rate { interval: Duration::from_millis(100), burst: 20 }));
+    }
+
+    #[test]
+    fn bytes_at_random_places_make_no_file_panic() {
+        let file = "tls_server_config:\n  cert_file: a\n  client_allowed_sans: [a, 'b']\n\
+                    http_server_config:\n  headers: {X-Frame-Options: deny}\n\
+                    rate_limit:\n  interval: 1s\n  burst: 1 # c\nbasic_auth_users:\n- &a |\n  x\n";
+        let pieces =
+            ["\n", " ", "  ", ":", "- ", "{", "}", "[", "]", "\"", "'", "|", ">", "&", "*"]
+                .into_iter()
+                .chain([
+                    "!", "%", "@", "#", "---\n", "...\n", "? ", ", ", "\t", "\0", "é", "\u{feff}",
+                ]);
+        let pieces: Vec<&str> = pieces.collect();
+        let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+        let mut random = |below: usize| {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            usize::try_from(state % below as u64).expect("a small number")
+        };
+        let mut faults = 0;
+        for _ in 0..20_000 {
+            let mut text = file.to_owned();
+            for _ in 0..=random(4) {
+                let places: Vec<usize> = text.char_indices().map(|(at, _)| at).collect();
+                let at = places[random(places.len())];
+                match random(3) {
+                    0 => text.truncate(at.max(1)),
+                    1 => drop(text.remove(at)),
+                    _ => text.insert_str(at, pieces[random(pieces.len())]),
+                }
+                text.push('\n');
+            }
+            faults += usize::from(read(&text).is_err());
+        }
+        assert!(faults > 1000, "{faults}");
     }
 
     #[test]

@@ -46,6 +46,7 @@ impl<'a> Section<'a> {
     }
 
     /// A key's texts.
+    #[cfg(feature = "tls")]
     pub(crate) fn texts(&self, key: &str) -> Result<Option<Vec<Text<'a>>>, Problem> {
         let Some(node) = self.get(key) else { return Ok(None) };
         let Value::Sequence(items) = &node.value else {
@@ -61,7 +62,9 @@ impl<'a> Section<'a> {
             None => Ok(None),
             Some(Text { value: "true", .. }) => Ok(Some(true)),
             Some(Text { value: "false", .. }) => Ok(Some(false)),
-            Some(_) => Err(self.problem(key, "expected true or false")),
+            Some(Text { line, .. }) => {
+                Err(Problem::new(line, self.path(key), "expected true or false"))
+            }
         }
     }
 

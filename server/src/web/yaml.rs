@@ -87,7 +87,7 @@ impl<'a> Reader<'a> {
                 self.line = span.start.line();
                 Ok(event)
             }
-            // The scanner's texts are fixed ones, with nothing of the file in them.
+            // The scanner's texts have at most one character of the file in them.
             Some(Err(error)) => Err(Problem::new(error.marker().line(), "", error.info())),
             None => Ok(Event::StreamEnd),
         }
