@@ -26,7 +26,8 @@ cargo test --workspace --locked
 # OpenMetrics 2.0 is a feature, as long as it is a release candidate.
 cargo test --locked -p dynamo-metrics-encoder --features openmetrics2 --test openmetrics --test negotiate \
   --test negotiate_properties
-cargo test -p dynamo-metrics-server --features zstd --locked --lib --test compression --test alloc
+cargo test -p dynamo-metrics-server --features zstd --locked --lib --test compression --test alloc --test web
+cargo test -p dynamo-metrics-server --features tls --locked --lib --test web --test tls --test tls_life
 
 step "loom models"
 bash ci/loom.sh

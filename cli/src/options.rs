@@ -2,7 +2,9 @@
 
 use crate::engine::model::EngineConfig;
 use clap::Args;
+use dynamo_metrics::environment::SystemEnvironment;
 use dynamo_metrics::{ModelCard, RuntimeConfig};
+use std::path::PathBuf;
 
 /// What a simulated worker serves and how fast.
 #[derive(Args, Clone, Debug)]
@@ -77,6 +79,24 @@ impl ModelOptions {
 /// Saturates; the engine's own check refuses what is out of bounds.
 fn nanoseconds(milliseconds: f64) -> u64 {
     (milliseconds * 1e6).round() as u64
+}
+
+/// How the system server is protected.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct WebOptions {
+    /// Web configuration of the system port, as Prometheus' exporters have it: TLS, passwords, headers, a rate
+    /// limit. DYN_METRICS_WEB_CONFIG_FILE unless given. It does not cover the port of the OpenAI API.
+    #[arg(long, value_name = "FILE")]
+    web_config_file: Option<PathBuf>,
+}
+
+impl WebOptions {
+    /// Puts what was given over what the environment says.
+    pub(crate) fn apply(&self, system: &mut SystemEnvironment) {
+        if let Some(file) = &self.web_config_file {
+            system.web_config_file = Some(file.clone());
+        }
+    }
 }
 
 /// Where a worker stands in the hierarchy.

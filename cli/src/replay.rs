@@ -280,7 +280,7 @@ impl<'a> Stage<'a> {
         println!("frontend http://{}{}", frontend.local_addr(), environment.frontend.metrics_path);
         let system = self.runtime.start_system_server(&system)?;
         if let Some(system) = &system {
-            println!("worker   http://{}/metrics", system.local_addr());
+            println!("worker   {}://{}/metrics", system.scheme(), system.local_addr());
         }
         Ok((frontend, system))
     }

@@ -5,7 +5,7 @@
 
 use crate::Failure;
 use crate::frontend::{self, App, HttpOptions};
-use crate::options::{ModelOptions, PlaceOptions};
+use crate::options::{ModelOptions, PlaceOptions, WebOptions};
 use crate::protocol::STATS_PERIOD;
 use crate::worker::{self, Worker};
 use clap::{Args, Parser};
@@ -28,6 +28,8 @@ pub(crate) struct Options {
     place: PlaceOptions,
     #[command(flatten)]
     model: ModelOptions,
+    #[command(flatten)]
+    web: WebOptions,
 }
 
 impl Options {
@@ -51,10 +53,11 @@ pub(crate) fn run(options: Options) -> Result<(), Failure> {
     if std::env::var_os("DYN_SYSTEM_HOST").is_none_or(|value| value.is_empty()) {
         environment.system.host = options.http.host.to_string();
     }
+    options.web.apply(&mut environment.system);
     let runtime = DistributedRuntime::with(RuntimeOptions::from(&environment.system))?;
     let system = runtime.start_system_server(&environment.system)?;
     if let Some(system) = &system {
-        println!("worker   http://{}/metrics", system.local_addr());
+        println!("worker   {}://{}/metrics", system.scheme(), system.local_addr());
     }
     let registry = new_registry();
     let app = App::new(&runtime, &registry, &environment.frontend, &options.place.namespace)?;

@@ -55,7 +55,8 @@ impl DistributedRuntime {
     /// ```
     ///
     /// # Errors
-    /// The host is not an address, the port is taken (the error names the variable), or two paths are equal.
+    /// The host is not an address, the port is taken (the error names the variable), two paths are equal, or the
+    /// web configuration cannot be taken.
     pub fn start_system_server(
         &self,
         environment: &SystemEnvironment,
@@ -63,7 +64,7 @@ impl DistributedRuntime {
         let Some(port) = environment.port else { return Ok(None) };
         let telemetry = Arc::new(ServerTelemetry::default());
         register_telemetry(self.registry(), "system", &telemetry)?;
-        let server = Server::builder()
+        let mut server = Server::builder()
             .address(resolve(&environment.host, port)?)
             .address_source("DYN_SYSTEM_PORT")
             .health_path(environment.health_path.as_str())
@@ -72,8 +73,11 @@ impl DistributedRuntime {
             .exposition(MetricsExposition::of_runtime(self))
             .health(SystemProbes(self.clone()))
             .telemetry(telemetry)
-            .spawn()?;
-        Ok(Some(server))
+            .probes_without_auth(environment.probes_without_auth);
+        if let Some(file) = &environment.web_config_file {
+            server = server.web_config_file(file);
+        }
+        Ok(Some(server.spawn()?))
     }
 }
 
@@ -110,6 +114,25 @@ pub fn register_telemetry(
         "uncompressed_bytes_total",
         "Bytes of compressed bodies, before they were.",
         |telemetry| telemetry.compression_bytes().0,
+    )?;
+    counter("password_checks_total", "bcrypt computations.", ServerTelemetry::password_checks)?;
+    counter(
+        "config_reloads_total",
+        "Changes of the web configuration that were taken.",
+        ServerTelemetry::config_reloads,
+    )?;
+    counter(
+        "config_reload_errors_total",
+        "Changes of the web configuration that were not taken.",
+        ServerTelemetry::config_reload_errors,
+    )?;
+    let current = Arc::clone(telemetry);
+    registry.gauge_callback(
+        opts(
+            "config_last_reload_successful",
+            "Whether the web configuration is that of its files.",
+        ),
+        move || f64::from(u8::from(current.config_is_current())),
     )?;
     let open = Arc::clone(telemetry);
     registry.gauge_callback(opts("open_connections", "Connections open now."), move || {

@@ -2,14 +2,20 @@
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+#[cfg(feature = "tls")]
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::TcpStream;
 
 use crate::stream::Stream;
+#[cfg(feature = "tls")]
+use crate::tls_stream::TlsSocket;
 #[cfg(unix)]
 use crate::unix::UnixDoor;
+#[cfg(feature = "tls")]
+use crate::web::Current;
 
 /// A listening TCP socket, not yet tied to an event loop.
 pub(crate) fn bind(address: SocketAddr, backlog: u32) -> io::Result<TcpListener> {
@@ -27,11 +33,13 @@ pub(crate) fn bind(address: SocketAddr, backlog: u32) -> io::Result<TcpListener>
 }
 
 /// What clients come in through.
-#[derive(Debug)]
 pub(crate) struct Door {
     tcp: tokio::net::TcpListener,
     #[cfg(unix)]
     unix: Option<UnixDoor>,
+    /// Asked for TLS at each connection, so that a renewed certificate is used at once.
+    #[cfg(feature = "tls")]
+    web: Option<Arc<Current>>,
 }
 
 impl Door {
@@ -44,7 +52,15 @@ impl Door {
             tcp: tokio::net::TcpListener::from_std(tcp)?,
             #[cfg(unix)]
             unix: unix.map(crate::unix::UnixBound::open).transpose()?,
+            #[cfg(feature = "tls")]
+            web: None,
         })
+    }
+
+    /// Asks this configuration whether TCP connections are under TLS.
+    #[cfg(feature = "tls")]
+    pub(crate) fn with_web(self, web: Option<Arc<Current>>) -> Self {
+        Self { web, ..self }
     }
 
     /// The next connection. An error concerns one attempt; the sockets go on.
@@ -57,8 +73,18 @@ impl Door {
         }
         self.tcp.poll_accept(cx).map_ok(|(stream, _peer)| {
             set_no_delay(&stream);
-            Stream::Tcp(stream)
+            self.dressed(stream)
         })
+    }
+
+    /// Under TLS, when the configuration of the moment has it. A Unix socket never is: its file's
+    /// mode says who may connect, and its bytes leave no machine.
+    fn dressed(&self, stream: TcpStream) -> Stream {
+        #[cfg(feature = "tls")]
+        if let Some(config) = self.web.as_ref().and_then(|web| web.load().tls.clone()) {
+            return Stream::Tls(Box::new(TlsSocket::new(stream, config)));
+        }
+        Stream::Tcp(stream)
     }
 }
 

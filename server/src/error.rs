@@ -80,6 +80,14 @@ pub enum StartError {
         source: io::Error,
     },
 
+    /// The web configuration file, or a file that it names, cannot be taken.
+    #[error("{problem}")]
+    #[non_exhaustive]
+    WebConfig {
+        /// The file, the line and the key, what is wrong there, and what to write.
+        problem: String,
+    },
+
     /// A thread or its event loop could not be created.
     #[error("cannot start the {thread} thread: {source}")]
     #[non_exhaustive]

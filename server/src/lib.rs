@@ -58,7 +58,9 @@
 //! | a target, a head, or a number of lines beyond the limit | 414, 431, 431, then close |
 //! | `Expect` | 417, then close |
 //! | another version than 1.0 and 1.1, the HTTP/2 preface | 505, then close |
-//! | a TLS handshake | close |
+//! | a TLS handshake where there is no TLS, and the other way round | close |
+//! | no password or a wrong one, where the web configuration asks for one | 401, `WWW-Authenticate` |
+//! | more than its `rate_limit`; more passwords than may wait for their check | 429; 503 |
 //! | a connection beyond the cap | one that waits for its client gives way to it |
 //!
 //! HTTP/1.0 and 1.1 (RFC 9112), keep-alive, pipelining. Every response has a `Content-Length` and
@@ -68,6 +70,9 @@
 //! # Features
 //! * `zstd` (off): adds `Compression::with_zstd`. It builds C code, and changes nothing by itself.
 //!
+//! * `tls` (off): lets [`ServerBuilder::web_config_file`] have a `tls_server_config`. It builds C code
+//!   and assembly (ring). Without it such a file is an error.
+//!
 //! # Trade-offs
 //! A half-closed client (one that sends its request and then shuts its sending side) is taken as
 //! gone, which is how a scrape whose client gave up is told from one that is awaited. When all
@@ -75,8 +80,7 @@
 //! slot. A compressed scrape waits for the encoder, some 0.6 ms a megabyte, and so do the scrapes
 //! behind it; [`Compression::off`] gives that time back. A client that sends one of the leniencies
 //! above is refused although others would serve it. Heads are parsed twice, by the judge and by
-//! hyper, for a tenth of a microsecond a request. There is no TLS and no authentication here yet,
-//! and no HTTP/2.
+//! hyper, for a tenth of a microsecond a request. There is no HTTP/2.
 
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
@@ -107,8 +111,11 @@ mod start;
 mod stream;
 mod table;
 mod telemetry;
+#[cfg(feature = "tls")]
+mod tls_stream;
 #[cfg(unix)]
 mod unix;
+mod web;
 
 // The public interface is:
 pub use crate::{

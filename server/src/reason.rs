@@ -64,8 +64,16 @@ pub enum Limit {
     Expectation,
     /// A request had another version than 1.0 or 1.1; answered 505.
     Version,
-    /// A client spoke TLS; closed without an answer.
+    /// A client spoke TLS where none is; closed without an answer.
     TlsHello,
+    /// A TLS handshake failed: another protocol, nothing in common, no certificate or a wrong one.
+    TlsHandshake,
+    /// A request had no credentials, or wrong ones; answered 401.
+    Unauthorized,
+    /// A request was refused because too many passwords were waiting for their check; answered 503.
+    Logins,
+    /// A request was beyond the `rate_limit` of the web configuration; answered 429.
+    RateLimit,
 }
 
 impl Limit {
@@ -96,6 +104,10 @@ impl Limit {
         Self::Expectation,
         Self::Version,
         Self::TlsHello,
+        Self::TlsHandshake,
+        Self::Unauthorized,
+        Self::Logins,
+        Self::RateLimit,
     ];
 
     /// The limit's name in snake case, fit for a label value.
@@ -127,6 +139,10 @@ impl Limit {
             Self::Expectation => "expectation",
             Self::Version => "version",
             Self::TlsHello => "tls_hello",
+            Self::TlsHandshake => "tls_handshake",
+            Self::Unauthorized => "unauthorized",
+            Self::Logins => "logins",
+            Self::RateLimit => "rate_limit",
         }
     }
 }

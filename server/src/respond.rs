@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use http::header::{
-    ALLOW, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, RETRY_AFTER,
-    VARY, X_CONTENT_TYPE_OPTIONS,
+    ALLOW, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue,
+    RETRY_AFTER, VARY, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
 };
 use http::{HeaderMap, Method, Request, Response, StatusCode, Uri};
 use http_body_util::Full;
@@ -24,6 +24,7 @@ use crate::limits::Limits;
 use crate::reason::Limit;
 use crate::refusal::Refusal;
 use crate::telemetry::ServerTelemetry;
+use crate::web::{Denial, Guard};
 
 /// Answers a scrape for a program that has an HTTP server of its own.
 ///
@@ -108,14 +109,19 @@ pub(crate) struct Responder {
     pub(crate) gathers: Arc<GatherQueue>,
     pub(crate) telemetry: Arc<ServerTelemetry>,
     pub(crate) scrapes: Scrapes,
+    pub(crate) guard: Option<Guard>,
 }
 
 impl Responder {
     /// `HEAD` is answered as `GET` is: hyper sends the head, `Content-Length` included, and drops
     /// the body (RFC 9110 section 9.3.2).
     pub(crate) async fn respond<B>(&self, request: Request<B>) -> Response<Full<Bytes>> {
-        let response = self.answer(request.method(), request.uri(), request.headers()).await;
+        let response = match self.denial(request.uri(), request.headers()).await {
+            None => self.answer(request.method(), request.uri(), request.headers()).await,
+            Some(denial) => self.deny(denial),
+        };
         self.telemetry.response(response.status());
+        let response = self.with_headers(response);
         response.map(Full::new)
     }
 
@@ -126,7 +132,38 @@ impl Responder {
         self.telemetry.response(status);
         let mut response = text_response(status, Bytes::from_static(text.as_bytes()));
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-        response.map(Full::new)
+        self.with_headers(response).map(Full::new)
+    }
+
+    /// Asked before the path is looked at, so that nobody learns which paths there are.
+    async fn denial(&self, uri: &Uri, headers: &HeaderMap) -> Option<Denial> {
+        let is_probe = matches!(self.routes.find(uri.path()), Some(Route::Probe(_)));
+        self.guard.as_ref()?.check(headers, is_probe).await
+    }
+
+    fn deny(&self, denial: Denial) -> Response<Bytes> {
+        let (limit, status, text, header) = match denial {
+            Denial::Rate => {
+                (Limit::RateLimit, StatusCode::TOO_MANY_REQUESTS, "Too many requests", RETRY)
+            }
+            Denial::Unauthorized => {
+                (Limit::Unauthorized, StatusCode::UNAUTHORIZED, "Unauthorized", ASK_PASSWORD)
+            }
+            Denial::Busy => {
+                (Limit::Logins, StatusCode::SERVICE_UNAVAILABLE, "Too many logins", RETRY)
+            }
+        };
+        self.telemetry.limit_hit(limit);
+        let mut response = text_response(status, Bytes::from_static(text.as_bytes()));
+        response.headers_mut().insert(header.0, header.1);
+        response
+    }
+
+    fn with_headers(&self, mut response: Response<Bytes>) -> Response<Bytes> {
+        if let Some(guard) = &self.guard {
+            guard.add_headers(response.headers_mut());
+        }
+        response
     }
 
     async fn answer(&self, method: &Method, uri: &Uri, headers: &HeaderMap) -> Response<Bytes> {
@@ -218,6 +255,10 @@ fn answer_within(timeout: Duration) -> Duration {
 
 /// What a cache between us and a client must tell apart.
 const VARY_BY: HeaderValue = HeaderValue::from_static("Accept, Accept-Encoding");
+const RETRY: (HeaderName, HeaderValue) = (RETRY_AFTER, HeaderValue::from_static("1"));
+/// RFC 7617 section 2: the realm is required.
+const ASK_PASSWORD: (HeaderName, HeaderValue) =
+    (WWW_AUTHENTICATE, HeaderValue::from_static("Basic realm=\"metrics\""));
 const HTML: HeaderValue = HeaderValue::from_static("text/html; charset=utf-8");
 
 fn unavailable(answer: &'static str) -> GatherFailure {

@@ -13,6 +13,7 @@ use tokio::sync::oneshot;
 
 use crate::gather::Gatherer;
 use crate::telemetry::ServerTelemetry;
+use crate::web::Watch;
 
 /// A server that runs, until it is shut down or dropped.
 ///
@@ -43,6 +44,7 @@ use crate::telemetry::ServerTelemetry;
 #[must_use = "dropping it stops the server"]
 pub struct RunningServer {
     address: SocketAddr,
+    scheme: &'static str,
     telemetry: Arc<ServerTelemetry>,
     /// `None` only once it is stopped.
     running: Option<Running>,
@@ -55,21 +57,30 @@ pub(crate) struct Running {
     /// Returns how many connections were cut.
     pub(crate) network: JoinHandle<usize>,
     pub(crate) gatherer: Gatherer,
+    /// Looks for changes of the web configuration until it is dropped.
+    pub(crate) _watch: Option<Watch>,
 }
 
 impl RunningServer {
     pub(crate) fn new(
         address: SocketAddr,
+        scheme: &'static str,
         telemetry: Arc<ServerTelemetry>,
         running: Running,
     ) -> Self {
-        Self { address, telemetry, running: Some(running) }
+        Self { address, scheme, telemetry, running: Some(running) }
     }
 
     /// Where it listens, with the port that the system chose.
     #[must_use]
     pub fn local_addr(&self) -> SocketAddr {
         self.address
+    }
+
+    /// What TCP clients put before the address: `https` when it started with TLS, else `http`.
+    #[must_use]
+    pub fn scheme(&self) -> &'static str {
+        self.scheme
     }
 
     /// What it has counted.
@@ -90,7 +101,7 @@ impl RunningServer {
     }
 
     fn stop(&mut self, grace: Duration) -> ShutdownReport {
-        let Some(Running { stop, network, gatherer }) = self.running.take() else {
+        let Some(Running { stop, network, gatherer, _watch }) = self.running.take() else {
             return ShutdownReport::default();
         };
         let begin = Instant::now();

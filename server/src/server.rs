@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
-#[cfg(unix)]
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -59,6 +58,8 @@ impl Server {
             compression: Compression::default(),
             limits: Limits::default(),
             telemetry: Arc::default(),
+            web_config_file: None,
+            probes_without_auth: false,
         }
     }
 }
@@ -82,6 +83,8 @@ pub struct ServerBuilder {
     pub(crate) compression: Compression,
     pub(crate) limits: Limits,
     pub(crate) telemetry: Arc<ServerTelemetry>,
+    pub(crate) web_config_file: Option<PathBuf>,
+    pub(crate) probes_without_auth: bool,
 }
 
 impl ServerBuilder {
@@ -244,6 +247,46 @@ impl ServerBuilder {
     /// The counters to count in. Default: the server's own.
     pub fn telemetry(mut self, telemetry: Arc<ServerTelemetry>) -> Self {
         self.telemetry = telemetry;
+        self
+    }
+}
+
+impl ServerBuilder {
+    /// A file in the form of Prometheus' exporter-toolkit (`--web.config.file`), with TLS (feature
+    /// `tls`), basic authentication, headers and a rate limit. Default: none, plain and open.
+    ///
+    /// It is read by `spawn`, and again within two seconds whenever it or a file that it names has
+    /// changed; one that cannot be taken then is logged and counted, and the old one holds. A
+    /// change never takes TLS or authentication away: that needs a restart. Costs two threads.
+    ///
+    /// ```
+    /// # use dynamo_metrics_server::{ContentType, ScrapeRequest, Server, bytes::BytesMut};
+    /// # let empty = |_: &ScrapeRequest<'_>, _: &mut BytesMut| Ok(ContentType::TEXT_0_0_4);
+    /// use std::io::{Read, Write};
+    /// use std::net::TcpStream;
+    ///
+    /// let file = std::env::temp_dir().join(format!("web-{}.yml", std::process::id()));
+    /// # let hash = "$2y$10$QOauhQNbBCuQDKes6eFzPeMqBSjb7Mr5DUmpZ/VcEd00UAV/LDeSi";
+    /// std::fs::write(&file, format!("basic_auth_users:\n  prometheus: {hash}\n"))?;
+    /// let server = Server::builder().web_config_file(&file).exposition(empty).spawn()?;
+    /// let mut client = TcpStream::connect(server.local_addr())?;
+    /// client.write_all(b"GET /metrics HTTP/1.0\r\n\r\n")?;
+    /// let mut response = String::new();
+    /// client.read_to_string(&mut response)?;
+    /// assert!(response.starts_with("HTTP/1.0 401 Unauthorized"));
+    /// # std::fs::remove_file(&file)?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn web_config_file(mut self, file: impl Into<PathBuf>) -> Self {
+        self.web_config_file = Some(file.into());
+        self
+    }
+
+    /// Lets `/health` and `/live` pass without a password and outside of the rate limit; TLS and
+    /// its client certificates stay. Default: false, everything is behind them, as with the
+    /// exporter-toolkit. Kubernetes' probes can send a password only in a header of the manifest.
+    pub fn probes_without_auth(mut self, pass: bool) -> Self {
+        self.probes_without_auth = pass;
         self
     }
 }

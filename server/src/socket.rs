@@ -53,7 +53,12 @@ impl WatchedSocket {
             return Poll::Pending; // `Connection` wakes us when the answer is on its way.
         }
         let mut buffer = ReadBuf::new(space);
-        ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buffer))?;
+        if let Err(error) = ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buffer)) {
+            if self.stream.is_handshake_error(&error) {
+                self.table.telemetry().limit_hit(Limit::TlsHandshake);
+            }
+            return Poll::Ready(Err(error));
+        }
         let count = buffer.filled().len();
         self.intake.filled(count, limits);
         if self.intake.is_full(limits) {
@@ -65,10 +70,10 @@ impl WatchedSocket {
         Poll::Ready(Ok(()))
     }
 
-    fn watch_write(&self, written: &Poll<io::Result<usize>>) {
+    fn watch_write(&mut self, written: &Poll<io::Result<usize>>) {
         match written {
             Poll::Pending => self.connection.write_blocked(),
-            Poll::Ready(Ok(count)) => self.connection.bytes_written(*count),
+            Poll::Ready(Ok(count)) => self.connection.bytes_written(self.stream.taken(*count)),
             Poll::Ready(Err(_)) => {}
         }
     }
@@ -143,14 +148,25 @@ impl AsyncWrite for WatchedSocket {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        ready!(Pin::new(&mut self.stream).poll_flush(cx))?;
+        let flushed = Pin::new(&mut self.stream).poll_flush(cx);
+        if flushed.is_pending() {
+            // Under TLS only: bytes were taken from hyper that the client has not taken yet.
+            self.connection.write_blocked();
+            let taken = self.stream.taken(0);
+            self.connection.bytes_written(taken);
+        }
+        ready!(flushed)?;
         self.connection.all_written();
         Poll::Ready(Ok(()))
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        ready!(Pin::new(&mut this.stream).poll_shutdown(cx))?;
+        let shut = Pin::new(&mut this.stream).poll_shutdown(cx);
+        if shut.is_pending() {
+            this.connection.write_blocked(); // Under TLS only, whose end is bytes too.
+        }
+        ready!(shut)?;
         // What else the client sends is read and dropped, until it closes or its time is up.
         while this.connection.lingers() {
             let mut dropped = [0; DRAIN_BYTES];

@@ -24,6 +24,7 @@ use crate::running::{Running, RunningServer};
 use crate::server::ServerBuilder;
 #[cfg(unix)]
 use crate::unix::UnixBound;
+use crate::web::{self, Guard, Loaded, PasswordChecker};
 
 impl ServerBuilder {
     /// Checks everything, listens, and starts both threads; when it returns, connections are being
@@ -44,6 +45,13 @@ impl ServerBuilder {
         self.limits.validate()?;
         let exposition = self.exposition.ok_or(StartError::ExpositionMissing)?;
 
+        let web = self
+            .web_config_file
+            .map(Loaded::load)
+            .transpose()
+            .map_err(|problem| StartError::WebConfig { problem: problem.to_string() })?;
+        let has_tls = web.as_ref().is_some_and(|loaded| loaded.current().load().has_tls());
+        let scheme = if has_tls { "https" } else { "http" };
         let listen_error = {
             let (address, setting) = (self.address, self.address_source);
             move |source| StartError::Listen { address, setting, source }
@@ -60,6 +68,27 @@ impl ServerBuilder {
             }
             None => None,
         };
+
+        // What fails from here on leaves threads that end by themselves.
+        #[cfg(feature = "tls")]
+        let current = web.as_ref().map(|loaded| Arc::clone(loaded.current()));
+        let (mut guard, mut watch) = (None, None);
+        if let Some(loaded) = web {
+            let waiting = (self.limits.connections / 4).min(web::WAITING_MAX);
+            let passwords = PasswordChecker::spawn(waiting, Arc::clone(&self.telemetry))
+                .map_err(|source| StartError::Thread { thread: web::PASSWORD_THREAD, source })?;
+            guard = Some(Guard::new(
+                Arc::clone(loaded.current()),
+                self.probes_without_auth,
+                passwords,
+                self.limits.scrape_deadline,
+            ));
+            let watched = loaded.watch(Arc::clone(&self.telemetry));
+            watch = Some(
+                watched
+                    .map_err(|source| StartError::Thread { thread: web::CONFIG_THREAD, source })?,
+            );
+        }
 
         let gatherer =
             Gatherer::spawn(exposition, self.compression.clone(), Arc::clone(&self.telemetry))
@@ -89,6 +118,8 @@ impl ServerBuilder {
                     let door = Door::open(listener, unix)?;
                     #[cfg(not(unix))]
                     let door = Door::open(listener)?;
+                    #[cfg(feature = "tls")]
+                    let door = door.with_web(current);
                     Ok((runtime, door))
                 });
             let (runtime, door) = match prepared {
@@ -108,6 +139,7 @@ impl ServerBuilder {
                 gathers: queue,
                 telemetry: Arc::clone(&telemetry),
                 scrapes,
+                guard,
             };
             let responder = Rc::new(responder);
             let network = Network { door, reserve, limits: self.limits, telemetry, responder };
@@ -122,8 +154,8 @@ impl ServerBuilder {
                 return Err(thread_error(source));
             }
         };
-        let running = Running { stop, network, gatherer };
-        let server = RunningServer::new(address, self.telemetry, running);
+        let running = Running { stop, network, gatherer, _watch: watch };
+        let server = RunningServer::new(address, scheme, self.telemetry, running);
         match start.recv() {
             Ok(Ok(())) => Ok(server),
             // Dropping `server` joins both threads.

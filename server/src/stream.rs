@@ -1,4 +1,4 @@
-//! The two kinds of sockets that a connection may come from, as one type.
+//! The kinds of sockets that a connection may come from, as one type.
 //!
 //! An enum and not a parameter: the machinery above it is compiled once.
 
@@ -12,12 +12,18 @@ use tokio::net::TcpStream;
 #[cfg(unix)]
 use tokio::net::UnixStream;
 
+#[cfg(feature = "tls")]
+use crate::tls_stream::TlsSocket;
+
 /// An accepted connection.
 #[derive(Debug)]
 pub(crate) enum Stream {
     Tcp(TcpStream),
     #[cfg(unix)]
     Unix(UnixStream),
+    /// Boxed: it is a hundred times the size of the others.
+    #[cfg(feature = "tls")]
+    Tls(Box<TlsSocket>),
 }
 
 /// Calls the same method of whichever socket it is.
@@ -27,6 +33,8 @@ macro_rules! either {
             Stream::Tcp($socket) => $call,
             #[cfg(unix)]
             Stream::Unix($socket) => $call,
+            #[cfg(feature = "tls")]
+            Stream::Tls($socket) => $call,
         }
     };
 }
@@ -36,8 +44,37 @@ impl Stream {
     pub(crate) fn reset_on_close(&self) {
         // The bytes of a Unix socket are dropped with it anyway. If it fails for TCP, the kernel
         // keeps the bytes a little longer: nothing to be done.
-        if let Self::Tcp(socket) = self {
+        let socket = match self {
+            Self::Tcp(socket) => Some(socket),
+            #[cfg(unix)]
+            Self::Unix(_) => None,
+            #[cfg(feature = "tls")]
+            Self::Tls(socket) => socket.tcp(),
+        };
+        if let Some(socket) = socket {
             drop(socket2::SockRef::from(socket).set_linger(Some(Duration::ZERO)));
+        }
+    }
+
+    /// How many bytes the client's side took, when so many were taken from us: less or more under
+    /// TLS, which holds some back.
+    pub(crate) fn taken(&mut self, count: usize) -> usize {
+        match self {
+            #[cfg(feature = "tls")]
+            Self::Tls(socket) => socket.take_taken(),
+            _ => count,
+        }
+    }
+
+    /// Whether an error is that of a handshake.
+    pub(crate) fn is_handshake_error(&self, error: &io::Error) -> bool {
+        match self {
+            #[cfg(feature = "tls")]
+            Self::Tls(socket) => !socket.is_open() && error.kind() == io::ErrorKind::InvalidData,
+            _ => {
+                let _ = error;
+                false
+            }
         }
     }
 }

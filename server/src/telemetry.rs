@@ -4,7 +4,7 @@
 //! reader that sees one counter a moment earlier than another draws no wrong conclusion from it.
 //! The server does not expose them itself, for it knows no metric by name.
 
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use http::StatusCode;
@@ -53,6 +53,10 @@ pub struct ServerTelemetry {
     compression_bytes_in: AtomicU64,
     compression_bytes_out: AtomicU64,
     health_panics: AtomicU64,
+    password_checks: AtomicU64,
+    config_reloads: AtomicU64,
+    config_reload_errors: AtomicU64,
+    config_is_stale: AtomicBool,
 }
 
 impl ServerTelemetry {
@@ -143,6 +147,41 @@ impl ServerTelemetry {
     #[must_use]
     pub fn health_panics(&self) -> u64 {
         self.health_panics.load(Relaxed)
+    }
+
+    /// bcrypt computations; credentials that were right before cost none.
+    #[must_use]
+    pub fn password_checks(&self) -> u64 {
+        self.password_checks.load(Relaxed)
+    }
+
+    /// How often the web configuration was exchanged because its files had changed.
+    #[must_use]
+    pub fn config_reloads(&self) -> u64 {
+        self.config_reloads.load(Relaxed)
+    }
+
+    /// How often the files of the web configuration had changed and were not taken; the log says
+    /// why, and the old configuration holds.
+    #[must_use]
+    pub fn config_reload_errors(&self) -> u64 {
+        self.config_reload_errors.load(Relaxed)
+    }
+
+    /// Whether the web configuration in force is that of its files, as last looked at.
+    #[must_use]
+    pub fn config_is_current(&self) -> bool {
+        !self.config_is_stale.load(Relaxed)
+    }
+
+    pub(crate) fn password_checked(&self) {
+        self.password_checks.fetch_add(1, Relaxed);
+    }
+
+    pub(crate) fn config_reloaded(&self, taken: bool) {
+        let count = if taken { &self.config_reloads } else { &self.config_reload_errors };
+        count.fetch_add(1, Relaxed);
+        self.config_is_stale.store(!taken, Relaxed);
     }
 
     pub(crate) fn connection_accepted(&self) {

@@ -17,6 +17,7 @@ mod tokenize;
 use crate::Failure;
 use crate::http::client::Client;
 use crate::http::listener;
+use crate::options::WebOptions;
 use crate::protocol::{Register, STATS_PERIOD, Stats, WORKERS_PATH};
 use crate::{shutdown, worker};
 use axum::extract::{Path, Request, State};
@@ -48,6 +49,8 @@ pub(crate) struct Options {
     /// Namespace of the frontend's router.
     #[arg(long, env = "DYN_NAMESPACE", default_value = "dynamo")]
     namespace: String,
+    #[command(flatten)]
+    web: WebOptions,
 }
 
 /// Where the frontend listens.
@@ -63,11 +66,12 @@ pub(crate) struct HttpOptions {
 
 /// Runs until it is asked to stop.
 pub(crate) fn run(options: Options) -> Result<(), Failure> {
-    let environment = worker::environment()?;
+    let mut environment = worker::environment()?;
+    options.web.apply(&mut environment.system);
     let runtime = DistributedRuntime::with(RuntimeOptions::from(&environment.system))?;
     let system = runtime.start_system_server(&environment.system)?;
     if let Some(system) = &system {
-        println!("system   http://{}/metrics", system.local_addr());
+        println!("system   {}://{}/metrics", system.scheme(), system.local_addr());
     }
     // One registry: the frontend's page shows the router's statistics too.
     let app = App::new(&runtime, runtime.registry(), &environment.frontend, &options.namespace)?;

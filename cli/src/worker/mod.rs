@@ -6,7 +6,7 @@ use crate::Failure;
 use crate::engine::real_time::Engine;
 use crate::http::client::Client;
 use crate::http::listener;
-use crate::options::{ModelOptions, PlaceOptions};
+use crate::options::{ModelOptions, PlaceOptions, WebOptions};
 use crate::protocol::{Register, STATS_PERIOD, WORKERS_PATH};
 use crate::shutdown;
 use clap::Args;
@@ -44,15 +44,18 @@ pub(crate) struct Options {
     place: PlaceOptions,
     #[command(flatten)]
     model: ModelOptions,
+    #[command(flatten)]
+    web: WebOptions,
 }
 
 /// Runs until it is asked to stop.
 pub(crate) fn run(options: Options) -> Result<(), Failure> {
-    let environment = environment()?;
+    let mut environment = environment()?;
+    options.web.apply(&mut environment.system);
     let runtime = DistributedRuntime::with(RuntimeOptions::from(&environment.system))?;
     let system = runtime.start_system_server(&environment.system)?;
     if let Some(system) = &system {
-        println!("system   http://{}/metrics", system.local_addr());
+        println!("system   {}://{}/metrics", system.scheme(), system.local_addr());
     } else {
         println!("system   off; set DYN_SYSTEM_PORT=8081 to see this worker's metrics");
     }

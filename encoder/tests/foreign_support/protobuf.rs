@@ -175,7 +175,7 @@ fn exemplar(bytes: &[u8]) -> (BTreeMap<String, String>, f64, Option<f64>) {
     let mut exemplar = (BTreeMap::new(), f64::NAN, None);
     for (field, value) in fields(bytes) {
         match field {
-            1 => exemplar.0.push(pair(value.bytes())),
+            1 => exemplar.0.extend([pair(value.bytes())]),
             2 => exemplar.1 = value.double(),
             _ => {
                 let parts = fields(value.bytes()).into_iter().map(|(_, value)| value.number());

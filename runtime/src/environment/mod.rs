@@ -12,6 +12,7 @@ use crate::frontend::FrontendBuckets;
 use crate::health::HealthStatus;
 use crate::names::name_prefix;
 use std::fmt;
+use std::path::PathBuf;
 use thiserror::Error;
 
 /// A variable: its name, what holds when it is not set, and what it is for.
@@ -74,6 +75,8 @@ variables! {
     "DYN_CANARY_WAIT_TIME", "10", "seconds without a good request after which an endpoint is sent one";
     "DYN_HEALTH_CHECK_REQUEST_TIMEOUT", "3", "seconds in which a canary must be answered";
     "DYN_SYSTEM_ENABLED", "", "deprecated and without effect: DYN_SYSTEM_PORT turns the server on";
+    "DYN_METRICS_WEB_CONFIG_FILE", "", "web configuration of the system server: TLS, passwords, headers, a rate limit; see SECURITY.md";
+    "DYN_METRICS_PROBES_WITHOUT_AUTH", "false", "true lets the system server's health and liveness probes pass without a password";
     "DYN_HTTP_PORT", "8000", "port of the frontend, 0 for any that is free";
     "DYN_HTTP_SVC_METRICS_PATH", "/metrics", "path of the frontend's metrics";
     "DYN_HTTP_SVC_HEALTH_PATH", "/health", "path of the frontend's health probe";
@@ -131,6 +134,11 @@ pub struct SystemEnvironment {
     pub use_endpoint_health_status: Vec<String>,
     /// `DYN_HEALTH_CHECK_ENABLED`, `DYN_CANARY_WAIT_TIME` and `DYN_HEALTH_CHECK_REQUEST_TIMEOUT`.
     pub health_checks: HealthChecks,
+    /// `DYN_METRICS_WEB_CONFIG_FILE`, in the form of Prometheus' exporter-toolkit. It is read when the server
+    /// starts.
+    pub web_config_file: Option<PathBuf>,
+    /// `DYN_METRICS_PROBES_WITHOUT_AUTH`.
+    pub probes_without_auth: bool,
 }
 
 /// What the environment says about the frontend.
@@ -233,6 +241,8 @@ impl Default for SystemEnvironment {
             starting_health_status: HealthStatus::NotReady,
             use_endpoint_health_status: Vec::new(),
             health_checks: HealthChecks::default(),
+            web_config_file: None,
+            probes_without_auth: false,
         }
     }
 }

@@ -69,6 +69,13 @@ impl<L: Fn(&str) -> Option<String>> Reader<L> {
             expected,
             seconds,
         )?;
+        system.web_config_file = self.get("DYN_METRICS_WEB_CONFIG_FILE").map(Into::into);
+        self.set(
+            &mut system.probes_without_auth,
+            "DYN_METRICS_PROBES_WITHOUT_AUTH",
+            "true or false",
+            truth,
+        )?;
         Ok(system)
     }
 
@@ -344,8 +351,12 @@ mod tests {
             ("DYN_SYSTEM_USE_ENDPOINT_HEALTH_STATUS", r#"["generate", "gen.erate"]"#),
             ("DYN_SYSTEM_HOST", "::1"),
             ("DYN_SYSTEM_ENABLED", "true"),
+            ("DYN_METRICS_WEB_CONFIG_FILE", "/etc/web.yml"),
+            ("DYN_METRICS_PROBES_WITHOUT_AUTH", "true"),
         ])
         .unwrap();
+        assert_eq!(environment.system.web_config_file, Some("/etc/web.yml".into()));
+        assert!(environment.system.probes_without_auth);
         assert_eq!(environment.system.starting_health_status, HealthStatus::Ready);
         assert_eq!(environment.system.use_endpoint_health_status, ["generate", "gen.erate"]);
         assert_eq!(environment.system.host, "::1");
@@ -355,6 +366,7 @@ mod tests {
             ("DYN_SYSTEM_USE_ENDPOINT_HEALTH_STATUS", "generate"),
             ("DYN_SYSTEM_USE_ENDPOINT_HEALTH_STATUS", "[1]"),
             ("DYN_SYSTEM_HOST", "a b"),
+            ("DYN_METRICS_PROBES_WITHOUT_AUTH", "yes"),
         ] {
             assert_eq!(with(&[(name, value)]).unwrap_err().variable, name);
         }
