@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Installs what the tests need besides Rust, and says so: Debian's prometheus (with promtool), a Python virtual
-# environment with prometheus_client, Go with its expfmt, valgrind, cargo-fuzz. Does nothing that is done already. About 1 minute when fresh.
+# environment with prometheus_client, Go with its expfmt, valgrind, cargo-fuzz, and newer judges in .judges/
+# (ci/judges/unpack.sh). Does nothing that is done already. About 2 minutes when fresh.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -38,6 +39,8 @@ if [ ! -e /usr/share/gocode/src/github.com/prometheus/common/expfmt ] || ! comma
     echo "Go's expfmt is missing and cannot be installed here (needs apt-get and root)" >&2
   fi
 fi
+
+bash ci/judges/unpack.sh
 
 if [ ! -x .venv/bin/python ]; then
   echo "creating a Python virtual environment in .venv"

@@ -65,8 +65,14 @@ impl Random {
 
 /// The registry of a seed.
 pub(crate) fn registry(seed: u64, values: Values) -> Registry {
-    let mut random = Random(seed);
     let registry = Registry::with_clock(move || Duration::from_millis(1_700_000_000_000 + seed));
+    record(&registry, seed, values);
+    registry
+}
+
+/// Registers what the seed says, or finds it again, and records the seed's numbers once more.
+pub(crate) fn record(registry: &Registry, seed: u64, values: Values) {
+    let mut random = Random(seed);
     let exemplar = Exemplar::new("4bf92f3577b34da6").unwrap().span_id("00f067aa").unwrap();
     for at in 0..=random.below(6) {
         let help = random.text();
@@ -142,5 +148,4 @@ pub(crate) fn registry(seed: u64, values: Values) -> Registry {
             }
         }
     }
-    registry
 }
