@@ -6,6 +6,7 @@
 //! heap               an allocator that counts while it is asked to
 //! ours               our own operations; peers/* those of one other crate each
 //! groups, report     which rows belong together, and how they are printed
+//! attack             servers in processes of their own, and what is done to them
 //! ```
 //!
 //! The invariant: **every row of a group does the same work on the same data in the same process**, and is
@@ -13,6 +14,8 @@
 
 #![warn(missing_docs)]
 
+#[cfg(feature = "attack")]
+pub mod attack;
 #[cfg(feature = "peers")]
 pub mod groups;
 pub mod heap;

@@ -65,7 +65,7 @@ impl Row {
 ///
 /// # Errors
 /// As creating its folder and writing the file.
-pub fn write_json(rows: &[Row], path: &Path) -> io::Result<()> {
+pub fn write_json<T: Serialize>(rows: &[T], path: &Path) -> io::Result<()> {
     if let Some(folder) = path.parent() {
         std::fs::create_dir_all(folder)?;
     }

@@ -2,8 +2,9 @@
 //!
 //! `accept` fails when descriptors or memory run out, and a listener that treats that as fatal (or
 //! retries at once) turns a shortage into an outage (or a busy loop). Here one waiting connection
-//! is closed by means of the reserve descriptor, then the listener pauses, twice as long each time
-//! up to a second, and never gives up; connections that are open are served meanwhile.
+//! is taken by means of the reserve descriptor: served if one of ours gives way to it, else closed;
+//! then the listener pauses, twice as long each time up to a second, and never gives up. Connections
+//! that are open are served meanwhile.
 
 use std::future::poll_fn;
 use std::io;
@@ -71,10 +72,20 @@ impl Network {
                 }
                 Err(error) if concerns_one_connection(&error) => {}
                 Err(error) => {
-                    telemetry.limit_hit(Limit::AcceptPause);
-                    if reserve.spend(&error, &door).await {
+                    if let Some(stream) = reserve.spend(&error, &door).await {
                         telemetry.limit_hit(Limit::DescriptorReserve);
+                        if let Some(admission) = table.replace_one() {
+                            telemetry.connection_accepted();
+                            let responder = Rc::clone(&responder);
+                            tasks.spawn_local(serve(stream, admission, http.clone(), responder));
+                            tokio::task::yield_now().await; // Who gave way closes.
+                            reserve.refill();
+                            continue;
+                        }
+                        drop(stream); // Before the reserve is taken anew: it has what we need for it.
+                        reserve.refill();
                     }
+                    telemetry.limit_hit(Limit::AcceptPause);
                     let pause = pause.next();
                     tracing::warn!(%error, ?pause, "accept failed; the listener pauses");
                     tokio::select! {

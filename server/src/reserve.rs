@@ -2,13 +2,15 @@
 //!
 //! When a process has no descriptor left, `accept` fails and the connection stays in the kernel's
 //! queue: its client waits, and the listener is woken for it again and again. With one descriptor
-//! in reserve the connection can be taken and closed, so that its client learns at once.
+//! in reserve the connection can be taken, and served in place of another one or closed, so that its
+//! client learns at once.
 
 use std::future::poll_fn;
 use std::io;
 use std::task::Poll;
 
 use crate::door::Door;
+use crate::stream::Stream;
 
 /// Holds a descriptor, or none while there is none to have.
 #[derive(Debug)]
@@ -23,22 +25,26 @@ impl Reserve {
         Self(descriptor())
     }
 
-    /// Closes one connection that waits, if the error says that descriptors ran out and there is
-    /// one in reserve. Returns whether it did.
-    pub(crate) async fn spend(&mut self, error: &io::Error, door: &Door) -> bool {
+    /// Takes one connection that waits, if the error says that descriptors ran out and there is one
+    /// in reserve, which the connection has from then on: [`Self::refill`] once one is free.
+    pub(crate) async fn spend(&mut self, error: &io::Error, door: &Door) -> Option<Stream> {
         let is_shortage = cfg!(unix) && matches!(error.raw_os_error(), Some(ENFILE | EMFILE));
         if !is_shortage || self.0.take().is_none() {
             self.refill();
-            return false;
+            return None;
         }
-        let accepted = poll_fn(|cx| Poll::Ready(door.poll_accept(cx))).await;
-        let closed = matches!(accepted, Poll::Ready(Ok(_)));
-        drop(accepted); // Before the reserve is taken anew: it holds what we need for it.
-        self.refill();
-        closed
+        match poll_fn(|cx| Poll::Ready(door.poll_accept(cx))).await {
+            Poll::Ready(Ok(stream)) => Some(stream),
+            // Nobody waits: Linux looks for a descriptor before it looks for a connection.
+            _ => {
+                self.refill();
+                None
+            }
+        }
     }
 
-    fn refill(&mut self) {
+    /// Takes a descriptor into reserve, if there is one to have.
+    pub(crate) fn refill(&mut self) {
         if self.0.is_none() {
             self.0 = descriptor();
         }

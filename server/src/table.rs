@@ -46,28 +46,42 @@ impl ConnectionTable {
 
     /// A slot for a new connection. At the cap somebody gives way; if nobody can, there is none.
     pub(crate) fn admit(self: &Rc<Self>) -> Option<Admission> {
+        let is_full = self.open.borrow().len() >= self.limits.connections;
+        if is_full && !self.one_gives_way() {
+            self.telemetry.limit_hit(Limit::Connections);
+            return None;
+        }
+        Some(self.enter())
+    }
+
+    /// A slot in place of somebody who gives way, full or not; none if nobody can.
+    pub(crate) fn replace_one(self: &Rc<Self>) -> Option<Admission> {
+        self.one_gives_way().then(|| self.enter())
+    }
+
+    /// Whether the one that has waited longest for its client was asked to go, if there is one.
+    fn one_gives_way(&self) -> bool {
         let now = Instant::now();
         let mut open = self.open.borrow_mut();
-        if open.len() >= self.limits.connections {
-            let victim = open
-                .iter()
-                .filter_map(|(&id, other)| other.readiness_to_give_way(now).map(|rank| (rank, id)))
-                .min()
-                .and_then(|(_, id)| open.remove(&id));
-            let Some(victim) = victim else {
-                self.telemetry.limit_hit(Limit::Connections);
-                return None;
-            };
-            self.telemetry.limit_hit(Limit::GaveWay);
-            self.telemetry.connection_closed();
-            victim.obey(Order::GiveWay);
-        }
+        let victim = open
+            .iter()
+            .filter_map(|(&id, other)| other.readiness_to_give_way(now).map(|rank| (rank, id)))
+            .min()
+            .and_then(|(_, id)| open.remove(&id));
+        let Some(victim) = victim else { return false };
+        self.telemetry.limit_hit(Limit::GaveWay);
+        self.telemetry.connection_closed();
+        victim.obey(Order::GiveWay);
+        true
+    }
+
+    fn enter(self: &Rc<Self>) -> Admission {
         let id = self.next_id.get();
         self.next_id.set(id + 1);
-        let connection = Rc::new(Connection::new(now, self.lifetime(id)));
-        open.insert(id, Rc::clone(&connection));
+        let connection = Rc::new(Connection::new(Instant::now(), self.lifetime(id)));
+        self.open.borrow_mut().insert(id, Rc::clone(&connection));
         self.telemetry.connection_opened();
-        Some(Admission { connection, table: Rc::clone(self), id })
+        Admission { connection, table: Rc::clone(self), id }
     }
 
     /// The lifetime within its jitter, so that connections that began together do not end together.

@@ -7,10 +7,10 @@
 mod common;
 
 use std::fs::File;
-use std::io::Read;
-use std::net::TcpStream;
+use std::io::{BufRead, BufReader, Read};
+use std::net::{SocketAddr, TcpStream};
 use std::os::unix::fs::FileExt;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -83,6 +83,49 @@ fn run_out_and_recover() {
     let recovery = begin.elapsed();
     assert!(recovery < Duration::from_secs(3), "{recovery:?}");
     println!("recovered in {recovery:?}; {pauses} pauses and {ticks} ticks in two seconds");
+}
+
+/// Connections that say nothing take every descriptor that the process may have: a scrape is served in
+/// place of one of them.
+#[test]
+fn silent_connections_that_take_all_descriptors_keep_nobody_out() {
+    if std::env::var_os(CHILD).is_some() {
+        let mut limits = Limits::default();
+        limits.connections = 1000; // The process's limit is hit first.
+        limits.head_deadline = Duration::from_secs(60);
+        let server = Server::builder().exposition(up).limits(limits).spawn().expect("a server");
+        println!("\naddress {}", server.local_addr());
+        std::io::stdin().read_to_end(&mut Vec::new()).expect("the parent's end");
+        let telemetry = server.telemetry();
+        println!("{} gave way", telemetry.limit_hits(Limit::GaveWay));
+        return;
+    }
+    let mut child = Command::new("sh")
+        .arg("-c")
+        .arg(format!("ulimit -n {DESCRIPTORS} && exec \"$0\" --exact \"$1\" --nocapture"))
+        .arg(std::env::current_exe().expect("this test's program"))
+        .arg("silent_connections_that_take_all_descriptors_keep_nobody_out")
+        .env(CHILD, "1")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("a shell");
+    let mut output = BufReader::new(child.stdout.take().expect("a pipe")).lines();
+    let address = output.find_map(|line| line.ok()?.strip_prefix("address ")?.parse().ok());
+    let address: SocketAddr = address.expect("the child's address");
+    let mut silent = Vec::new();
+    for round in 0..4 {
+        silent.extend((0..DESCRIPTORS).map(|_| TcpStream::connect(address).expect("it listens")));
+        assert_eq!(get(address, "/metrics").status, 200, "round {round}");
+    }
+    drop(child.stdin.take());
+    let gave_way =
+        output.find_map(|line| line.ok()?.strip_suffix(" gave way")?.parse::<u64>().ok());
+    assert!(child.wait().expect("the child ends").success());
+    // All but those that there were descriptors for, and few for nothing.
+    let held = silent.len() as u64;
+    let gave_way = gave_way.expect("the child's count");
+    assert!((held - DESCRIPTORS as u64..=held + 4).contains(&gave_way), "{gave_way} of {held}");
 }
 
 /// Errors of `accept` that concern one attempt must not cost a client that could be served. strace

@@ -80,6 +80,35 @@ fn a_panic_is_answered_500_and_the_next_scrape_200() {
     assert_eq!((telemetry.responses(5), telemetry.responses(2)), (3, 1));
 }
 
+/// A size that no allocator has makes `reserve` panic. (An allocator that fails at a possible size ends
+/// the process, as Rust's standard library has it; who wants an answer instead uses `try_reserve`.)
+#[test]
+fn a_page_that_does_not_fit_into_memory_costs_one_answer() {
+    let exposition = |request: &ScrapeRequest<'_>, body: &mut BytesMut| {
+        body.extend_from_slice(b"up 1\n");
+        match request.query() {
+            Some("reserve") => body.reserve(usize::MAX),
+            Some("try_reserve") if Vec::<u8>::new().try_reserve(isize::MAX as usize).is_err() => {
+                return Err(ExposeError::unavailable("Out of memory"));
+            }
+            _ => {}
+        }
+        Ok(ContentType::TEXT_0_0_4)
+    };
+    let server = Server::builder().exposition(exposition).spawn().expect("a server");
+    let mut client = Client::connect(server.local_addr());
+    for _ in 0..3 {
+        let reply = client.get("/metrics?reserve");
+        assert_eq!((reply.status, reply.text()), (500, "Failed to gather metrics"));
+        let reply = client.get("/metrics?try_reserve");
+        assert_eq!((reply.status, reply.text()), (503, "Out of memory"));
+        let reply = client.get("/metrics");
+        assert_eq!((reply.status, reply.text()), (200, "up 1\n"));
+    }
+    let telemetry = server.telemetry();
+    assert_eq!((telemetry.gather_panics(), telemetry.gather_errors()), (3, 3));
+}
+
 #[test]
 fn errors_are_answered_in_their_own_words() {
     let server = Server::builder()

@@ -8,7 +8,8 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use common::{PATIENCE, eventually, get, plain_server};
-use dynamo_metrics_server::RunningServer;
+use dynamo_metrics_server::bytes::BytesMut;
+use dynamo_metrics_server::{ContentType, RunningServer, ScrapeRequest, Server};
 
 const REQUESTS: &[u8] = b"GET /metrics HTTP/1.1\r\nHost: t\r\nAccept-Encoding: gzip\r\n\r\n\
     GET /live HTTP/1.1\r\nHost: t\r\n\r\nPOST /live HTTP/1.1\r\nHost: t\r\nContent-Length: 9\r\n\r\n";
@@ -80,6 +81,31 @@ fn a_client_that_goes_away_at_any_byte_of_its_response_costs_nothing() {
         }
     }
     is_as_before(&server, before);
+}
+
+/// Larger than the sockets' buffers, so that the server is in the middle of it when its client goes.
+#[test]
+fn a_client_that_goes_away_inside_of_a_large_page_costs_nothing() {
+    const PAGE: usize = 16 << 20;
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    let large = |_: &ScrapeRequest<'_>, body: &mut BytesMut| {
+        body.resize(PAGE, b'#');
+        Ok(ContentType::TEXT_0_0_4)
+    };
+    let server = Server::builder().exposition(large).spawn().expect("a server");
+    let before = descriptors_at_rest(&server);
+    for exit in [Exit::Close, Exit::Reset] {
+        for end in (0..PAGE).step_by(PAGE / 24) {
+            let mut stream = TcpStream::connect(server.local_addr()).expect("the server listens");
+            stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: t\r\n\r\n").expect("it takes bytes");
+            stream.read_exact(&mut vec![0; end]).expect("so many bytes come");
+            leave(stream, exit);
+        }
+    }
+    is_as_before(&server, before);
+    // Each page went back to the pool, and none was made for a client that had gone.
+    let made = server.telemetry().buffers_allocated();
+    assert!(made <= 3, "{made} buffers");
 }
 
 #[test]

@@ -1,7 +1,11 @@
 //! Does a scrape disturb the token loop? One thread records tokens, another one scrapes 10,000 series a hundred
 //! times a second; the same loop with and without the scraper, in turns.
 //!
-//! `cargo run --release -p dynamo-metrics-benches --bin interference [-- --rounds N]`
+//! `cargo run --release -p dynamo-metrics-benches --bin interference [-- --http] [--rounds N]`
+//!
+//! A scrape is an encoding, or with `--http` the whole of it: over loopback, with gzip, by the server's two threads,
+//! and a client in the same process that takes the page. So there are four threads; with fewer processors than that
+//! the loop is interrupted by what a scraper on another machine would not take from it.
 //!
 //! A token is two recordings, as upstream's: `output_tokens_total` and the inter-token latency. One clock reading
 //! costs more than a token, so the time of [`BATCH`] tokens is taken, which is what a decode step of that many
@@ -12,7 +16,11 @@
 use bytes::BytesMut;
 use dynamo_metrics_core::{Buckets, Opts, Registry};
 use dynamo_metrics_encoder::Encoder;
+use dynamo_metrics_server::{ContentType, RunningServer, ScrapeRequest, Server};
 use std::hint::black_box;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -26,7 +34,11 @@ const PERIOD: Duration = Duration::from_millis(10);
 /// Length of one round with and of one without scrapes.
 const ROUND: Duration = Duration::from_millis(500);
 
+/// What Prometheus sends.
+const REQUEST: &[u8] = b"GET /metrics HTTP/1.1\r\nHost: loop\r\nAccept-Encoding: gzip\r\n\r\n";
+
 fn main() {
+    let http = std::env::args().any(|arg| arg == "--http");
     let rounds = std::env::args().skip_while(|arg| arg != "--rounds").nth(1);
     let rounds: usize = rounds.and_then(|rounds| rounds.parse().ok()).unwrap_or(10);
     let registry = Registry::new();
@@ -41,6 +53,8 @@ fn main() {
         .histogram(("inter_token_latency_seconds", "Latency."), &buckets)
         .expect("a new name");
 
+    let server = http.then(|| serve(&registry));
+    let address = server.as_ref().map(|server| server.local_addr());
     let scraping = AtomicBool::new(false);
     let done = AtomicBool::new(false);
     let scrapes = AtomicU64::new(0);
@@ -48,14 +62,14 @@ fn main() {
     let mut scraped = Vec::new();
     thread::scope(|scope| {
         scope.spawn(|| {
-            let mut encoder = Encoder::new();
-            let mut body = BytesMut::new();
+            let mut scrape = match address {
+                Some(address) => over_http(address),
+                None => encoding(registry.clone()),
+            };
             while !done.load(Ordering::Relaxed) {
                 let started = Instant::now();
                 if scraping.load(Ordering::Relaxed) {
-                    body.clear();
-                    encoder.encode(&registry, &mut body);
-                    black_box(&body);
+                    scrape();
                     scrapes.fetch_add(1, Ordering::Relaxed);
                 }
                 thread::sleep(PERIOD.saturating_sub(started.elapsed()));
@@ -81,7 +95,8 @@ fn main() {
         done.store(true, Ordering::Relaxed);
     });
 
-    println!("{} tokens a batch, {} scrapes of {SERIES} series\n", BATCH, scrapes.into_inner());
+    let how = if http { "gzip scrapes over HTTP" } else { "scrapes" };
+    println!("{BATCH} tokens a batch, {} {how} of {SERIES} series\n", scrapes.into_inner());
     println!("| ns a token | p50 | p99 | p99.9 |\n|---|---|---|---|");
     let [quiet, scraped] = [quiet, scraped].map(quantiles);
     for (what, row) in [("without scrapes", quiet), ("with 100 scrapes a second", scraped)] {
@@ -89,6 +104,53 @@ fn main() {
     }
     let ratio = |i: usize| scraped[i] / quiet[i];
     println!("| ratio | {:.3} | {:.3} | {:.3} |", ratio(0), ratio(1), ratio(2));
+}
+
+fn encoding(registry: Registry) -> Box<dyn FnMut()> {
+    let (mut encoder, mut body) = (Encoder::new(), BytesMut::new());
+    Box::new(move || {
+        body.clear();
+        encoder.encode(&registry, &mut body);
+        black_box(&body);
+    })
+}
+
+fn serve(registry: &Registry) -> RunningServer {
+    let (registry, encoder) = (registry.clone(), Mutex::new(Encoder::new()));
+    let exposition = move |_: &ScrapeRequest<'_>, body: &mut BytesMut| {
+        encoder.lock().expect("encoding does not panic").encode(&registry, body);
+        Ok(ContentType::TEXT_0_0_4)
+    };
+    let address = ([127, 0, 0, 1], 0).into();
+    Server::builder().address(address).exposition(exposition).spawn().expect("a free port")
+}
+
+/// Scrapes over a connection that is kept as long as the server keeps it.
+fn over_http(address: SocketAddr) -> Box<dyn FnMut()> {
+    let mut kept = None;
+    Box::new(move || {
+        let client = kept.get_or_insert_with(|| {
+            BufReader::new(TcpStream::connect(address).expect("the server listens"))
+        });
+        client.get_mut().write_all(REQUEST).expect("the server reads");
+        let (mut line, mut length, mut gzip, mut closes) = (String::new(), 0, false, false);
+        while line != "\r\n" {
+            line.clear();
+            client.read_line(&mut line).expect("a head");
+            gzip |= line == "content-encoding: gzip\r\n";
+            closes |= line == "connection: close\r\n";
+            if let Some(value) = line.strip_prefix("content-length: ") {
+                length = value.trim().parse().expect("a length");
+            }
+        }
+        assert!(gzip, "a page of this size is compressed");
+        let mut body = vec![0; length];
+        client.read_exact(&mut body).expect("the whole page");
+        black_box(body);
+        if closes {
+            kept = None;
+        }
+    })
 }
 
 /// Median, 99th and 99.9th percentile, in ns a token.

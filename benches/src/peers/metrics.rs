@@ -10,6 +10,8 @@ use crate::scrape::Scrape;
 use crate::shape::{Kind, MODELS, Shape};
 use crate::values::{Data, token_bounds};
 use metrics::{Key, KeyName, Label, Level, Metadata, Recorder};
+#[cfg(feature = "attack")]
+use metrics_exporter_prometheus::ExporterFuture;
 use metrics_exporter_prometheus::{
     Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder,
 };
@@ -87,15 +89,29 @@ pub(crate) fn token(data: &Data) -> Vec<Case> {
 }
 
 pub(crate) fn scraper(shape: &Shape) -> Box<dyn Scrape> {
-    let bounds: Vec<(&str, &[f64])> = shape
-        .families
-        .iter()
-        .filter_map(|family| match &family.kind {
-            Kind::Histogram { bounds, .. } => Some((&*family.name, &**bounds)),
-            _ => None,
-        })
-        .collect();
-    let recorder = recorder(&bounds);
+    let recorder = builder(&bounds_of(shape)).build_recorder();
+    fill(&recorder, shape);
+    Box::new(Scraper { handle: recorder.handle(), body: Vec::new() })
+}
+
+/// The exporter's own listener over a registry of this shape; inside of a runtime.
+#[cfg(feature = "attack")]
+pub(crate) fn listener(shape: &Shape, address: std::net::SocketAddr) -> ExporterFuture {
+    let builder = builder(&bounds_of(shape)).with_http_listener(address);
+    let (recorder, exporter) = builder.build().expect("an address that is free");
+    fill(&recorder, shape);
+    exporter
+}
+
+fn bounds_of(shape: &Shape) -> Vec<(&str, &[f64])> {
+    let bounds = shape.families.iter().filter_map(|family| match &family.kind {
+        Kind::Histogram { bounds, .. } => Some((&*family.name, &**bounds)),
+        _ => None,
+    });
+    bounds.collect()
+}
+
+fn fill(recorder: &PrometheusRecorder, shape: &Shape) {
     for family in &shape.families {
         let name = || KeyName::from(family.name.clone());
         match family.kind {
@@ -125,7 +141,6 @@ pub(crate) fn scraper(shape: &Shape) -> Box<dyn Scrape> {
         }
     }
     recorder.handle().run_upkeep();
-    Box::new(Scraper { handle: recorder.handle(), body: Vec::new() })
 }
 
 struct Scraper {
@@ -165,10 +180,14 @@ impl Drain {
 }
 
 fn recorder(bounds: &[(&str, &[f64])]) -> PrometheusRecorder {
+    builder(bounds).build_recorder()
+}
+
+fn builder(bounds: &[(&str, &[f64])]) -> PrometheusBuilder {
     let mut builder = PrometheusBuilder::new();
     for (name, bounds) in bounds {
         let matcher = Matcher::Full((*name).to_owned());
         builder = builder.set_buckets_for_metric(matcher, bounds).expect("there are bounds");
     }
-    builder.build_recorder()
+    builder
 }

@@ -109,7 +109,7 @@ pub(crate) fn protobuf(shape: &Shape) -> Box<dyn Scrape> {
     Box::new(ProtobufScraper { registry: registry(shape), body: Vec::new() })
 }
 
-fn registry(shape: &Shape) -> Registry {
+pub(crate) fn registry(shape: &Shape) -> Registry {
     let registry = Registry::new();
     for family in &shape.families {
         let opts = Opts::new(&family.name, &family.help);

@@ -1,0 +1,272 @@
+"""The load of ci/soak.sh, and the judge of what it did to the server.
+
+Every kind of client runs on threads of its own until the time is over. Those that behave (scrapes, probes,
+completions) must always be served: one failure fails the soak. Those that misbehave may be cut off at will.
+"""
+
+import argparse
+import gzip
+import http.client
+import json
+import os
+import random
+import socket
+import statistics
+import sys
+import threading
+import time
+
+HOST = "127.0.0.1"
+FORMATS = [
+    "text/plain;version=0.0.4",
+    "application/openmetrics-text;version=1.0.0",
+    "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8",
+    "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited",
+    "*/*",
+]
+JUNK = [
+    b"GET /metrics HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    b"POST /metrics HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\n" + b"x" * 100000,
+    b"GET /metrics HTTP/1.1\nHost: a\n\n",
+    b"GET /" + b"x" * 100000 + b" HTTP/1.1\r\nHost: a\r\n\r\n",
+    b"GET /metrics HTTP/1.1\r\n" + b"X: y\r\n" * 20000 + b"\r\n",
+    b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+    b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+    b"\x00" * 4096,
+]
+# What a quarter of the time may add to the median, beyond noise. A leak of one byte a scrape is within it; a leak
+# of a descriptor or a thread a minute, or of a page a request, is not.
+SLACK = {"memory_kib": 2048, "descriptors": 8, "threads": 4}
+
+
+class Load:
+    def __init__(self, frontend, system):
+        self.frontend, self.system = frontend, system
+        self.over = threading.Event()
+        self.lock = threading.Lock()
+        self.done, self.failures = {}, []
+
+    def count(self, what):
+        with self.lock:
+            self.done[what] = self.done.get(what, 0) + 1
+
+    def served(self, what, port, method, path, headers=None, body=None, check=None):
+        """One request that must be answered 200, on a connection of its own."""
+        try:
+            connection = http.client.HTTPConnection(HOST, port, timeout=20)
+            connection.request(method, path, body, headers or {})
+            response = connection.getresponse()
+            page = response.read()
+            connection.close()
+            if response.status != 200:
+                raise ValueError(f"answered {response.status}")
+            if check:
+                check(response, page)
+            self.count(what)
+        except Exception as error:  # Whatever it is, the request was not served.
+            with self.lock:
+                self.failures.append(f"{what}: {type(error).__name__}: {error}")
+
+    def scrape(self, port, gzipped):
+        headers = {"Accept": random.choice(FORMATS)}
+        if gzipped:
+            headers["Accept-Encoding"] = "gzip"
+
+        def check(response, page):
+            if response.getheader("Content-Encoding") == "gzip":
+                page = gzip.decompress(page)
+            if b"dynamo_" not in page:
+                raise ValueError("a page without metrics")
+
+        self.served("scrapes", port, "GET", "/metrics", headers, None, check)
+
+    def scrapes(self):
+        while not self.over.wait(0.02):
+            self.scrape(random.choice([self.frontend, self.system]), random.random() < 0.5)
+
+    def probes(self):
+        while not self.over.wait(0.1):
+            self.served("probes", self.system, "GET", random.choice(["/health", "/live"]))
+
+    def completions(self):
+        ask = {
+            "model": "Qwen/Qwen3-0.6B",
+            "max_completion_tokens": 20,
+            "messages": [{"role": "user", "content": "Hello"}],
+        }
+        headers = {"Content-Type": "application/json"}
+        while not self.over.wait(0.05):
+            ask["stream"] = random.random() < 0.5
+            path = "/v1/chat/completions"
+            self.served("completions", self.frontend, "POST", path, headers, json.dumps(ask))
+
+    def bursts(self):
+        """Threads of the runtime come with each burst and end when it is long over (10 s)."""
+        while not self.over.wait(15):
+            crowd = [threading.Thread(target=self.scrape, args=(self.frontend, True)) for _ in range(20)]
+            for one in crowd:
+                one.start()
+            for one in crowd:
+                one.join()
+            self.count("bursts")
+
+    def junk(self):
+        while not self.over.wait(0.1):
+            self.misbehave("junk", lambda client: client.sendall(random.choice(JUNK)))
+
+    def strangers(self):
+        """Clients that are gone before their answer, or in the middle of it."""
+        def leave(client):
+            client.sendall(b"GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n"[: random.randrange(38)])
+            if random.random() < 0.5:
+                client.sendall(b"GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n")
+                client.recv(random.randrange(1, 4096))
+
+        while not self.over.wait(0.05):
+            self.misbehave("clients that leave", leave, read=False)
+
+    def slow(self):
+        """Heads that are dribbled, silence, and pages that are not taken."""
+        def hold(client):
+            manner = random.randrange(3)
+            if manner == 2:
+                client.sendall(b"GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n" * 16)
+            end = time.monotonic() + 12
+            while time.monotonic() < end and not self.over.wait(0.5):
+                if manner == 0:
+                    client.sendall(b"G")
+                if manner == 2 and not client.recv(1):
+                    return
+
+        while not self.over.is_set():
+            self.misbehave("slow clients", hold, read=False, small=True)
+
+    def misbehave(self, what, how, read=True, small=False):
+        client = socket.socket()
+        try:
+            client.settimeout(2)
+            if small:
+                client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            client.connect((HOST, self.system))
+            how(client)
+            while read and client.recv(65536):
+                pass
+        except OSError:
+            pass  # It is refused, which is right.
+        finally:
+            client.close()
+        self.count(what)
+
+
+def sample(pid):
+    with open(f"/proc/{pid}/status") as status:
+        fields = dict(line.split(":", 1) for line in status)
+    return {
+        "memory_kib": int(fields["VmRSS"].split()[0]),
+        "descriptors": len(os.listdir(f"/proc/{pid}/fd")),
+        "threads": int(fields["Threads"]),
+    }
+
+
+def judge(samples):
+    """What is not flat in the second half: its last quarter of all against the one before."""
+    half = samples[len(samples) // 2 :]
+    third, last = half[: len(half) // 2], half[len(half) // 2 :]
+    if not third:
+        return ["too few samples to judge by: more seconds, or SOAK_SAMPLE less"]
+    problems = []
+    for what, slack in SLACK.items():
+        before, after = (statistics.median(s[what] for s in part) for part in (third, last))
+        if after - before > slack:
+            problems.append(f"{what} grow from {before:.0f} to {after:.0f}, more than {slack}")
+    return problems
+
+
+def self_test():
+    """The judge lets noise pass and finds a leak of a descriptor or a thread a sample, and of 400 KiB."""
+    def run(leak):
+        noise = random.Random(1)
+        return [
+            {
+                "memory_kib": 20000 + noise.randrange(1500) + at * leak.get("memory_kib", 0),
+                "descriptors": 40 + noise.randrange(5) + at * leak.get("descriptors", 0),
+                "threads": 9 + noise.randrange(4) + at * leak.get("threads", 0),
+            }
+            for at in range(60)
+        ]
+
+    assert judge(run({})) == [], judge(run({}))
+    for what, leak in [("memory_kib", 400), ("descriptors", 1), ("threads", 1)]:
+        problems = judge(run({what: leak}))
+        assert len(problems) == 1 and problems[0].startswith(what), problems
+    assert judge([]) != []
+
+
+def free_ports():
+    """Two ports that nobody has now."""
+    sockets = [socket.create_server((HOST, 0)) for _ in range(2)]
+    return [one.getsockname()[1] for one in sockets]
+
+
+def wait_for(port):
+    for _ in range(200):
+        try:
+            return socket.create_connection((HOST, port), 1).close()
+        except OSError:
+            time.sleep(0.05)
+    sys.exit(f"nobody listens on port {port}")
+
+
+def soak(options):
+    for port in (options.frontend, options.system):
+        wait_for(port)
+    time.sleep(0.5)  # The worker joins the fleet.
+    load = Load(options.frontend, options.system)
+    kinds = [load.scrapes] * 2 + [load.slow] * 12
+    kinds += [load.probes, load.completions, load.bursts, load.junk, load.strangers]
+    threads = [threading.Thread(target=kind, daemon=True) for kind in kinds]
+    for thread in threads:
+        thread.start()
+    begin, samples = time.monotonic(), []
+    print("     s  memory_kib  descriptors  threads", flush=True)
+    while time.monotonic() - begin < options.seconds:
+        time.sleep(options.sample)
+        now = sample(options.pid)
+        samples.append(now)
+        print(
+            f"{time.monotonic() - begin:6.0f}  {now['memory_kib']:10}  {now['descriptors']:11}"
+            f"  {now['threads']:7}",
+            flush=True,
+        )
+    load.over.set()
+    for thread in threads:
+        thread.join(30)
+    print(", ".join(f"{count} {what}" for what, count in sorted(load.done.items())))
+    problems = judge(samples) + sorted(set(load.failures))[:10]
+    if not load.done.get("scrapes") or not load.done.get("completions"):
+        problems.append("nothing was served")
+    for problem in problems:
+        print(f"soak: {problem}", file=sys.stderr)
+    print("soak: flat, and everybody was served" if not problems else "soak: failed")
+    return bool(problems)
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--self-test", action="store_true")
+    parser.add_argument("--free-ports", action="store_true")
+    parser.add_argument("--pid", type=int)
+    parser.add_argument("--frontend", type=int)
+    parser.add_argument("--system", type=int)
+    parser.add_argument("--seconds", type=float)
+    parser.add_argument("--sample", type=float)
+    options = parser.parse_args()
+    if options.self_test:
+        return self_test()
+    if options.free_ports:
+        return print(*free_ports())
+    sys.exit(soak(options))
+
+
+if __name__ == "__main__":
+    main()
