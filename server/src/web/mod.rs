@@ -29,4 +29,6 @@ mod yaml;
 
 pub(crate) use guard::{Denial, Guard};
 pub(crate) use passwords::{PASSWORD_THREAD, PasswordChecker, WAITING_MAX};
-pub(crate) use reload::{CONFIG_THREAD, Current, Loaded, Watch};
+#[cfg(feature = "tls")]
+pub(crate) use reload::Current;
+pub(crate) use reload::{CONFIG_THREAD, Loaded, Watch};
