@@ -21,7 +21,7 @@ pub(crate) enum Stream {
     Tcp(TcpStream),
     #[cfg(unix)]
     Unix(UnixStream),
-    /// Boxed: it is a hundred times the size of the others.
+    /// Boxed: a TLS session is far larger than a socket.
     #[cfg(feature = "tls")]
     Tls(Box<TlsSocket>),
 }
