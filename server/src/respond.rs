@@ -4,6 +4,7 @@
 //! text when something is wrong: nothing of a request is ever reflected.
 
 use std::cell::Cell;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -115,8 +116,12 @@ pub(crate) struct Responder {
 impl Responder {
     /// `HEAD` is answered as `GET` is: hyper sends the head, `Content-Length` included, and drops
     /// the body (RFC 9110 section 9.3.2).
-    pub(crate) async fn respond<B>(&self, request: Request<B>) -> Response<Full<Bytes>> {
-        let response = match self.denial(request.uri(), request.headers()).await {
+    pub(crate) async fn respond<B>(
+        &self,
+        request: Request<B>,
+        peer: Option<IpAddr>,
+    ) -> Response<Full<Bytes>> {
+        let response = match self.denial(request.uri(), request.headers(), peer).await {
             None => self.answer(request.method(), request.uri(), request.headers()).await,
             Some(denial) => self.deny(denial),
         };
@@ -136,9 +141,9 @@ impl Responder {
     }
 
     /// Asked before the path is looked at, so that nobody learns which paths there are.
-    async fn denial(&self, uri: &Uri, headers: &HeaderMap) -> Option<Denial> {
+    async fn denial(&self, uri: &Uri, headers: &HeaderMap, peer: Option<IpAddr>) -> Option<Denial> {
         let is_probe = matches!(self.routes.find(uri.path()), Some(Route::Probe(_)));
-        self.guard.as_ref()?.check(headers, is_probe).await
+        self.guard.as_ref()?.check(headers, is_probe, peer).await
     }
 
     fn deny(&self, denial: Denial) -> Response<Bytes> {

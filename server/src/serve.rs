@@ -28,6 +28,7 @@ pub(crate) async fn serve(
     responder: Rc<Responder>,
 ) {
     let Admission { connection, table, .. } = &admission;
+    let peer = stream.peer();
     let service = service_fn(|request| {
         let refusal = connection.head_complete();
         let responder = Rc::clone(&responder);
@@ -35,7 +36,7 @@ pub(crate) async fn serve(
         async move {
             let mut response = match refusal {
                 Some(refusal) => responder.refuse(refusal),
-                None => responder.respond(request).await,
+                None => responder.respond(request, peer).await,
             };
             if let Some(limit) = connection.retirement(table.limits()) {
                 table.telemetry().limit_hit(limit);

@@ -3,6 +3,7 @@
 //! An enum and not a parameter: the machinery above it is compiled once.
 
 use std::io::{self, IoSlice};
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -21,7 +22,7 @@ pub(crate) enum Stream {
     Tcp(TcpStream),
     #[cfg(unix)]
     Unix(UnixStream),
-    /// Boxed: it is a hundred times the size of the others.
+    /// Boxed: a TLS session is far larger than a socket.
     #[cfg(feature = "tls")]
     Tls(Box<TlsSocket>),
 }
@@ -40,18 +41,26 @@ macro_rules! either {
 }
 
 impl Stream {
-    /// Makes the close drop what the client has not taken instead of keeping it in the kernel.
-    pub(crate) fn reset_on_close(&self) {
-        // The bytes of a Unix socket are dropped with it anyway. If it fails for TCP, the kernel
-        // keeps the bytes a little longer: nothing to be done.
-        let socket = match self {
+    fn tcp(&self) -> Option<&TcpStream> {
+        match self {
             Self::Tcp(socket) => Some(socket),
             #[cfg(unix)]
             Self::Unix(_) => None,
             #[cfg(feature = "tls")]
             Self::Tls(socket) => socket.tcp(),
-        };
-        if let Some(socket) = socket {
+        }
+    }
+
+    /// The client's address; all clients of a Unix socket are one.
+    pub(crate) fn peer(&self) -> Option<IpAddr> {
+        self.tcp()?.peer_addr().ok().map(|address| address.ip())
+    }
+
+    /// Makes the close drop what the client has not taken instead of keeping it in the kernel.
+    pub(crate) fn reset_on_close(&self) {
+        // The bytes of a Unix socket are dropped with it anyway. If it fails for TCP, the kernel
+        // keeps the bytes a little longer: nothing to be done.
+        if let Some(socket) = self.tcp() {
             drop(socket2::SockRef::from(socket).set_linger(Some(Duration::ZERO)));
         }
     }

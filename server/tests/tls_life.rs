@@ -133,6 +133,49 @@ fn large_bodies_arrive_whole_and_slow_readers_are_cut() {
     assert!(slow.read_to_end(&mut Vec::new()).is_err(), "the rest never comes");
 }
 
+#[test]
+fn a_reader_that_stops_is_closed_wherever_its_bytes_wait() {
+    // From what the kernel takes whole, over what fits into rustls behind it, to what waits in hyper.
+    const BODY_BYTES_MAX: usize = 8 << 20;
+    const STEP_BYTES: usize = 30 << 10; // Below what rustls holds, so that one size ends there.
+    let world = World::new();
+    let mut limits = Limits::default();
+    limits.write_deadline = Duration::from_millis(300);
+    limits.keep_alive_idle = Duration::from_millis(300);
+    limits.write_window = Duration::from_secs(20);
+    let server = Server::builder()
+        .web_config_file(world.directory.write("web.yml", TLS))
+        .limits(limits)
+        .exposition(|request: &ScrapeRequest<'_>, body: &mut BytesMut| {
+            let bytes = request.query().and_then(|query| query.parse().ok()).expect("a number");
+            body.resize(bytes, b'a');
+            Ok(ContentType::TEXT_0_0_4)
+        })
+        .spawn()
+        .expect("a server");
+    let telemetry = server.telemetry();
+    let client = world.client(None);
+    let sizes: Vec<usize> = (1..BODY_BYTES_MAX / STEP_BYTES).map(|n| n * STEP_BYTES).collect();
+    for sizes in sizes.chunks(32) {
+        let clients: Vec<_> = sizes
+            .iter()
+            .map(|bytes| {
+                let mut client = connect(server.local_addr(), &client);
+                let head = format!("GET /metrics?{bytes} HTTP/1.1\r\nHost: test\r\n\r\n");
+                client.write_all(head.as_bytes()).expect("the server takes bytes");
+                client
+            })
+            .collect();
+        eventually("all are closed", || telemetry.connections_open() == 0);
+        drop(clients);
+        if telemetry.limit_hits(Limit::WriteDeadline) as usize > sizes.len() {
+            break; // Beyond the sizes that matter.
+        }
+    }
+    assert!(telemetry.limit_hits(Limit::KeepAliveIdle) > 0, "some were taken by the kernel");
+    assert!(telemetry.limit_hits(Limit::WriteDeadline) > 0, "some were not");
+}
+
 #[cfg(unix)]
 #[test]
 fn a_unix_socket_stays_plain() {

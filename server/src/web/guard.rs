@@ -5,6 +5,7 @@
 //! verified before costs a keyed hash, any other one goes to [`PasswordChecker`].
 
 use std::cell::RefCell;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -52,7 +53,12 @@ impl Guard {
     }
 
     /// Whether a request with these headers must not be answered, and why.
-    pub(crate) async fn check(&self, headers: &HeaderMap, is_probe: bool) -> Option<Denial> {
+    pub(crate) async fn check(
+        &self,
+        headers: &HeaderMap,
+        is_probe: bool,
+        peer: Option<IpAddr>,
+    ) -> Option<Denial> {
         if is_probe && self.probes_pass {
             return None;
         }
@@ -63,7 +69,7 @@ impl Guard {
         if config.users.is_empty() {
             return None;
         }
-        self.check_password(&config, headers).await
+        self.check_password(&config, headers, peer).await
     }
 
     /// Sets what `http_server_config.headers` says.
@@ -73,7 +79,12 @@ impl Guard {
         }
     }
 
-    async fn check_password(&self, config: &WebConfig, headers: &HeaderMap) -> Option<Denial> {
+    async fn check_password(
+        &self,
+        config: &WebConfig,
+        headers: &HeaderMap,
+        peer: Option<IpAddr>,
+    ) -> Option<Denial> {
         let Some(Credentials { user, password }) = Credentials::of(headers) else {
             return Some(Denial::Unauthorized);
         };
@@ -82,7 +93,7 @@ impl Guard {
         if candidate.known && self.verified.borrow().contains(fingerprint) {
             return None;
         }
-        let Some(answer) = self.passwords.submit(candidate, password) else {
+        let Some(answer) = self.passwords.submit(candidate, password, peer) else {
             return Some(Denial::Busy);
         };
         match tokio::time::timeout(self.deadline, answer).await {
