@@ -43,7 +43,7 @@ fn every_body_is_whole() {
                     waits.with([&model]).observe_with_exemplar(f64::from(i % 100) / 40.0, &trace);
                     natives.with([&model]).observe(f64::from(i % 1000));
                     requests.with([&model]).inc();
-                    health.only(if i % 2 == 0 { "ready" } else { "starting" }).unwrap();
+                    health.only(if i.is_multiple_of(2) { "ready" } else { "starting" }).unwrap();
                     if i % 1000 == lane {
                         waits.remove([&model]);
                         natives.remove([&model]);
