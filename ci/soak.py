@@ -101,7 +101,7 @@ class Load:
             self.served("completions", self.frontend, "POST", path, headers, json.dumps(ask))
 
     def bursts(self):
-        """Threads of the runtime come with each burst and end when it is long over (10 s)."""
+        """Stampedes: so many scrapes of the frontend at once."""
         while not self.over.wait(15):
             crowd = [threading.Thread(target=self.scrape, args=(self.frontend, True)) for _ in range(20)]
             for one in crowd:

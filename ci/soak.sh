@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Soak: 10 minutes (SOAK_SECONDS), and a release build of the program before. One `dynamo-metrics serve` under load:
-# completions, scrapes in every format with and without gzip, probes, slow and silent clients, junk, and bursts that
-# make threads come and go. Its memory, descriptors and threads are sampled every 10 s (SOAK_SAMPLE); they must be
-# flat in the second half. Linux; needs nothing but Rust and python3.
+# completions, scrapes in every format with and without gzip, stampedes of them, probes, slow and silent clients, and
+# junk. Its memory, descriptors and threads are sampled every 10 s (SOAK_SAMPLE); they must be flat in the second
+# half, and everybody who behaves must be served. Linux; needs nothing but Rust and python3.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 seconds=${SOAK_SECONDS:-600}

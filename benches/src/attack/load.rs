@@ -4,6 +4,9 @@
 //! runs from the first round to the last; in each round every one gets its turn, and is compared with ours of the
 //! same round. Ours is compared with three kinds: peers as they come, their encoders behind the same bare hyper,
 //! and a fixed body of the same size behind that hyper, which is what is left when a scrape costs nothing.
+//!
+//! On a machine that does something else, rates and the 99th percentile are also that. The server's processor time
+//! a scrape is not: it is the figure to trust, and a million over it is what one processor can serve in a second.
 
 use super::besieged::{Besieged, Confines};
 use super::servers::{self, SERVERS, STATIC};
@@ -38,6 +41,8 @@ pub struct Row {
     pub scrapes_a_second: f64,
     /// Our scrapes a second over its own, median of the ratios of the rounds.
     pub ours_over_it: f64,
+    /// Processor time of the server in microseconds a scrape, its own and the kernel's for it, over all rounds.
+    pub cpu_us: f64,
     /// Time of a scrape in microseconds, median of all rounds.
     pub p50_us: f64,
     /// The same, 99th percentile.
@@ -58,19 +63,22 @@ pub fn throughput(rounds: usize) -> Outcome<Vec<Row>> {
     servers::pin(CLIENT_CPU)?;
     let mut rows = Vec::new();
     for connections in CONNECTIONS {
-        let mut turns: Vec<Vec<Vec<f64>>> = vec![Vec::new(); names.len()];
+        let mut turns: Vec<Vec<Turn>> = names.iter().map(|_| Vec::new()).collect();
         for _ in 0..rounds {
             for (turns, server) in turns.iter_mut().zip(&servers) {
-                turns.push(turn(server.address, connections)?);
+                turns.push(turn(server, connections)?);
             }
         }
-        let rate = |times: &Vec<f64>| times.len() as f64 / (TURN - WARM_UP).as_secs_f64();
+        let rate = |turn: &Turn| turn.times_us.len() as f64 / (TURN - WARM_UP).as_secs_f64();
         let ours: Vec<f64> = turns[0].iter().map(rate).collect();
         for (name, turns) in names.iter().zip(turns) {
             let rates: Vec<f64> = turns.iter().map(rate).collect();
             let ratios = ours.iter().zip(&rates).map(|(ours, its)| ours / its).collect();
-            let times = turns.concat();
+            let cpu: f64 = turns.iter().map(|turn| turn.cpu_seconds).sum();
+            let scrapes: usize = turns.iter().map(|turn| turn.scrapes).sum();
+            let times: Vec<f64> = turns.into_iter().flat_map(|turn| turn.times_us).collect();
             rows.push(Row {
+                cpu_us: cpu * 1e6 / scrapes as f64,
                 server: name.clone(),
                 connections,
                 scrapes_a_second: quantile(rates, 0.5),
@@ -87,16 +95,19 @@ pub fn throughput(rounds: usize) -> Outcome<Vec<Row>> {
 pub fn table(rows: &[Row]) -> String {
     let mut table = String::from("| server |");
     for connections in CONNECTIONS {
-        let _ = write!(table, " {connections} conn.: scrapes/s | ours over it | p50 us | p99 us |");
+        let _ = write!(
+            table,
+            " {connections} conn.: scrapes/s | ours over it | CPU us | p50 us | p99 us |"
+        );
     }
-    let _ = writeln!(table, "\n|---{}|", "|---".repeat(4 * CONNECTIONS.len()));
+    let _ = writeln!(table, "\n|---{}|", "|---".repeat(5 * CONNECTIONS.len()));
     for first in rows.iter().filter(|row| row.connections == CONNECTIONS[0]) {
         let _ = write!(table, "| {} |", first.server);
         for row in rows.iter().filter(|row| row.server == first.server) {
             let _ = write!(
                 table,
-                " {:.0} | {:.2} | {:.0} | {:.0} |",
-                row.scrapes_a_second, row.ours_over_it, row.p50_us, row.p99_us
+                " {:.0} | {:.2} | {:.0} | {:.0} | {:.0} |",
+                row.scrapes_a_second, row.ours_over_it, row.cpu_us, row.p50_us, row.p99_us
             );
         }
         table.push('\n');
@@ -104,22 +115,35 @@ pub fn table(rows: &[Row]) -> String {
     table
 }
 
-/// Times of all scrapes of one turn, in microseconds.
-fn turn(address: SocketAddr, connections: usize) -> Outcome<Vec<f64>> {
-    let begin = Instant::now();
-    let times = thread::scope(|scope| {
-        let clients: Vec<_> =
-            (0..connections).map(|_| scope.spawn(move || keep_scraping(address, begin))).collect();
-        let times = clients
-            .into_iter()
-            .map(|client| client.join().unwrap_or_else(|_| Err("a client panicked".into())));
-        times.collect::<Outcome<Vec<_>>>()
-    })?;
-    Ok(times.concat())
+/// What one server did in its turn.
+struct Turn {
+    /// Of the scrapes that count.
+    times_us: Vec<f64>,
+    /// All of them, which the processor time is of.
+    scrapes: usize,
+    cpu_seconds: f64,
 }
 
-fn keep_scraping(address: SocketAddr, begin: Instant) -> Outcome<Vec<f64>> {
-    let mut times = Vec::new();
+fn turn(server: &Besieged, connections: usize) -> Outcome<Turn> {
+    let (address, cpu, begin) = (server.address, server.cpu_seconds()?, Instant::now());
+    let clients = thread::scope(|scope| {
+        let clients: Vec<_> =
+            (0..connections).map(|_| scope.spawn(move || keep_scraping(address, begin))).collect();
+        let clients = clients
+            .into_iter()
+            .map(|client| client.join().unwrap_or_else(|_| Err("a client panicked".into())));
+        clients.collect::<Outcome<Vec<_>>>()
+    })?;
+    Ok(Turn {
+        scrapes: clients.iter().map(|(_, scrapes)| scrapes).sum(),
+        times_us: clients.into_iter().flat_map(|(times, _)| times).collect(),
+        cpu_seconds: server.cpu_seconds()? - cpu,
+    })
+}
+
+/// Times of the scrapes that count, and how many there were.
+fn keep_scraping(address: SocketAddr, begin: Instant) -> Outcome<(Vec<f64>, usize)> {
+    let (mut times, mut scrapes) = (Vec::new(), 0);
     let mut buffer = vec![0; READ_BYTES];
     let connect = || -> std::io::Result<_> {
         let stream = client::connect(address, Duration::from_secs(5))?;
@@ -131,8 +155,9 @@ fn keep_scraping(address: SocketAddr, begin: Instant) -> Outcome<Vec<f64>> {
         let before = Instant::now();
         stream.write_all(REQUEST)?;
         let closes = read_page(&mut stream, &mut buffer)?;
+        scrapes += 1;
         if before.duration_since(begin) >= TURN {
-            return Ok(times);
+            return Ok((times, scrapes));
         }
         if before.duration_since(begin) >= WARM_UP {
             times.push(before.elapsed().as_secs_f64() * 1e6);

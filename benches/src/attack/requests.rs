@@ -148,6 +148,6 @@ mod tests {
         let requests = ambiguous();
         let (head, body) = requests[0].split_once("\r\n\r\n").unwrap();
         assert!(head.contains(&format!("Content-Length: {}\r\n", body.len())), "{head}");
-        assert!(requests[1].contains("\r\nContent-Length: 4\r\n\r\n2b\r\nGET /metrics"));
+        assert!(requests[1].contains("\r\nContent-Length: 4\r\n\r\n29\r\nGET /metrics"));
     }
 }
