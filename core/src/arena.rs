@@ -223,7 +223,6 @@ impl Pool {
     /// only to copy the list of extents, so a scrape delays neither new series nor a process that forks.
     pub(crate) fn sum_into(&self, rank: Rank, sums: &mut Sums, add: impl Fn(u64, u64) -> u64) {
         let Sums { extents, totals } = sums;
-        totals.clear();
         {
             let pool = self.ranks[rank as usize].lock();
             extents.clone_from(&pool.extents);
@@ -232,14 +231,18 @@ impl Pool {
             }
             totals.resize(pool.places as usize, 0);
         }
+        // The extents cover every place, so what the first shard says replaces what the last scrape left.
+        let mut known = false;
         for shard in shards().iter() {
             for &(extent, place) in &*extents {
                 let totals = &mut totals[place as usize..][..extent.len as usize];
                 let Some(start) = CellIndex::new(extent.start) else { continue };
                 for (offset, total) in totals.iter_mut().enumerate() {
-                    *total = add(*total, shard.read(start.offset(offset)));
+                    let before = if known { *total } else { 0 };
+                    *total = add(before, shard.read(start.offset(offset)));
                 }
             }
+            known = true;
         }
     }
 }

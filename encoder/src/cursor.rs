@@ -25,8 +25,8 @@ const BLOCK: usize = 32;
 pub(crate) struct Texts {
     /// Ends with [`BLOCK`] bytes of padding, once it holds a text.
     bytes: Vec<u8>,
-    /// Where each text ends.
-    ends: Vec<usize>,
+    /// Where each text begins, and where the last one ends; empty while there is none.
+    bounds: Vec<usize>,
 }
 
 /// One of [`Texts`].
@@ -40,41 +40,46 @@ pub(crate) struct Text<'a> {
 impl Texts {
     /// Appends the text that `write` appends to the buffer, which may hold others before it.
     pub(crate) fn push(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
-        self.bytes.truncate(self.bytes_len());
+        let start = self.bytes_len();
+        self.bytes.truncate(start);
         write(&mut self.bytes);
-        self.ends.push(self.bytes.len());
+        if self.bounds.is_empty() {
+            self.bounds.push(start);
+        }
+        self.bounds.push(self.bytes.len());
         self.bytes.resize(self.bytes.len() + BLOCK, 0);
     }
 
     pub(crate) fn clear(&mut self) {
         self.bytes.clear();
-        self.ends.clear();
+        self.bounds.clear();
     }
 
     /// How many texts there are.
     pub(crate) fn len(&self) -> usize {
-        self.ends.len()
+        self.bounds.len().saturating_sub(1)
     }
 
     /// Bytes of all texts together.
     pub(crate) fn bytes_len(&self) -> usize {
-        self.ends.last().copied().unwrap_or(0)
+        self.bounds.last().copied().unwrap_or(0)
     }
 
     /// One of them.
     #[inline]
     pub(crate) fn get(&self, at: usize) -> Text<'_> {
-        let start = if at == 0 { 0 } else { self.ends[at - 1] };
-        Text { bytes: &self.bytes[start..], len: self.ends[at] - start }
+        self.between(self.bounds[at], self.bounds[at + 1])
     }
 
     /// Every text, in order.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn iter(&self) -> impl Iterator<Item = Text<'_>> {
-        let starts = std::iter::once(0).chain(self.ends.iter().copied());
-        starts
-            .zip(&self.ends)
-            .map(|(start, &end)| Text { bytes: &self.bytes[start..], len: end - start })
+        self.bounds.array_windows().map(|&[start, end]| self.between(start, end))
+    }
+
+    #[inline(always)]
+    fn between(&self, start: usize, end: usize) -> Text<'_> {
+        Text { bytes: &self.bytes[start..], len: end - start }
     }
 }
 
@@ -115,7 +120,7 @@ pub(crate) fn append(
     body.reserve(bytes_max + BLOCK);
     let written = write(Cursor { room: body.spare_capacity_mut(), at: 0 }).at;
     // SAFETY: the first `written` bytes of the spare capacity are initialised: `Cursor::at` is only moved
-    // forward by `blocks`, `bytes`, `number` and `newline` below, each of which first writes every byte that it passes.
+    // forward by `blocks`, `bytes`, `digits`, `value`, `last_value` and `newline` below, each of which first writes every byte that it passes.
     unsafe { body.advance_mut(written) };
 }
 
@@ -148,6 +153,8 @@ impl Cursor<'_> {
             33..=64 => self.blocks::<2>(text),
             65..=96 => self.blocks::<3>(text),
             97..=128 => self.blocks::<4>(text),
+            129..=160 => self.blocks::<5>(text),
+            161..=192 => self.blocks::<6>(text),
             _ => self.bytes(&text.bytes[..text.len]),
         }
     }
@@ -172,19 +179,37 @@ impl Cursor<'_> {
     /// Appends decimal digits, exact over the whole range.
     #[inline(always)]
     pub(crate) fn number(self, v: u64) -> Self {
-        let room = &mut self.room[self.at..][..16];
-        if is_short(v) {
+        self.digits::<false>(v)
+    }
+
+    /// Appends decimal digits and ends the line.
+    #[inline(always)]
+    pub(crate) fn last_number(self, v: u64) -> Self {
+        self.digits::<true>(v)
+    }
+
+    #[inline(always)]
+    fn digits<const LAST: bool>(self, v: u64) -> Self {
+        // What fits into sixteen digits and the end of the line is checked once.
+        let room = &mut self.room[self.at..][..17];
+        let len = if is_short(v) {
             let (digits, len) = integer::short(v);
             room[..8].write_copy_of_slice(&digits.to_le_bytes());
-            Self { at: self.at + len, ..self }
+            len
         } else if is_medium(v) {
             let (first, len, rest) = integer::medium(v);
             room[..8].write_copy_of_slice(&first.to_le_bytes());
             room[len..len + 8].write_copy_of_slice(&rest.to_le_bytes());
-            Self { at: self.at + len + 8, ..self }
+            len + 8
         } else {
-            self.bytes(itoa::Buffer::new().format(v).as_bytes())
+            let len = long_number(&mut self.room[self.at..], v);
+            let cursor = Self { at: self.at + len, ..self };
+            return if LAST { cursor.newline() } else { cursor };
+        };
+        if LAST {
+            room[len].write(b'\n');
         }
+        Self { at: self.at + len + usize::from(LAST), ..self }
     }
 
     /// Ends a line.
@@ -195,50 +220,83 @@ impl Cursor<'_> {
     }
 
     /// Appends a signed integer.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn signed_number(self, v: i64) -> Self {
+        self.signed_digits::<false>(v)
+    }
+
+    #[inline(always)]
+    fn signed_digits<const LAST: bool>(self, v: i64) -> Self {
         let cursor = if v < 0 { self.bytes(b"-") } else { self };
-        cursor.number(v.unsigned_abs())
+        cursor.digits::<LAST>(v.unsigned_abs())
     }
 
     /// Appends a sample's value, as [`number::write_value`] spells it.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn value(self, v: f64) -> Self {
         match number::whole(v) {
-            Some(v) => self.signed_number(v),
-            None => self.fraction(v),
+            Some(v) => self.signed_digits::<false>(v),
+            None => {
+                let len = fraction(&mut self.room[self.at..], v);
+                Self { at: self.at + len, ..self }
+            }
         }
     }
 
-    #[inline(never)]
-    fn fraction(self, v: f64) -> Self {
-        if v.is_finite() {
-            return self.short_bytes(zmij::Buffer::new().format_finite(v).as_bytes());
-        }
-        self.bytes(number::Text::of(v).as_bytes())
-    }
-
-    /// [`bytes`](Self::bytes) for a handful: two copies of known size that overlap, instead of a call.
+    /// Appends a sample's value and ends the line.
     #[inline(always)]
-    fn short_bytes(self, bytes: &[u8]) -> Self {
-        let (Some(first), Some(last), 8..=16) =
-            (bytes.first_chunk::<8>(), bytes.last_chunk::<8>(), bytes.len())
-        else {
-            let (Some(first), Some(last), 16..=32) =
-                (bytes.first_chunk::<16>(), bytes.last_chunk::<16>(), bytes.len())
-            else {
-                return self.bytes(bytes);
-            };
-            let room = &mut self.room[self.at..][..bytes.len()];
-            room[..16].write_copy_of_slice(first);
-            room[bytes.len() - 16..].write_copy_of_slice(last);
-            return Self { at: self.at + bytes.len(), ..self };
-        };
-        let room = &mut self.room[self.at..][..bytes.len()];
+    pub(crate) fn last_value(self, v: f64) -> Self {
+        match number::whole(v) {
+            Some(v) => self.signed_digits::<true>(v),
+            None => {
+                let len = fraction(&mut self.room[self.at..], v);
+                Self { at: self.at + len, ..self }.newline()
+            }
+        }
+    }
+}
+
+// What is called and not inlined gets the room and returns how many bytes it wrote: of a cursor that is handed over, the
+// compiler keeps the position in memory even where nothing is called, and each line waits for that of the one before.
+
+/// Writes more than sixteen digits to the beginning of the room.
+#[cold]
+#[inline(never)]
+fn long_number(room: &mut [MaybeUninit<u8>], v: u64) -> usize {
+    write(room, itoa::Buffer::new().format(v).as_bytes())
+}
+
+/// Writes a value that is not whole to the beginning of the room.
+#[inline(never)]
+fn fraction(room: &mut [MaybeUninit<u8>], v: f64) -> usize {
+    if !v.is_finite() {
+        return write(room, number::Text::of(v).as_bytes());
+    }
+    let mut buffer = zmij::Buffer::new();
+    let bytes = buffer.format_finite(v).as_bytes();
+    // For the usual lengths two copies of known size that overlap, instead of a call.
+    if let (Some(first), Some(last), 8..=16) =
+        (bytes.first_chunk::<8>(), bytes.last_chunk::<8>(), bytes.len())
+    {
+        let room = &mut room[..bytes.len()];
         room[..8].write_copy_of_slice(first);
         room[bytes.len() - 8..].write_copy_of_slice(last);
-        Self { at: self.at + bytes.len(), ..self }
+    } else if let (Some(first), Some(last), 17..=32) =
+        (bytes.first_chunk::<16>(), bytes.last_chunk::<16>(), bytes.len())
+    {
+        let room = &mut room[..bytes.len()];
+        room[..16].write_copy_of_slice(first);
+        room[bytes.len() - 16..].write_copy_of_slice(last);
+    } else {
+        write(room, bytes);
     }
+    bytes.len()
+}
+
+#[inline(always)]
+fn write(room: &mut [MaybeUninit<u8>], bytes: &[u8]) -> usize {
+    room[..bytes.len()].write_copy_of_slice(bytes);
+    bytes.len()
 }
 
 #[cfg(test)]
