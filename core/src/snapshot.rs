@@ -345,6 +345,24 @@ impl<'a> PartSnapshot<'a> {
         self.entry.list.removals
     }
 
+    /// Whether series know when they were made; see [`SeriesSnapshot::created`].
+    ///
+    /// ```
+    /// use dynamo_metrics_core::{Registry, Snapshot};
+    /// use std::time::Duration;
+    ///
+    /// let registry = Registry::with_clock(|| Duration::from_secs(1_700_000_000));
+    /// registry.counter(("requests_total", ""))?;
+    /// let mut snapshot = Snapshot::new();
+    /// snapshot.take(&registry);
+    /// let family = snapshot.families().find(|family| family.name() == "requests_total").unwrap();
+    /// assert!(family.parts().next().unwrap().has_created());
+    /// # Ok::<(), dynamo_metrics_core::RegisterError>(())
+    /// ```
+    pub fn has_created(&self) -> bool {
+        !self.entry.list.created.is_empty()
+    }
+
     /// How many series there are.
     pub fn len(&self) -> usize {
         self.entry.list.series.len()
