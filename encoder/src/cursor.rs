@@ -19,6 +19,10 @@ use std::ops::Range;
 
 /// Bytes that are copied at a time: one vector register.
 const BLOCK: usize = 32;
+/// What is copied of a text that is no longer, where texts are usually that short.
+const HALF: usize = BLOCK / 2;
+/// What sixteen digits and the end of a line take.
+const DIGITS_ROOM: usize = 17;
 
 /// Texts one after the other, each readable beyond its end.
 #[derive(Debug, Default)]
@@ -65,6 +69,12 @@ impl Texts {
         self.bounds.last().copied().unwrap_or(0)
     }
 
+    /// Reads a byte of the first lines of memory, so that they are near when they are copied; what is returned means nothing.
+    #[inline]
+    pub(crate) fn touch(&self) -> usize {
+        self.bounds.first().copied().unwrap_or(0) + touch(&self.bytes)
+    }
+
     /// One of them.
     #[inline]
     pub(crate) fn get(&self, at: usize) -> Text<'_> {
@@ -96,6 +106,17 @@ impl<'a> Text<'a> {
     }
 }
 
+/// Lines of memory that are read ahead: more than it takes until the processor sees that the next are wanted, too.
+const LINES_AHEAD: usize = 4;
+/// Bytes of such a line.
+const LINE_BYTES: usize = 64;
+
+/// Reads a byte of each of the first lines.
+#[inline]
+pub(crate) fn touch(bytes: &[u8]) -> usize {
+    bytes.iter().step_by(LINE_BYTES).take(LINES_AHEAD).map(|&byte| usize::from(byte)).sum()
+}
+
 /// Writes into the room that was reserved behind a body.
 ///
 /// It is passed by value and each write returns it, so that room and position stay in registers: behind a
@@ -119,8 +140,9 @@ pub(crate) fn append(
     // A last text or number may be copied as a whole block.
     body.reserve(bytes_max + BLOCK);
     let written = write(Cursor { room: body.spare_capacity_mut(), at: 0 }).at;
-    // SAFETY: the first `written` bytes of the spare capacity are initialised: `Cursor::at` is only moved
-    // forward by `blocks`, `bytes`, `digits`, `value`, `last_value` and `newline` below, each of which first writes every byte that it passes.
+    // SAFETY: the first `written` bytes of the spare capacity are initialised: `Cursor::at` is only moved forward by
+    // `copy_short`, `blocks`, `bytes`, `digits`, `value`, `last_value` and `newline` below, each of which first writes
+    // every byte that it passes; `long_number` and `fraction` return how many bytes they wrote.
     unsafe { body.advance_mut(written) };
 }
 
@@ -142,6 +164,17 @@ impl Cursor<'_> {
             written.write_copy_of_slice(bytes);
         }
         self
+    }
+
+    /// [`copy`](Self::copy) for what is rarely longer than half a block, as a bucket's bound.
+    #[inline(always)]
+    pub(crate) fn copy_short(self, text: Text<'_>) -> Self {
+        if text.len > HALF {
+            return self.copy(text);
+        }
+        let room = &mut self.room[self.at..][..HALF];
+        room.write_copy_of_slice(&text.bytes[..HALF]);
+        Self { at: self.at + text.len, ..self }
     }
 
     /// Appends a text, block by block.
@@ -191,7 +224,7 @@ impl Cursor<'_> {
     #[inline(always)]
     fn digits<const LAST: bool>(self, v: u64) -> Self {
         // What fits into sixteen digits and the end of the line is checked once.
-        let room = &mut self.room[self.at..][..17];
+        let room = &mut self.room[self.at..][..DIGITS_ROOM];
         let len = if is_short(v) {
             let (digits, len) = integer::short(v);
             room[..8].write_copy_of_slice(&digits.to_le_bytes());
@@ -322,16 +355,18 @@ mod tests {
 
     #[test]
     fn what_is_written_is_appended_whatever_the_lengths() {
-        for len in 0..3 * BLOCK {
+        for len in 0..7 * BLOCK {
             let mut texts = Texts::default();
             texts.push(|out| out.extend((0..len).map(|at| b'a' + (at % 26) as u8)));
             let text = texts.iter().next().unwrap();
             let mut body = BytesMut::from(&b"before "[..]);
-            append(&mut body, 2 * len + 41, |cursor| {
-                cursor.copy(text).number(u64::MAX).copy(text).number(7).bytes(b"\n")
+            append(&mut body, 3 * len + 65, |cursor| {
+                let cursor = cursor.copy(text).number(u64::MAX).copy(text).last_number(7);
+                cursor.copy_short(text).last_number(u64::MAX).last_value(-0.25)
             });
             let letters = String::from_utf8(text.bytes[..len].to_vec()).unwrap();
-            let expected = format!("before {letters}{}{letters}7\n", u64::MAX);
+            let max = u64::MAX;
+            let expected = format!("before {letters}{max}{letters}7\n{letters}{max}\n-0.25\n");
             assert_eq!(body, expected.as_bytes());
         }
     }
@@ -372,7 +407,9 @@ mod tests {
         for v in [0.0, -0.0, 1.0, -1.0, 0.25, 1e9, -1e15, 9_007_199_254_740_992.0, 1e300, f64::NAN]
         {
             let (mut body, mut expected) = (BytesMut::new(), BytesMut::new());
-            append(&mut body, number::F64_TEXT_MAX, |cursor| cursor.value(v));
+            append(&mut body, 2 * number::F64_TEXT_MAX + 1, |cursor| cursor.last_value(v).value(v));
+            number::write_value(&mut expected, v);
+            expected.put_u8(b'\n');
             number::write_value(&mut expected, v);
             assert_eq!(body, expected);
         }

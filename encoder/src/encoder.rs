@@ -132,12 +132,14 @@ impl Encoder {
             Rendering::Text(dialect, layout) => {
                 let tail = if dialect.is_openmetrics() { EOF } else { b"" };
                 layout.sync(snapshot);
+                layout.touch();
                 append(body, layout.bytes_max() + tail.len(), |cursor| {
                     write(cursor, snapshot, layout, filter, text::write_family).bytes(tail)
                 });
             }
             Rendering::Protobuf(layout) => {
                 layout.sync(snapshot);
+                layout.touch();
                 append(body, layout.bytes_max(), |cursor| {
                     write(cursor, snapshot, layout, filter, protobuf::write_family)
                 });

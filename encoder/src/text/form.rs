@@ -138,6 +138,9 @@ impl Form for TextForm {
         let exemplars = self.exemplars * EXEMPLAR_BYTES_MAX;
         bytes * lines + series * (shared + lines * line + exemplars + self.native_bytes_max)
     }
+    fn touch(&self) -> usize {
+        self.tails.touch().wrapping_add(self.names.touch())
+    }
 }
 
 impl TextForm {

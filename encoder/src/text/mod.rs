@@ -48,8 +48,8 @@ pub(crate) fn write_family<'a>(
     if cursor.position() == values { cursor.rewind(start) } else { cursor }
 }
 
-// The usual parts have a loop of their own, small enough for its position and bounds to stay in registers: in one function
-// with all the others a line took 100 instructions, and takes 70 so.
+// The usual parts have a loop of their own, small enough for position and bounds to stay in registers. In one function with
+// all the others a line waited for the store of the position by the line before.
 
 #[inline(never)]
 fn write_counts<'a>(cursor: Cursor<'a>, texts: &Texts, part: PartSnapshot<'_>) -> Cursor<'a> {
@@ -108,7 +108,7 @@ fn write_values<'a>(
             Value::Summary { count, sum, quantiles } => {
                 let lines = form.tails.iter().zip(quantiles);
                 let cursor = lines.fold(cursor, |cursor, (tail, quantile)| {
-                    cursor.copy(text).copy(tail).last_value(*quantile)
+                    cursor.copy(text).copy_short(tail).last_value(*quantile)
                 });
                 let cursor = write_totals(cursor, form, text, sum, count);
                 write_created(cursor, form, part, at, text, None)
@@ -148,7 +148,7 @@ fn write_buckets<'a>(
     let mut cumulated = 0u64;
     for (slot, (tail, count)) in form.tails.iter().zip(counts).enumerate() {
         cumulated = cumulated.wrapping_add(*count);
-        cursor = cursor.copy(text).copy(tail).number(cumulated);
+        cursor = cursor.copy(text).copy_short(tail).number(cumulated);
         cursor = write_exemplar(cursor, series, slot).newline();
     }
     (cursor, cumulated)
@@ -164,7 +164,7 @@ fn write_plain_buckets<'a>(
     let mut cumulated = 0u64;
     for (tail, count) in form.tails.iter().zip(counts) {
         cumulated = cumulated.wrapping_add(*count);
-        cursor = cursor.copy(text).copy(tail).last_number(cumulated);
+        cursor = cursor.copy(text).copy_short(tail).last_number(cumulated);
     }
     (cursor, cumulated)
 }
@@ -184,6 +184,6 @@ fn write_totals<'a>(
 
 fn write_states<'a>(cursor: Cursor<'a>, form: &TextForm, text: Text<'_>, bits: u64) -> Cursor<'a> {
     form.tails.iter().enumerate().fold(cursor, |cursor, (state, tail)| {
-        cursor.copy(text).copy(tail).last_number(bits >> state & 1)
+        cursor.copy(text).copy_short(tail).last_number(bits >> state & 1)
     })
 }

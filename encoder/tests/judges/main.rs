@@ -132,7 +132,7 @@ fn pythons_parsers_read_text_and_openmetrics() {
         for (format, body) in
             [("text", text.clone()), ("openmetrics", encode(&registry, Format::OpenMetrics))]
         {
-            write!(input, "{format} {}\n", body.len()).unwrap();
+            writeln!(input, "{format} {}", body.len()).unwrap();
             input.extend_from_slice(&body);
             expected.push((format, seed, samples_of_text(&text), body));
         }
