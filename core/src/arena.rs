@@ -223,7 +223,6 @@ impl Pool {
     /// only to copy the list of extents, so a scrape delays neither new series nor a process that forks.
     pub(crate) fn sum_into(&self, rank: Rank, sums: &mut Sums, add: impl Fn(u64, u64) -> u64) {
         let Sums { extents, totals } = sums;
-        totals.clear();
         {
             let pool = self.ranks[rank as usize].lock();
             extents.clone_from(&pool.extents);
@@ -232,14 +231,33 @@ impl Pool {
             }
             totals.resize(pool.places as usize, 0);
         }
-        for shard in shards().iter() {
-            for &(extent, place) in &*extents {
-                let totals = &mut totals[place as usize..][..extent.len as usize];
-                let Some(start) = CellIndex::new(extent.start) else { continue };
-                for (offset, total) in totals.iter_mut().enumerate() {
-                    *total = add(*total, shard.read(start.offset(offset)));
+        // The extents cover every place, so what the first shards say replaces what the last scrape left. Shards are taken
+        // in pairs: where a cell is, is worked out once for both, and the total is stored once.
+        let (mut shards, mut first) = (shards().iter(), true);
+        while let Some(shard) = shards.next() {
+            match (first, shards.next()) {
+                (true, None) => pass(extents, totals, |cell, _| add(0, shard.read(cell))),
+                (false, None) => pass(extents, totals, |cell, total| add(total, shard.read(cell))),
+                (true, Some(other)) => {
+                    pass(extents, totals, |cell, _| add(add(0, shard.read(cell)), other.read(cell)))
                 }
+                (false, Some(other)) => pass(extents, totals, |cell, total| {
+                    add(add(total, shard.read(cell)), other.read(cell))
+                }),
             }
+            first = false;
+        }
+    }
+}
+
+/// Replaces the total of each cell by what `of` makes of both.
+#[inline(always)]
+fn pass(extents: &[(Extent, u32)], totals: &mut [u64], of: impl Fn(CellIndex, u64) -> u64) {
+    for &(extent, place) in extents {
+        let Some(start) = CellIndex::new(extent.start) else { continue };
+        let totals = &mut totals[place as usize..][..extent.len as usize];
+        for (offset, total) in totals.iter_mut().enumerate() {
+            *total = of(start.offset(offset), *total);
         }
     }
 }

@@ -186,6 +186,9 @@ pub(crate) struct FamilyCore {
     /// while it holds the table's lock.** So a thread that reads the new key and then searches the table cannot find
     /// what was removed: its search would have come before the removal, and its read before that.
     key: AtomicU64,
+    /// Grows, while the table's lock is held, with whatever changes what a scrape lists. A scrape that has seen it needs
+    /// no lock and none of the table's memory.
+    changes: AtomicU64,
     hasher: RandomState,
     table: RwLock<Table>,
 }
@@ -222,6 +225,8 @@ pub(crate) struct SeriesList {
     /// [`exemplar_slots`](crate::Descriptor::exemplar_slots) for each series, all read anew by each scrape.
     pub(crate) exemplars: Vec<Words>,
     pub(crate) removals: u64,
+    /// [`FamilyCore::changes`] when it was brought up to date.
+    changes: u64,
 }
 
 impl FamilyCore {
@@ -239,14 +244,15 @@ impl FamilyCore {
         let core = Self::with(Arc::new(shape), None);
         let series = SeriesRef::computed(&core.shape, callback);
         core.table.write().insert(series, None, core.hash(&[]), |series| core.hash_of(series));
+        core.changed();
         core
     }
 
     fn with(shape: Arc<Shape>, overflow: Option<SeriesRef>) -> Self {
         let (index, order, created) = (HashTable::new(), Vec::new(), Vec::new());
         let table = Table { index, order, created, removals: 0, overflow };
-        let (key, hasher) = (AtomicU64::new(new_key()), RandomState::default());
-        Self { shape, key, hasher, table: RwLock::new(table) }
+        let (key, changes) = (AtomicU64::new(new_key()), AtomicU64::new(0));
+        Self { shape, key, changes, hasher: RandomState::default(), table: RwLock::new(table) }
     }
 
     fn get(&self, values: &[&str]) -> Option<SeriesRef> {
@@ -275,6 +281,7 @@ impl FamilyCore {
             && let Some(series) = SeriesRef::new(&self.shape, values)
         {
             table.insert(series.clone(), created, hash, |series| self.hash_of(series));
+            self.changed();
             return series;
         }
         let Some(overflow) = table.overflow.clone() else {
@@ -284,6 +291,7 @@ impl FamilyCore {
         let hash = self.hash(&values);
         if table.find(hash, &values).is_none() {
             table.insert(overflow.clone(), created, hash, |series| self.hash_of(series));
+            self.changed();
         }
         // The telemetry's own tables are other tables, so this lock is never taken twice.
         drop(table);
@@ -324,8 +332,15 @@ impl FamilyCore {
     /// Tells snapshots and the threads' caches that series are gone.
     fn removed(&self, table: &mut Table) {
         table.removals += 1;
+        self.changed();
         // Relaxed: the lock puts it in order with the searches that come after, see `key`.
         self.key.store(new_key(), Ordering::Relaxed);
+    }
+
+    /// Tells snapshots that their lists are out of date. The table's lock is held.
+    fn changed(&self) {
+        // Relaxed, as is the load in `sync`: what it tells of is behind the lock.
+        self.changes.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Takes a series out; the last one moves into its place.
@@ -355,7 +370,20 @@ impl FamilyCore {
     }
 
     /// Brings a scrape's copy up to date. Allocates only when there are new series.
+    #[inline]
     pub(crate) fn sync(&self, list: &mut SeriesList) {
+        // Before the list: what comes in between is listed now, and looked for once more the next time.
+        let changes = self.changes.load(Ordering::Relaxed);
+        if list.changes != changes {
+            list.changes = changes;
+            self.relist(list);
+        } else if !list.exemplars.is_empty() {
+            // Slots are there for as long as series are, filled or not.
+            exemplar::copy(&list.series, &mut list.exemplars);
+        }
+    }
+
+    fn relist(&self, list: &mut SeriesList) {
         let table = self.table.read();
         if list.removals != table.removals {
             list.series.clear();

@@ -4,12 +4,15 @@
 //! 1. bring the list of families and their series up to date   (allocates only for what is new); copy exemplars
 //! 2. call the callbacks, each behind a fence against panics
 //! 3. for each rank, for each shard: total[place] += shard[cell]   (linear in cells x shards)
-//! 4. work out native histograms and summaries, in the totals that were read
+//! 4. copy gauges and state sets, work out native histograms and summaries
 //! ```
 //!
 //! Step 1 comes before step 3 and holds references, so no cell that is read for a series can have been given to
 //! another one meanwhile; and so does the copy of exemplars, so that none is seen whose value is not counted. No
 //! writer is ever waited for, and no lock is held while a callback runs.
+//!
+//! A scrape comes every few seconds and finds nothing in the caches, so what it looks at in a part where nothing is new
+//! is kept together in the part's entry, and a family says in one word that nothing is.
 
 use crate::arena::{Rank, Sums};
 use crate::descriptor::{Descriptor, Kind};
@@ -58,18 +61,25 @@ struct FamilyEntry {
 #[derive(Debug)]
 struct PartEntry {
     core: Arc<FamilyCore>,
+    /// Of the family's shape, here because they are read in every scrape.
+    id: u64,
+    kind: Kind,
+    /// Words of a histogram.
+    buckets_len: u32,
     list: SeriesList,
     /// What the callback returned, as the bits of its type.
     computed: Option<u64>,
     derived: Derived,
 }
 
-/// What is worked out from totals when they are read, for the kinds that need it.
+/// What is copied or worked out when the totals are there, for the kinds that need it.
 #[derive(Debug)]
 enum Derived {
     None,
-    Native(NativeScrape),
-    Summary(SummaryScrape),
+    /// What a gauge or state set held, series after series.
+    Words(Vec<u64>),
+    Native(Box<NativeScrape>),
+    Summary(Box<SummaryScrape>),
 }
 
 /// One value as a scrape saw it.
@@ -155,7 +165,7 @@ impl Snapshot {
             part.core.sync(&mut part.list);
             part.compute();
             match &mut part.derived {
-                Derived::None => {}
+                Derived::None | Derived::Words(_) => {}
                 Derived::Native(scrape) => scrape.begin(&part.list.series),
                 Derived::Summary(scrape) => scrape.begin(&part.list.series),
             }
@@ -176,6 +186,15 @@ impl Snapshot {
             let list = &part.list.series;
             match &mut part.derived {
                 Derived::None => {}
+                Derived::Words(words) => {
+                    words.clear();
+                    words.extend(list.iter().map(|series| match series.numbers() {
+                        // Relaxed: a gauge or state set orders nothing.
+                        Numbers::Shared(cell) => cell.load(Ordering::Relaxed),
+                        Numbers::States(bits) => bits.load(Ordering::Relaxed),
+                        _ => unreachable!("a gauge is one cell, a state set one word"),
+                    }));
+                }
                 Derived::Native(scrape) => scrape.finish(list, words, floats, now),
                 Derived::Summary(scrape) => scrape.finish(list, words, floats, now),
             }
@@ -218,12 +237,15 @@ impl Snapshot {
 
 impl PartEntry {
     fn new(core: Arc<FamilyCore>) -> Self {
-        let derived = match core.shape.descriptor.kind() {
-            Kind::NativeHistogram => Derived::Native(NativeScrape::default()),
-            Kind::Summary => Derived::Summary(SummaryScrape::default()),
+        let kind = core.shape.descriptor.kind();
+        let derived = match kind {
+            Kind::Gauge | Kind::StateSet => Derived::Words(Vec::new()),
+            Kind::NativeHistogram => Derived::Native(Box::default()),
+            Kind::Summary => Derived::Summary(Box::default()),
             _ => Derived::None,
         };
-        Self { core, list: SeriesList::default(), computed: None, derived }
+        let (id, buckets_len) = (core.shape.id, core.shape.buckets_len());
+        Self { core, id, kind, buckets_len, list: SeriesList::default(), computed: None, derived }
     }
 
     fn name(&self) -> &str {
@@ -232,6 +254,9 @@ impl PartEntry {
 
     /// Calls the callback, if it is one.
     fn compute(&mut self) {
+        if !matches!(self.kind, Kind::CounterCallback | Kind::GaugeCallback) {
+            return;
+        }
         let Some(Numbers::Callback(callback)) = self.list.series.first().map(|s| &s.numbers) else {
             return;
         };
@@ -292,14 +317,51 @@ impl<'a> PartSnapshot<'a> {
         &self.entry.core.shape.descriptor
     }
 
+    /// [`Descriptor::kind`], without a look at the descriptor.
+    ///
+    /// ```
+    /// use dynamo_metrics_core::{Kind, Registry, Snapshot};
+    ///
+    /// let registry = Registry::new();
+    /// registry.gauge(("temperature", ""))?;
+    /// let mut snapshot = Snapshot::new();
+    /// snapshot.take(&registry);
+    /// let family = snapshot.families().find(|family| family.name() == "temperature").unwrap();
+    /// assert_eq!(family.parts().next().unwrap().kind(), Kind::Gauge);
+    /// # Ok::<(), dynamo_metrics_core::RegisterError>(())
+    /// ```
+    #[inline]
+    pub fn kind(&self) -> Kind {
+        self.entry.kind
+    }
+
     /// Identifies the part among all that the process ever had, for caches of rendered text.
+    #[inline]
     pub fn id(&self) -> u64 {
-        self.entry.core.shape.id
+        self.entry.id
     }
 
     /// Grows whenever a series is removed. While it stands still, series are only appended.
     pub fn removals(&self) -> u64 {
         self.entry.list.removals
+    }
+
+    /// Whether series know when they were made; see [`SeriesSnapshot::created`].
+    ///
+    /// ```
+    /// use dynamo_metrics_core::{Registry, Snapshot};
+    /// use std::time::Duration;
+    ///
+    /// let registry = Registry::with_clock(|| Duration::from_secs(1_700_000_000));
+    /// registry.counter(("requests_total", ""))?;
+    /// let mut snapshot = Snapshot::new();
+    /// snapshot.take(&registry);
+    /// let family = snapshot.families().find(|family| family.name() == "requests_total").unwrap();
+    /// assert!(family.parts().next().unwrap().has_created());
+    /// # Ok::<(), dynamo_metrics_core::RegisterError>(())
+    /// ```
+    pub fn has_created(&self) -> bool {
+        !self.entry.list.created.is_empty()
     }
 
     /// How many series there are.
@@ -322,10 +384,74 @@ impl<'a> PartSnapshot<'a> {
     #[inline]
     pub fn counts(&self) -> impl Iterator<Item = u64> + use<'a> {
         let totals = &self.snapshot.sums[Rank::Word as usize].totals;
-        let list = &self.entry.list.places[..];
-        let is_it = self.descriptor().kind == Kind::Counter;
-        let places = if is_it { list } else { &[] };
-        places.iter().map(|&[place, _]| totals[place as usize])
+        self.places_if(self.kind() == Kind::Counter)
+            .iter()
+            .map(|&[place, _]| totals[place as usize])
+    }
+
+    /// The value of every series of a [`Kind::Gauge`] or [`Kind::FloatCounter`], in order of creation; empty for other
+    /// kinds. Cheaper than [`values`](Self::values), as [`counts`](Self::counts) is.
+    ///
+    /// ```
+    /// use dynamo_metrics_core::{Registry, Snapshot};
+    ///
+    /// let registry = Registry::new();
+    /// registry.gauge(("temperature", ""))?.set(36.6);
+    /// let mut snapshot = Snapshot::new();
+    /// snapshot.take(&registry);
+    /// let family = snapshot.families().find(|family| family.name() == "temperature").unwrap();
+    /// assert_eq!(family.parts().next().unwrap().floats().collect::<Vec<_>>(), [36.6]);
+    /// # Ok::<(), dynamo_metrics_core::RegisterError>(())
+    /// ```
+    #[inline]
+    pub fn floats(&self) -> impl Iterator<Item = f64> + use<'a> {
+        let totals = &self.snapshot.sums[Rank::Float as usize].totals;
+        let gauges = match &self.entry.derived {
+            Derived::Words(words) if self.kind() == Kind::Gauge => Some(&words[..]),
+            _ => None,
+        };
+        let places = self.places_if(gauges.is_some() || self.kind() == Kind::FloatCounter);
+        let bits = places.iter().enumerate().map(move |(at, &[place, _])| match gauges {
+            Some(words) => words[at],
+            None => totals[place as usize],
+        });
+        bits.map(f64::from_bits)
+    }
+
+    /// The counts of the buckets and the sum of every series of a [`Kind::Histogram`], in order of creation, as in
+    /// [`Value::Histogram`]; empty for other kinds. Cheaper than [`values`](Self::values), as
+    /// [`counts`](Self::counts) is.
+    ///
+    /// ```
+    /// use dynamo_metrics_core::{Buckets, Registry, Snapshot};
+    ///
+    /// let registry = Registry::new();
+    /// registry.histogram(("wait_seconds", ""), &Buckets::new([1.0])?)?.observe(2.5);
+    /// let mut snapshot = Snapshot::new();
+    /// snapshot.take(&registry);
+    /// let family = snapshot.families().find(|family| family.name() == "wait_seconds").unwrap();
+    /// let histograms: Vec<_> = family.parts().next().unwrap().histograms().collect();
+    /// assert_eq!(histograms, [(&[0, 1][..], 2.5)]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[inline]
+    pub fn histograms(&self) -> impl Iterator<Item = (&'a [u64], f64)> + use<'a> {
+        let part = *self;
+        let places = self.places_if(self.kind() == Kind::Histogram);
+        places.iter().map(move |&places| part.histogram(places))
+    }
+
+    #[inline]
+    fn places_if(&self, wanted: bool) -> &'a [[u32; 2]] {
+        if wanted { &self.entry.list.places } else { &[] }
+    }
+
+    #[inline(always)]
+    fn histogram(&self, [first, second]: [u32; 2]) -> (&'a [u64], f64) {
+        let totals = |rank: Rank| &self.snapshot.sums[rank as usize].totals;
+        let counts = &totals(Rank::Word)[first as usize..][..self.entry.buckets_len as usize];
+        let sums = &totals(Rank::Float)[second as usize..][..SUMS as usize];
+        (counts, sums.iter().map(|&sum| f64::from_bits(sum)).sum())
     }
 
     /// The value of every series, in order of creation.
@@ -340,32 +466,22 @@ impl<'a> PartSnapshot<'a> {
     fn value(&self, at: usize, [first, second]: [u32; 2]) -> Value<'a> {
         let totals = |rank: Rank| &self.snapshot.sums[rank as usize].totals;
         let total = |rank: Rank, place: u32| totals(rank)[place as usize];
-        let shape = &self.entry.core.shape;
-        match shape.descriptor.kind {
+        match self.entry.kind {
             Kind::Counter => Value::Unsigned(total(Rank::Word, first)),
             Kind::FloatCounter => Value::Float(f64::from_bits(total(Rank::Float, first))),
             Kind::UpDownCounter => {
-                let (rise, fall) = up_down_ranks(shape.descriptor.nested);
+                let (rise, fall) = up_down_ranks(self.descriptor().nested);
                 let value = total(rise, first).wrapping_sub(total(fall, second));
                 Value::Signed(value.cast_signed())
             }
             Kind::Histogram => {
-                let counts = &totals(Rank::Word)[first as usize..][..shape.buckets_len() as usize];
-                let sums = &totals(Rank::Float)[second as usize..][..SUMS as usize];
-                Value::Histogram { counts, sum: sums.iter().map(|&sum| f64::from_bits(sum)).sum() }
+                let (counts, sum) = self.histogram([first, second]);
+                Value::Histogram { counts, sum }
             }
-            Kind::Gauge => match self.entry.list.series[at].numbers() {
-                // Relaxed: a gauge orders nothing.
-                Numbers::Shared(cell) => Value::Float(f64::from_bits(cell.load(Ordering::Relaxed))),
-                _ => unreachable!("a gauge is one shared cell"),
-            },
-            Kind::NativeHistogram | Kind::Summary => self.derived(at),
+            Kind::Gauge | Kind::StateSet | Kind::NativeHistogram | Kind::Summary => {
+                self.derived(at)
+            }
             Kind::Info => Value::Info,
-            Kind::StateSet => match self.entry.list.series[at].numbers() {
-                // Relaxed: the set orders nothing.
-                Numbers::States(bits) => Value::States(bits.load(Ordering::Relaxed)),
-                _ => unreachable!("a state set is one word"),
-            },
             Kind::CounterCallback => self.entry.computed.map_or(Value::Missing, Value::Unsigned),
             Kind::GaugeCallback => self
                 .entry
@@ -378,6 +494,10 @@ impl<'a> PartSnapshot<'a> {
 impl<'a> PartSnapshot<'a> {
     fn derived(&self, at: usize) -> Value<'a> {
         match &self.entry.derived {
+            Derived::Words(words) if self.kind() == Kind::Gauge => {
+                Value::Float(f64::from_bits(words[at]))
+            }
+            Derived::Words(words) => Value::States(words[at]),
             Derived::Native(scrape) => {
                 let words = &self.snapshot.sums[Rank::Word as usize].totals;
                 Value::Native(scrape.value(at, &self.entry.core.shape.descriptor, words))

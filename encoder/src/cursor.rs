@@ -19,14 +19,18 @@ use std::ops::Range;
 
 /// Bytes that are copied at a time: one vector register.
 const BLOCK: usize = 32;
+/// What is copied of a text that is no longer, where texts are usually that short.
+const HALF: usize = BLOCK / 2;
+/// What sixteen digits and the end of a line take.
+const DIGITS_ROOM: usize = 17;
 
 /// Texts one after the other, each readable beyond its end.
 #[derive(Debug, Default)]
 pub(crate) struct Texts {
     /// Ends with [`BLOCK`] bytes of padding, once it holds a text.
     bytes: Vec<u8>,
-    /// Where each text ends.
-    ends: Vec<usize>,
+    /// Where each text begins, and where the last one ends; empty while there is none.
+    bounds: Vec<usize>,
 }
 
 /// One of [`Texts`].
@@ -40,41 +44,52 @@ pub(crate) struct Text<'a> {
 impl Texts {
     /// Appends the text that `write` appends to the buffer, which may hold others before it.
     pub(crate) fn push(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
-        self.bytes.truncate(self.bytes_len());
+        let start = self.bytes_len();
+        self.bytes.truncate(start);
         write(&mut self.bytes);
-        self.ends.push(self.bytes.len());
+        if self.bounds.is_empty() {
+            self.bounds.push(start);
+        }
+        self.bounds.push(self.bytes.len());
         self.bytes.resize(self.bytes.len() + BLOCK, 0);
     }
 
     pub(crate) fn clear(&mut self) {
         self.bytes.clear();
-        self.ends.clear();
+        self.bounds.clear();
     }
 
     /// How many texts there are.
     pub(crate) fn len(&self) -> usize {
-        self.ends.len()
+        self.bounds.len().saturating_sub(1)
     }
 
     /// Bytes of all texts together.
     pub(crate) fn bytes_len(&self) -> usize {
-        self.ends.last().copied().unwrap_or(0)
+        self.bounds.last().copied().unwrap_or(0)
+    }
+
+    /// Reads a byte of the first lines of memory, so that they are near when they are copied; what is returned means nothing.
+    #[inline]
+    pub(crate) fn touch(&self) -> usize {
+        self.bounds.first().copied().unwrap_or(0) + touch(&self.bytes)
     }
 
     /// One of them.
     #[inline]
     pub(crate) fn get(&self, at: usize) -> Text<'_> {
-        let start = if at == 0 { 0 } else { self.ends[at - 1] };
-        Text { bytes: &self.bytes[start..], len: self.ends[at] - start }
+        self.between(self.bounds[at], self.bounds[at + 1])
     }
 
     /// Every text, in order.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn iter(&self) -> impl Iterator<Item = Text<'_>> {
-        let starts = std::iter::once(0).chain(self.ends.iter().copied());
-        starts
-            .zip(&self.ends)
-            .map(|(start, &end)| Text { bytes: &self.bytes[start..], len: end - start })
+        self.bounds.array_windows().map(|&[start, end]| self.between(start, end))
+    }
+
+    #[inline(always)]
+    fn between(&self, start: usize, end: usize) -> Text<'_> {
+        Text { bytes: &self.bytes[start..], len: end - start }
     }
 }
 
@@ -89,6 +104,17 @@ impl<'a> Text<'a> {
     pub(crate) fn len(self) -> usize {
         self.len
     }
+}
+
+/// Lines of memory that are read ahead: more than it takes until the processor sees that the next are wanted, too.
+const LINES_AHEAD: usize = 4;
+/// Bytes of such a line.
+const LINE_BYTES: usize = 64;
+
+/// Reads a byte of each of the first lines.
+#[inline]
+pub(crate) fn touch(bytes: &[u8]) -> usize {
+    bytes.iter().step_by(LINE_BYTES).take(LINES_AHEAD).map(|&byte| usize::from(byte)).sum()
 }
 
 /// Writes into the room that was reserved behind a body.
@@ -114,8 +140,9 @@ pub(crate) fn append(
     // A last text or number may be copied as a whole block.
     body.reserve(bytes_max + BLOCK);
     let written = write(Cursor { room: body.spare_capacity_mut(), at: 0 }).at;
-    // SAFETY: the first `written` bytes of the spare capacity are initialised: `Cursor::at` is only moved
-    // forward by `blocks`, `bytes`, `number` and `newline` below, each of which first writes every byte that it passes.
+    // SAFETY: the first `written` bytes of the spare capacity are initialised: `Cursor::at` is only moved forward by
+    // `copy_short`, `blocks`, `bytes`, `digits`, `value`, `last_value` and `newline` below, each of which first writes
+    // every byte that it passes; `long_number` and `fraction` return how many bytes they wrote.
     unsafe { body.advance_mut(written) };
 }
 
@@ -139,6 +166,17 @@ impl Cursor<'_> {
         self
     }
 
+    /// [`copy`](Self::copy) for what is rarely longer than half a block, as a bucket's bound.
+    #[inline(always)]
+    pub(crate) fn copy_short(self, text: Text<'_>) -> Self {
+        if text.len > HALF {
+            return self.copy(text);
+        }
+        let room = &mut self.room[self.at..][..HALF];
+        room.write_copy_of_slice(&text.bytes[..HALF]);
+        Self { at: self.at + text.len, ..self }
+    }
+
     /// Appends a text, block by block.
     #[inline(always)]
     pub(crate) fn copy(self, text: Text<'_>) -> Self {
@@ -148,6 +186,8 @@ impl Cursor<'_> {
             33..=64 => self.blocks::<2>(text),
             65..=96 => self.blocks::<3>(text),
             97..=128 => self.blocks::<4>(text),
+            129..=160 => self.blocks::<5>(text),
+            161..=192 => self.blocks::<6>(text),
             _ => self.bytes(&text.bytes[..text.len]),
         }
     }
@@ -172,19 +212,37 @@ impl Cursor<'_> {
     /// Appends decimal digits, exact over the whole range.
     #[inline(always)]
     pub(crate) fn number(self, v: u64) -> Self {
-        let room = &mut self.room[self.at..][..16];
-        if is_short(v) {
+        self.digits::<false>(v)
+    }
+
+    /// Appends decimal digits and ends the line.
+    #[inline(always)]
+    pub(crate) fn last_number(self, v: u64) -> Self {
+        self.digits::<true>(v)
+    }
+
+    #[inline(always)]
+    fn digits<const LAST: bool>(self, v: u64) -> Self {
+        // What fits into sixteen digits and the end of the line is checked once.
+        let room = &mut self.room[self.at..][..DIGITS_ROOM];
+        let len = if is_short(v) {
             let (digits, len) = integer::short(v);
             room[..8].write_copy_of_slice(&digits.to_le_bytes());
-            Self { at: self.at + len, ..self }
+            len
         } else if is_medium(v) {
             let (first, len, rest) = integer::medium(v);
             room[..8].write_copy_of_slice(&first.to_le_bytes());
             room[len..len + 8].write_copy_of_slice(&rest.to_le_bytes());
-            Self { at: self.at + len + 8, ..self }
+            len + 8
         } else {
-            self.bytes(itoa::Buffer::new().format(v).as_bytes())
+            let len = long_number(&mut self.room[self.at..], v);
+            let cursor = Self { at: self.at + len, ..self };
+            return if LAST { cursor.newline() } else { cursor };
+        };
+        if LAST {
+            room[len].write(b'\n');
         }
+        Self { at: self.at + len + usize::from(LAST), ..self }
     }
 
     /// Ends a line.
@@ -195,50 +253,83 @@ impl Cursor<'_> {
     }
 
     /// Appends a signed integer.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn signed_number(self, v: i64) -> Self {
+        self.signed_digits::<false>(v)
+    }
+
+    #[inline(always)]
+    fn signed_digits<const LAST: bool>(self, v: i64) -> Self {
         let cursor = if v < 0 { self.bytes(b"-") } else { self };
-        cursor.number(v.unsigned_abs())
+        cursor.digits::<LAST>(v.unsigned_abs())
     }
 
     /// Appends a sample's value, as [`number::write_value`] spells it.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn value(self, v: f64) -> Self {
         match number::whole(v) {
-            Some(v) => self.signed_number(v),
-            None => self.fraction(v),
+            Some(v) => self.signed_digits::<false>(v),
+            None => {
+                let len = fraction(&mut self.room[self.at..], v);
+                Self { at: self.at + len, ..self }
+            }
         }
     }
 
-    #[inline(never)]
-    fn fraction(self, v: f64) -> Self {
-        if v.is_finite() {
-            return self.short_bytes(zmij::Buffer::new().format_finite(v).as_bytes());
-        }
-        self.bytes(number::Text::of(v).as_bytes())
-    }
-
-    /// [`bytes`](Self::bytes) for a handful: two copies of known size that overlap, instead of a call.
+    /// Appends a sample's value and ends the line.
     #[inline(always)]
-    fn short_bytes(self, bytes: &[u8]) -> Self {
-        let (Some(first), Some(last), 8..=16) =
-            (bytes.first_chunk::<8>(), bytes.last_chunk::<8>(), bytes.len())
-        else {
-            let (Some(first), Some(last), 16..=32) =
-                (bytes.first_chunk::<16>(), bytes.last_chunk::<16>(), bytes.len())
-            else {
-                return self.bytes(bytes);
-            };
-            let room = &mut self.room[self.at..][..bytes.len()];
-            room[..16].write_copy_of_slice(first);
-            room[bytes.len() - 16..].write_copy_of_slice(last);
-            return Self { at: self.at + bytes.len(), ..self };
-        };
-        let room = &mut self.room[self.at..][..bytes.len()];
+    pub(crate) fn last_value(self, v: f64) -> Self {
+        match number::whole(v) {
+            Some(v) => self.signed_digits::<true>(v),
+            None => {
+                let len = fraction(&mut self.room[self.at..], v);
+                Self { at: self.at + len, ..self }.newline()
+            }
+        }
+    }
+}
+
+// What is called and not inlined gets the room and returns how many bytes it wrote: of a cursor that is handed over, the
+// compiler keeps the position in memory even where nothing is called, and each line waits for that of the one before.
+
+/// Writes more than sixteen digits to the beginning of the room.
+#[cold]
+#[inline(never)]
+fn long_number(room: &mut [MaybeUninit<u8>], v: u64) -> usize {
+    write(room, itoa::Buffer::new().format(v).as_bytes())
+}
+
+/// Writes a value that is not whole to the beginning of the room.
+#[inline(never)]
+fn fraction(room: &mut [MaybeUninit<u8>], v: f64) -> usize {
+    if !v.is_finite() {
+        return write(room, number::Text::of(v).as_bytes());
+    }
+    let mut buffer = zmij::Buffer::new();
+    let bytes = buffer.format_finite(v).as_bytes();
+    // For the usual lengths two copies of known size that overlap, instead of a call.
+    if let (Some(first), Some(last), 8..=16) =
+        (bytes.first_chunk::<8>(), bytes.last_chunk::<8>(), bytes.len())
+    {
+        let room = &mut room[..bytes.len()];
         room[..8].write_copy_of_slice(first);
         room[bytes.len() - 8..].write_copy_of_slice(last);
-        Self { at: self.at + bytes.len(), ..self }
+    } else if let (Some(first), Some(last), 17..=32) =
+        (bytes.first_chunk::<16>(), bytes.last_chunk::<16>(), bytes.len())
+    {
+        let room = &mut room[..bytes.len()];
+        room[..16].write_copy_of_slice(first);
+        room[bytes.len() - 16..].write_copy_of_slice(last);
+    } else {
+        write(room, bytes);
     }
+    bytes.len()
+}
+
+#[inline(always)]
+fn write(room: &mut [MaybeUninit<u8>], bytes: &[u8]) -> usize {
+    room[..bytes.len()].write_copy_of_slice(bytes);
+    bytes.len()
 }
 
 #[cfg(test)]
@@ -264,16 +355,18 @@ mod tests {
 
     #[test]
     fn what_is_written_is_appended_whatever_the_lengths() {
-        for len in 0..3 * BLOCK {
+        for len in 0..7 * BLOCK {
             let mut texts = Texts::default();
             texts.push(|out| out.extend((0..len).map(|at| b'a' + (at % 26) as u8)));
             let text = texts.iter().next().unwrap();
             let mut body = BytesMut::from(&b"before "[..]);
-            append(&mut body, 2 * len + 41, |cursor| {
-                cursor.copy(text).number(u64::MAX).copy(text).number(7).bytes(b"\n")
+            append(&mut body, 3 * len + 65, |cursor| {
+                let cursor = cursor.copy(text).number(u64::MAX).copy(text).last_number(7);
+                cursor.copy_short(text).last_number(u64::MAX).last_value(-0.25)
             });
             let letters = String::from_utf8(text.bytes[..len].to_vec()).unwrap();
-            let expected = format!("before {letters}{}{letters}7\n", u64::MAX);
+            let max = u64::MAX;
+            let expected = format!("before {letters}{max}{letters}7\n{letters}{max}\n-0.25\n");
             assert_eq!(body, expected.as_bytes());
         }
     }
@@ -314,7 +407,9 @@ mod tests {
         for v in [0.0, -0.0, 1.0, -1.0, 0.25, 1e9, -1e15, 9_007_199_254_740_992.0, 1e300, f64::NAN]
         {
             let (mut body, mut expected) = (BytesMut::new(), BytesMut::new());
-            append(&mut body, number::F64_TEXT_MAX, |cursor| cursor.value(v));
+            append(&mut body, 2 * number::F64_TEXT_MAX + 1, |cursor| cursor.last_value(v).value(v));
+            number::write_value(&mut expected, v);
+            expected.put_u8(b'\n');
             number::write_value(&mut expected, v);
             assert_eq!(body, expected);
         }

@@ -84,6 +84,10 @@ impl Form for ProtobufForm {
         lines * (texts.bytes_len() + texts.len() * self.value_bytes_max)
             + texts.len() * self.states.bytes_len()
     }
+
+    fn touch(&self) -> usize {
+        self.states.touch()
+    }
 }
 
 /// `io.prometheus.client.MetricType`.

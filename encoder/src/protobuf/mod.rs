@@ -21,7 +21,7 @@ pub(crate) use form::ProtobufForm;
 use crate::cursor::{Cursor, Text, Texts};
 use crate::layout::{FamilyLayout, PartLayout};
 use crate::native::is_sound;
-use dynamo_metrics_core::{FamilySnapshot, SeriesSnapshot, Value};
+use dynamo_metrics_core::{FamilySnapshot, Kind, PartSnapshot, Value};
 use native::NativeHistogram;
 use wire::{Message, Sink, Size, varint_len};
 
@@ -40,6 +40,27 @@ pub(crate) fn write_family<'a>(
     for (PartLayout { texts, form, .. }, part) in layout.parts.iter().zip(family.parts()) {
         let descriptor = part.descriptor();
         let bounds = descriptor.buckets().map_or(&[][..], |buckets| buckets.bounds());
+        let has_extras = descriptor.exemplar_slots() > 0 || part.has_created();
+        match part.kind() {
+            Kind::Counter if !has_extras => {
+                let numbers = part.counts().map(|count| count as f64);
+                cursor = write_numbers(cursor, texts, COUNTER, numbers);
+                continue;
+            }
+            Kind::FloatCounter if !has_extras => {
+                cursor = write_numbers(cursor, texts, COUNTER, part.floats());
+                continue;
+            }
+            Kind::Gauge => {
+                cursor = write_numbers(cursor, texts, GAUGE, part.floats());
+                continue;
+            }
+            Kind::Histogram if !has_extras => {
+                cursor = write_histograms(cursor, texts, bounds, part);
+                continue;
+            }
+            _ => {}
+        }
         let counter = family.exposed_type() == "counter";
         for (at, (labels, value)) in texts.iter().zip(part.values()).enumerate() {
             let number = match value {
@@ -51,15 +72,11 @@ pub(crate) fn write_family<'a>(
                     cursor = write_states(cursor, &form.states, labels, bits);
                     continue;
                 }
+                // One with extras, see above.
                 Value::Histogram { counts, sum } => {
-                    let series = part.series(at);
-                    cursor = match series.filter(|series| has_extras(*series)) {
-                        Some(series) => {
-                            let histogram = messages::Histogram { bounds, counts, sum, series };
-                            write_metric(cursor, labels, HISTOGRAM, &histogram)
-                        }
-                        None => write_histogram(cursor, labels, bounds, counts, sum),
-                    };
+                    let Some(series) = part.series(at) else { continue };
+                    let histogram = messages::Histogram { bounds, counts, sum, series };
+                    cursor = write_metric(cursor, labels, HISTOGRAM, &histogram);
                     continue;
                 }
                 Value::Native(value) => {
@@ -82,7 +99,7 @@ pub(crate) fn write_family<'a>(
                 // A callback that panicked: its sample is left out, the registry counts it.
                 _ => continue,
             };
-            cursor = match part.series(at).filter(|series| counter && has_extras(*series)) {
+            cursor = match part.series(at).filter(|_| counter && has_extras) {
                 Some(series) => {
                     let (exemplar, created) = (series.exemplar(0), series.created());
                     let value = messages::Counter { value: number, exemplar, created };
@@ -117,10 +134,29 @@ mod tag {
     pub(super) const UPPER_BOUND: u8 = 2 << 3 | 1;
 }
 
-/// Whether a series has what only the general way of writing it knows.
-#[inline]
-fn has_extras(series: SeriesSnapshot<'_>) -> bool {
-    series.descriptor().exemplar_slots() > 0 || series.created().is_some()
+// As in text, the usual parts have a loop of their own.
+
+#[inline(never)]
+fn write_numbers<'a>(
+    cursor: Cursor<'a>,
+    texts: &Texts,
+    field: u32,
+    numbers: impl Iterator<Item = f64>,
+) -> Cursor<'a> {
+    let metrics = texts.iter().zip(numbers);
+    metrics.fold(cursor, |cursor, (labels, number)| write_number(cursor, labels, field, number))
+}
+
+#[inline(never)]
+fn write_histograms<'a>(
+    cursor: Cursor<'a>,
+    texts: &Texts,
+    bounds: &[f64],
+    part: PartSnapshot<'_>,
+) -> Cursor<'a> {
+    texts.iter().zip(part.histograms()).fold(cursor, |cursor, (labels, (counts, sum))| {
+        write_histogram(cursor, labels, bounds, counts, sum)
+    })
 }
 
 /// A metric whose value is this message, in this field.

@@ -47,9 +47,9 @@ pub(crate) fn write_created<'a>(
     text: Text<'_>,
     reset: Option<Duration>,
 ) -> Cursor<'a> {
-    let Some(names) = &form.created else { return cursor };
+    let Some(name) = form.created else { return cursor };
     match reset.or_else(|| part.series(at)?.created()) {
-        Some(created) => write_time(form.write_sample(cursor, names, text), created).newline(),
+        Some(created) => write_time(form.write_sample(cursor, name, text), created).newline(),
         None => cursor,
     }
 }

@@ -31,17 +31,20 @@ pub(crate) struct TextForm {
     /// `le="0.5"} ` for each bound and for `+Inf`, or a quantile's or state's. In OpenMetrics 2, where a histogram is
     /// one line, `0.5:`.
     pub(crate) tails: Texts,
-    /// Names of the lines for the sum and the count, if there are such lines.
-    pub(crate) totals: Option<[Names; 2]>,
-    /// Name of the line for the start time, if there is one.
-    pub(crate) created: Option<Names>,
+    /// Of the lines beside those with a tail, each as it stands before labels, and as it stands before the value if
+    /// there are none.
+    names: Texts,
+    /// The lines for the sum and the count, if there are such lines.
+    pub(crate) totals: Option<[Name; 2]>,
+    /// The line for the start time, if there is one.
+    pub(crate) created: Option<Name>,
     /// Exemplars that a series may print.
     pub(crate) exemplars: usize,
 }
 
-/// A sample's name as it stands before labels, and as it stands before the value if there are none.
-#[derive(Debug)]
-pub(crate) struct Names(Texts);
+/// The place of the first of a name's two texts.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Name(usize);
 
 /// Names and numbers of a composite value but for its buckets, and a start time.
 const COMPOSITE_BYTES_MAX: usize = 400;
@@ -61,7 +64,14 @@ impl Form for TextForm {
     fn new(dialect: Dialect, part: PartSnapshot<'_>) -> Self {
         let descriptor = part.descriptor();
         let family = dialect.family_name(descriptor);
-        let names = |suffix: &str| Names::new(dialect, &format!("{family}{suffix}"));
+        let mut names = Texts::default();
+        let mut name = |suffix: &str| {
+            let (sample, name) = (format!("{family}{suffix}"), Name(names.len()));
+            for text in [dialect.open(&sample), dialect.bare(&sample)] {
+                names.push(|out| out.extend_from_slice(text.as_bytes()));
+            }
+            name
+        };
         let tails = tails(dialect, &family, descriptor);
         let composite = dialect.is_composite();
         let (sample, has_totals, one_line) = match descriptor.kind() {
@@ -75,6 +85,9 @@ impl Form for TextForm {
             Kind::StateSet => (family.clone(), false, false),
             _ => (dialect.sample_name(descriptor), false, true),
         };
+        let totals = has_totals.then(|| [name("_sum"), name("_count")]);
+        let created =
+            (dialect.created && descriptor.kind().accumulates()).then(|| name("_created"));
         Self {
             open: dialect.open(&sample),
             bare: dialect.bare(&sample),
@@ -87,9 +100,9 @@ impl Form for TextForm {
                 0
             },
             tails,
-            totals: has_totals.then(|| [names("_sum"), names("_count")]),
-            created: (dialect.created && descriptor.kind().accumulates())
-                .then(|| names("_created")),
+            names,
+            totals,
+            created,
             exemplars: if dialect.is_openmetrics() { descriptor.exemplar_slots() } else { 0 },
         }
     }
@@ -119,49 +132,40 @@ impl Form for TextForm {
 
     fn bytes_max(&self, texts: &Texts) -> usize {
         let (bytes, series) = (texts.bytes_len(), texts.len());
-        let names = self.totals.iter().flatten().chain(&self.created);
-        let more_lines = names.clone().count();
-        let lines = self.tails.len().max(1) + more_lines;
-        let shared = self.tails.bytes_len() + names.map(|names| names.0.bytes_len()).sum::<usize>();
+        let lines = self.tails.len().max(1) + self.names.len() / 2;
+        let shared = self.tails.bytes_len() + self.names.bytes_len();
         let line = NUMBER_BYTES_MAX + "} \n".len();
         let exemplars = self.exemplars * EXEMPLAR_BYTES_MAX;
         bytes * lines + series * (shared + lines * line + exemplars + self.native_bytes_max)
+    }
+    fn touch(&self) -> usize {
+        self.tails.touch().wrapping_add(self.names.touch())
     }
 }
 
 impl TextForm {
     /// Appends `name_sum{labels} ` or the like, for the series with this text.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn write_sample<'a>(
         &self,
         cursor: Cursor<'a>,
-        Names(names): &Names,
+        Name(name): Name,
         text: Text<'_>,
     ) -> Cursor<'a> {
         let open = self.open.len();
         if self.one_line {
             // Ends with `} ` already, if it has labels.
             return if text.len() > self.bare.len() {
-                cursor.copy(names.get(0)).copy(text.part(open..text.len()))
+                cursor.copy(self.names.get(name)).copy(text.part(open..text.len()))
             } else {
-                cursor.copy(names.get(1))
+                cursor.copy(self.names.get(name + 1))
             };
         }
         if text.len() == open {
-            return cursor.copy(names.get(1));
+            return cursor.copy(self.names.get(name + 1));
         }
         // The labels end with the comma that `le` follows.
-        cursor.copy(names.get(0)).copy(text.part(open..text.len() - 1)).bytes(b"} ")
-    }
-}
-
-impl Names {
-    fn new(dialect: Dialect, sample: &str) -> Self {
-        let mut texts = Texts::default();
-        for text in [dialect.open(sample), dialect.bare(sample)] {
-            texts.push(|out| out.extend_from_slice(text.as_bytes()));
-        }
-        Self(texts)
+        cursor.copy(self.names.get(name)).copy(text.part(open..text.len() - 1)).bytes(b"} ")
     }
 }
 

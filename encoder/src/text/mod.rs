@@ -13,7 +13,7 @@ mod openmetrics2;
 pub(crate) use dialect::{Dialect, Version, unit};
 pub(crate) use form::TextForm;
 
-use crate::cursor::{Cursor, Text};
+use crate::cursor::{Cursor, Text, Texts};
 use crate::layout::{FamilyLayout, PartLayout};
 use dynamo_metrics_core::{FamilySnapshot, Kind, PartSnapshot, SeriesSnapshot, Value};
 use extras::{write_created, write_exemplar};
@@ -33,52 +33,91 @@ pub(crate) fn write_family<'a>(
     for (layout, part) in layout.parts.iter().zip(family.parts()) {
         let PartLayout { texts, form, .. } = layout;
         let has_extras = form.exemplars > 0 || form.created.is_some();
-        if part.descriptor().kind() == Kind::Counter && !has_extras {
-            let series = texts.iter().zip(part.counts());
-            cursor = series
-                .fold(cursor, |cursor, (text, count)| cursor.copy(text).number(count).newline());
-            continue;
-        }
         #[cfg(feature = "openmetrics2")]
         if form.composite {
             cursor = openmetrics2::write_part(cursor, texts, form, part);
             continue;
         }
-        for (at, (text, value)) in texts.iter().zip(part.values()).enumerate() {
-            let end = |cursor| end_line(cursor, form, part, at, text);
-            cursor = match value {
-                Value::Unsigned(value) => end(cursor.copy(text).number(value)),
-                Value::Signed(value) => end(cursor.copy(text).signed_number(value)),
-                Value::Float(value) => end(cursor.copy(text).value(value)),
-                Value::Info => end(cursor.copy(text).number(1)),
-                Value::States(bits) => write_states(cursor, form, text, bits),
-                Value::Histogram { counts, sum } => {
-                    let series = part.series(at).filter(|_| form.exemplars > 0);
-                    let (cursor, count) = write_buckets(cursor, form, text, counts, series);
-                    let cursor = write_totals(cursor, form, text, sum, count);
-                    write_created(cursor, form, part, at, text, None)
-                }
-                // As the classic histogram that it can be taken for: no text before OpenMetrics 2 knows another.
-                Value::Native(native) => {
-                    let series = part.series(at).filter(|_| form.exemplars > 0);
-                    let (cursor, count) = write_buckets(cursor, form, text, native.classic, series);
-                    let cursor = write_totals(cursor, form, text, native.sum, count);
-                    write_created(cursor, form, part, at, text, native.start)
-                }
-                Value::Summary { count, sum, quantiles } => {
-                    let lines = form.tails.iter().zip(quantiles);
-                    let cursor = lines.fold(cursor, |cursor, (tail, quantile)| {
-                        cursor.copy(text).copy(tail).value(*quantile).newline()
-                    });
-                    let cursor = write_totals(cursor, form, text, sum, count);
-                    write_created(cursor, form, part, at, text, None)
-                }
-                // A callback that panicked: its sample is left out, the registry counts it.
-                _ => continue,
-            };
-        }
+        cursor = match part.kind() {
+            Kind::Counter if !has_extras => write_counts(cursor, texts, part),
+            Kind::Gauge | Kind::FloatCounter if !has_extras => write_floats(cursor, texts, part),
+            Kind::Histogram if !has_extras => write_histograms(cursor, texts, form, part),
+            _ => write_values(cursor, texts, form, part),
+        };
     }
     if cursor.position() == values { cursor.rewind(start) } else { cursor }
+}
+
+// The usual parts have a loop of their own, small enough for position and bounds to stay in registers. In one function with
+// all the others a line waited for the store of the position by the line before.
+
+#[inline(never)]
+fn write_counts<'a>(cursor: Cursor<'a>, texts: &Texts, part: PartSnapshot<'_>) -> Cursor<'a> {
+    let lines = texts.iter().zip(part.counts());
+    lines.fold(cursor, |cursor, (text, count)| cursor.copy(text).last_number(count))
+}
+
+#[inline(never)]
+fn write_floats<'a>(cursor: Cursor<'a>, texts: &Texts, part: PartSnapshot<'_>) -> Cursor<'a> {
+    let lines = texts.iter().zip(part.floats());
+    lines.fold(cursor, |cursor, (text, value)| cursor.copy(text).last_value(value))
+}
+
+#[inline(never)]
+fn write_histograms<'a>(
+    cursor: Cursor<'a>,
+    texts: &Texts,
+    form: &TextForm,
+    part: PartSnapshot<'_>,
+) -> Cursor<'a> {
+    texts.iter().zip(part.histograms()).fold(cursor, |cursor, (text, (counts, sum))| {
+        let (cursor, count) = write_plain_buckets(cursor, form, text, counts);
+        write_totals(cursor, form, text, sum, count)
+    })
+}
+
+/// Any part, with whatever stands beside its values.
+#[inline(never)]
+fn write_values<'a>(
+    mut cursor: Cursor<'a>,
+    texts: &Texts,
+    form: &TextForm,
+    part: PartSnapshot<'_>,
+) -> Cursor<'a> {
+    for (at, (text, value)) in texts.iter().zip(part.values()).enumerate() {
+        let end = |cursor| end_line(cursor, form, part, at, text);
+        cursor = match value {
+            Value::Unsigned(value) => end(cursor.copy(text).number(value)),
+            Value::Signed(value) => end(cursor.copy(text).signed_number(value)),
+            Value::Float(value) => end(cursor.copy(text).value(value)),
+            Value::Info => end(cursor.copy(text).number(1)),
+            Value::States(bits) => write_states(cursor, form, text, bits),
+            Value::Histogram { counts, sum } => {
+                let series = part.series(at).filter(|_| form.exemplars > 0);
+                let (cursor, count) = write_buckets(cursor, form, text, counts, series);
+                let cursor = write_totals(cursor, form, text, sum, count);
+                write_created(cursor, form, part, at, text, None)
+            }
+            // As the classic histogram that it can be taken for: no text before OpenMetrics 2 knows another.
+            Value::Native(native) => {
+                let series = part.series(at).filter(|_| form.exemplars > 0);
+                let (cursor, count) = write_buckets(cursor, form, text, native.classic, series);
+                let cursor = write_totals(cursor, form, text, native.sum, count);
+                write_created(cursor, form, part, at, text, native.start)
+            }
+            Value::Summary { count, sum, quantiles } => {
+                let lines = form.tails.iter().zip(quantiles);
+                let cursor = lines.fold(cursor, |cursor, (tail, quantile)| {
+                    cursor.copy(text).copy_short(tail).last_value(*quantile)
+                });
+                let cursor = write_totals(cursor, form, text, sum, count);
+                write_created(cursor, form, part, at, text, None)
+            }
+            // A callback that panicked: its sample is left out, the registry counts it.
+            _ => continue,
+        };
+    }
+    cursor
 }
 
 /// Ends the only line of a series, with what may follow its value.
@@ -98,7 +137,6 @@ fn end_line<'a>(
 }
 
 /// The bucket lines of a histogram, and how many observations there are; with the exemplars of `series`, if given.
-#[inline(always)]
 fn write_buckets<'a>(
     mut cursor: Cursor<'a>,
     form: &TextForm,
@@ -106,19 +144,32 @@ fn write_buckets<'a>(
     counts: &[u64],
     series: Option<SeriesSnapshot<'_>>,
 ) -> (Cursor<'a>, u64) {
+    let Some(series) = series else { return write_plain_buckets(cursor, form, text, counts) };
     let mut cumulated = 0u64;
     for (slot, (tail, count)) in form.tails.iter().zip(counts).enumerate() {
         cumulated = cumulated.wrapping_add(*count);
-        cursor = cursor.copy(text).copy(tail).number(cumulated);
-        if let Some(series) = series {
-            cursor = write_exemplar(cursor, series, slot);
-        }
-        cursor = cursor.newline();
+        cursor = cursor.copy(text).copy_short(tail).number(cumulated);
+        cursor = write_exemplar(cursor, series, slot).newline();
     }
     (cursor, cumulated)
 }
 
-#[inline]
+#[inline(never)]
+fn write_plain_buckets<'a>(
+    mut cursor: Cursor<'a>,
+    form: &TextForm,
+    text: Text<'_>,
+    counts: &[u64],
+) -> (Cursor<'a>, u64) {
+    let mut cumulated = 0u64;
+    for (tail, count) in form.tails.iter().zip(counts) {
+        cumulated = cumulated.wrapping_add(*count);
+        cursor = cursor.copy(text).copy_short(tail).last_number(cumulated);
+    }
+    (cursor, cumulated)
+}
+
+#[inline(always)]
 fn write_totals<'a>(
     cursor: Cursor<'a>,
     form: &TextForm,
@@ -126,13 +177,13 @@ fn write_totals<'a>(
     sum: f64,
     count: u64,
 ) -> Cursor<'a> {
-    let Some([sum_names, count_names]) = &form.totals else { return cursor };
-    let cursor = form.write_sample(cursor, sum_names, text).value(sum).newline();
-    form.write_sample(cursor, count_names, text).number(count).newline()
+    let Some([sum_name, count_name]) = form.totals else { return cursor };
+    let cursor = form.write_sample(cursor, sum_name, text).last_value(sum);
+    form.write_sample(cursor, count_name, text).last_number(count)
 }
 
 fn write_states<'a>(cursor: Cursor<'a>, form: &TextForm, text: Text<'_>, bits: u64) -> Cursor<'a> {
     form.tails.iter().enumerate().fold(cursor, |cursor, (state, tail)| {
-        cursor.copy(text).copy(tail).number(bits >> state & 1).newline()
+        cursor.copy(text).copy_short(tail).last_number(bits >> state & 1)
     })
 }
