@@ -29,8 +29,8 @@ pub const LABELS_ADDED_MAX: usize = 16;
 /// Foreign::new().merge([source], &|_| false, Default::default(), &NameFilter::default(), &mut body);
 /// assert_eq!(
 ///     std::str::from_utf8(&body)?,
-///     "# TYPE a untyped\na{model=\"own\",x=\"1\",dynamo_namespace=\"prod\"} 1\n\
-///      # TYPE b untyped\nb{dynamo_namespace=\"prod\",model=\"Qwen/Qwen3-0.6B\"} 2\n"
+///     "# TYPE a untyped\na{model=\"own\",x=\"1\",dynamo_namespace=\"prod\"} 1\n# TYPE b untyped\n\
+///      b{dynamo_namespace=\"prod\",model=\"Qwen/Qwen3-0.6B\"} 2\n"
 /// );
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```

@@ -201,6 +201,8 @@ const DOUBLE_BYTES: usize = 9;
 #[inline(always)]
 fn write_number<'a>(cursor: Cursor<'a>, labels: Text<'_>, field: u32, v: f64) -> Cursor<'a> {
     let kind = (field << 3 | 2) as u8;
+    // One of the NaNs tells Prometheus that the series is gone; text has only one.
+    let v = if v.is_nan() { f64::NAN } else { v };
     let [a, b, c, d, e, f, g, h] = v.to_bits().to_le_bytes();
     cursor
         .bytes(&[tag::METRIC])
