@@ -48,6 +48,19 @@ fn the_bytes_of_a_counter() {
     assert_eq!(&body[..expected.len()], expected);
 }
 
+/// Found by Prometheus 2.42, 2.53 and 3.5: they dropped the series of a gauge that was set to their staleness marker.
+#[test]
+fn a_staleness_marker_is_written_as_any_other_nan() {
+    let registry = Registry::new();
+    let gauge = registry.gauge(("a", "")).unwrap();
+    let [stale, plain] = [0x7ff0_0000_0000_0002, f64::NAN.to_bits()].map(|bits| {
+        gauge.set(f64::from_bits(bits));
+        encode(&registry)
+    });
+    assert_eq!(stale, plain);
+    assert!(samples(&plain).contains(&"a{} NaN".to_owned()));
+}
+
 #[test]
 fn the_bytes_of_a_histogram() {
     let registry = Registry::new();
