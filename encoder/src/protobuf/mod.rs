@@ -66,8 +66,6 @@ pub(crate) fn write_family<'a>(
             let number = match value {
                 Value::Unsigned(value) => value as f64,
                 Value::Signed(value) => value as f64,
-                // One of the NaNs tells Prometheus that the series is gone; text has only one.
-                Value::Float(value) if value.is_nan() => f64::NAN,
                 Value::Float(value) => value,
                 Value::Info => 1.0,
                 Value::States(bits) => {
