@@ -59,6 +59,25 @@ fn engine_text_is_repaired_and_merged() {
 }
 
 #[test]
+fn an_engines_samples_get_the_workers_labels_if_asked() {
+    let first = engine("# TYPE vllm:running gauge\nvllm:running{engine=\"0\"} 2.0\n");
+    let source = format!("vllm={first}");
+    let arguments = [
+        "worker",
+        "--frontend",
+        "http://127.0.0.1:1",
+        "--engine-metrics",
+        &source,
+        "--label-engine-metrics",
+    ];
+    let worker = Program::start(&arguments, &[], &["system", "requests"]);
+    let body = get(worker.address("system"), "/metrics").body;
+    let line =
+        "vllm:running{engine=\"0\",dynamo_namespace=\"dynamo\",dynamo_component=\"backend\"} 2.0\n";
+    assert!(body.contains(line), "{body}");
+}
+
+#[test]
 fn an_engine_that_cannot_be_read_costs_only_its_own_families() {
     let worker = worker(&["vllm=http://127.0.0.1:1/metrics".into()]);
     // The first scrape counts the error while it reads, so the page shows it at once.

@@ -4,6 +4,7 @@
 
 use crate::names::NameError;
 use dynamo_metrics_core::RegisterError;
+use dynamo_metrics_encoder::foreign::InvalidLabels;
 use thiserror::Error;
 
 /// Why a level of the hierarchy or a metric was not made.
@@ -48,6 +49,14 @@ pub enum MetricsError {
         name: String,
         /// The limit.
         max: usize,
+    },
+    /// The labels that an engine's samples should get cannot be added.
+    #[error("engine source {name:?} cannot get these labels: {source}")]
+    EngineLabels {
+        /// The source.
+        name: String,
+        /// What is wrong with them.
+        source: InvalidLabels,
     },
     /// The registry refused: an invalid name or label, or a collision.
     #[error(transparent)]

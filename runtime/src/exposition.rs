@@ -153,7 +153,9 @@ impl MetricsExposition {
             if engines.is_empty() {
                 return;
             }
-            let sources = engines.iter().map(|(engine, text)| Source::new(engine.filter(), text));
+            let sources = engines.iter().map(|(engine, text)| {
+                Source::new(engine.filter(), text).labelled(engine.added_labels())
+            });
             let reserved = |name: &str| self.inner.registry.occupies(name);
             foreign.merge(sources, &reserved, asked, filter, body);
             for ((engine, _), report) in engines.iter().zip(foreign.reports()) {

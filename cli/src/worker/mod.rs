@@ -113,7 +113,7 @@ impl Worker {
         host: IpAddr,
         port: u16,
     ) -> Result<Self, Failure> {
-        add_engine_sources(component, &place.engine_metrics)?;
+        add_engine_sources(component, place)?;
         let engine = Engine::start(model.engine())?;
         let service = WorkService::new(component, engine.clone(), &model.models)?;
         let canary = service.canary(component)?;
@@ -205,8 +205,8 @@ async fn leave(frontend: &str, instance_id: u64) -> Result<(), Failure> {
     Ok(())
 }
 
-fn add_engine_sources(component: &Component, sources: &[String]) -> Result<(), Failure> {
-    for source in sources {
+fn add_engine_sources(component: &Component, place: &PlaceOptions) -> Result<(), Failure> {
+    for source in &place.engine_metrics {
         let Some((name, url)) = source.split_once('=') else {
             return Err(format!("--engine-metrics {source:?} is not NAME=URL").into());
         };
@@ -217,12 +217,11 @@ fn add_engine_sources(component: &Component, sources: &[String]) -> Result<(), F
             "lmcache" => Filter::lmcache(),
             _ => Filter::all(),
         };
-        component.add_engine_source(EngineSource::url(
-            name,
-            filter,
-            url,
-            ENGINE_TIMEOUT_DEFAULT,
-        )?)?;
+        let mut source = EngineSource::url(name, filter, url, ENGINE_TIMEOUT_DEFAULT)?;
+        if place.label_engine_metrics {
+            source = source.level_labels();
+        }
+        component.add_engine_source(source)?;
     }
     Ok(())
 }

@@ -66,6 +66,32 @@ pub enum InvalidLabels {
 }
 
 impl Labels {
+    /// These labels behind others, of which those are left out that have a name of ours.
+    ///
+    /// ```
+    /// use dynamo_metrics_encoder::foreign::Labels;
+    ///
+    /// let own = Labels::new([("model", "own")])?;
+    /// let both = own.under([("dynamo_namespace", "prod"), ("model", "level")])?;
+    /// assert_eq!(both, Labels::new([("dynamo_namespace", "prod"), ("model", "own")])?);
+    /// # Ok::<(), dynamo_metrics_encoder::foreign::InvalidLabels>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As for [`new`](Self::new).
+    pub fn under<'a>(
+        &self,
+        others: impl IntoIterator<Item = (&'a str, &'a str)>,
+    ) -> Result<Labels, InvalidLabels> {
+        let free = |(name, _): &(&str, &str)| self.pairs.iter().all(|(own, _)| own != name);
+        let mut labels = Labels::new(others.into_iter().filter(free))?;
+        if labels.pairs.len() + self.pairs.len() > LABELS_ADDED_MAX {
+            return Err(InvalidLabels::TooMany);
+        }
+        labels.pairs.extend(self.pairs.iter().cloned());
+        Ok(labels)
+    }
+
     /// Checks and keeps the labels, in this order. One with an empty value is the same as none.
     ///
     /// # Errors

@@ -30,7 +30,7 @@ use std::time::Duration;
 use thiserror::Error;
 
 pub use cut::ENGINE_SAMPLES_MAX;
-pub use dynamo_metrics_encoder::foreign::Filter;
+pub use dynamo_metrics_encoder::foreign::{Filter, Labels};
 pub use fetcher::{ENGINE_COPY_AGE_MAX, ENGINE_PATIENCE_LATE};
 pub use gather::GatheredEngines;
 pub use http::{ENGINE_HEAD_BYTES_MAX, ENGINE_TIMEOUT_MAX};

@@ -2,7 +2,8 @@
 
 use super::fetcher::{Collected, Fetcher, News, Ticket};
 use super::gather::GatheredEngines;
-use super::{ENGINES_MAX, EngineSource, Filter};
+use super::source::EngineLabels;
+use super::{ENGINES_MAX, EngineSource, Filter, Labels};
 use crate::error::MetricsError;
 use crate::metrics::Metrics;
 use crate::names::distributed_runtime as names;
@@ -20,6 +21,8 @@ pub struct Engine {
     fetcher: Fetcher,
     /// Automatic labels of the level it was registered at.
     labels: Vec<(String, String)>,
+    /// What its samples get besides their own labels.
+    added: Labels,
     errors: Family<Counter, 2>,
     withheld: Family<Counter, 2>,
     up: Family<Gauge, 1>,
@@ -38,6 +41,11 @@ impl Engine {
     /// Which of its families are wanted. Its text is not filtered yet when it is gathered.
     pub fn filter(&self) -> &Filter {
         self.fetcher.source().filter()
+    }
+
+    /// The labels that its samples get besides their own.
+    pub fn added_labels(&self) -> &Labels {
+        &self.added
     }
 
     /// The automatic labels of the level where it was registered, the outermost first.
@@ -117,7 +125,13 @@ impl Engines {
             metrics.registry().gauge_family(Opts::new(name, help), [names::SOURCE_LABEL])
         };
         let name = source.name().to_string();
+        let EngineLabels { of_level, given } = source.added_labels();
+        let level = metrics.registry().labels().filter(|_| *of_level);
+        let added = given
+            .under(level)
+            .map_err(|error| MetricsError::EngineLabels { name: name.clone(), source: error })?;
         let engine = Engine {
+            added,
             fetcher: Fetcher::new(source),
             labels: metrics
                 .registry()

@@ -5,7 +5,7 @@
 
 use super::{ENGINE_BODY_BYTES_MAX, ENGINE_TIMEOUT_DEFAULT, ENGINE_TIMEOUT_MAX, EngineError, url};
 use crate::fence::fenced;
-use dynamo_metrics_encoder::foreign::Filter;
+use dynamo_metrics_encoder::foreign::{Filter, Labels};
 use std::fmt;
 use std::time::Duration;
 
@@ -34,7 +34,17 @@ pub struct EngineSource {
     name: String,
     filter: Filter,
     timeout: Duration,
+    labels: EngineLabels,
     read: Box<Read>,
+}
+
+/// Labels that each sample of a source gets besides its own.
+#[derive(Clone, Debug, Default)]
+pub(super) struct EngineLabels {
+    /// Those of the level where the source is registered.
+    pub(super) of_level: bool,
+    /// Those that the source was given; they win over a level's of the same name.
+    pub(super) given: Labels,
 }
 
 impl EngineSource {
@@ -71,7 +81,13 @@ impl EngineSource {
         let read = move |_, buffer: &mut Vec<u8>| {
             write(buffer).map_err(|message| EngineError::Failed { message })
         };
-        Self { name: name.into(), filter, timeout: ENGINE_TIMEOUT_DEFAULT, read: Box::new(read) }
+        Self {
+            name: name.into(),
+            filter,
+            timeout: ENGINE_TIMEOUT_DEFAULT,
+            labels: EngineLabels::default(),
+            read: Box::new(read),
+        }
     }
 
     /// A source that is read from `http://host[:port]/path` at each fetch, within `timeout` and at most
@@ -99,8 +115,13 @@ impl EngineSource {
     ) -> Result<Self, EngineError> {
         let url = url::Url::parse(url)?;
         let read = move |timeout, buffer: &mut Vec<u8>| url.get(timeout, buffer);
-        let source =
-            Self { name: name.into(), filter, timeout: ENGINE_TIMEOUT_MAX, read: Box::new(read) };
+        let source = Self {
+            name: name.into(),
+            filter,
+            timeout: ENGINE_TIMEOUT_MAX,
+            labels: EngineLabels::default(),
+            read: Box::new(read),
+        };
         Ok(source.timeout(timeout))
     }
 
@@ -118,6 +139,41 @@ impl EngineSource {
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout.clamp(TIMEOUT_MIN, ENGINE_TIMEOUT_MAX);
         self
+    }
+
+    /// Adds these labels to each sample, as a worker's number or the model; a label that a sample has already stays as
+    /// it is.
+    ///
+    /// ```
+    /// use dynamo_metrics::{DistributedRuntime, EngineLabels, EngineSource, Filter, MetricsExposition};
+    ///
+    /// let backend = DistributedRuntime::new()?.namespace("prod")?.component("backend")?;
+    /// let source = EngineSource::new("vllm", Filter::vllm(), || Ok("vllm:running 2\n"))
+    ///     .labels(EngineLabels::new([("worker_id", "7")])?)
+    ///     .level_labels();
+    /// backend.add_engine_source(source)?;
+    /// let mut body = dynamo_metrics_server::bytes::BytesMut::new();
+    /// MetricsExposition::of_runtime(backend.runtime()).write(&mut body);
+    /// let line = "vllm:running{dynamo_namespace=\"prod\",dynamo_component=\"backend\",worker_id=\"7\"} 2\n";
+    /// assert!(std::str::from_utf8(&body)?.contains(line));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn labels(mut self, labels: Labels) -> Self {
+        self.labels.given = labels;
+        self
+    }
+
+    /// Adds the labels of the level where the source is registered (`dynamo_namespace`, `dynamo_component`,
+    /// `dynamo_endpoint`) to each sample, as Dynamo does after 0.9.0; a label that a sample has already stays as it is.
+    #[must_use]
+    pub fn level_labels(mut self) -> Self {
+        self.labels.of_level = true;
+        self
+    }
+
+    pub(super) fn added_labels(&self) -> &EngineLabels {
+        &self.labels
     }
 
     /// The name, for logs and for the label `source`.

@@ -366,7 +366,7 @@ mod tests {
             ("DYN_SYSTEM_USE_ENDPOINT_HEALTH_STATUS", "generate"),
             ("DYN_SYSTEM_USE_ENDPOINT_HEALTH_STATUS", "[1]"),
             ("DYN_SYSTEM_HOST", "a b"),
-            ("DYN_METRICS_PROBES_WITHOUT_AUTH", "yes"),
+            ("DYN_METRICS_PROBES_WITHOUT_AUTH", "maybe"),
         ] {
             assert_eq!(with(&[(name, value)]).unwrap_err().variable, name);
         }
