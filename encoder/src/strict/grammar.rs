@@ -4,6 +4,7 @@
 //! that what the one writes and what the other demands cannot drift apart. Each looks at bytes, costs
 //! one pass, and allocates nothing.
 
+use crate::number;
 use std::cmp::Ordering;
 
 /// Largest integer below which an f64 skips none: beyond 2^53 `6.0`-style counts may be rounded, so
@@ -108,17 +109,10 @@ pub(crate) fn seconds(text: &str) -> Option<(i64, u32)> {
 /// exponent of two digits below 1e-4 and from 1e6 on, `.0` where there is neither. Prometheus 2 stores the
 /// text as it stands, so another spelling is another series.
 pub(crate) fn is_canonical(text: &str, value: f64) -> bool {
-    if value.is_infinite() {
-        return text == if value > 0.0 { "+Inf" } else { "-Inf" };
-    }
-    let scientific = format!("{value:e}");
-    let Some((mantissa, exponent)) = scientific.split_once('e') else { return false };
-    let Ok(exponent) = exponent.parse::<i32>() else { return false };
-    if value == 0.0 || (-4..6).contains(&exponent) {
-        return text == format!("{value:?}");
-    }
-    let sign = if exponent < 0 { '-' } else { '+' };
-    text == format!("{mantissa}e{sign}{:02}", exponent.abs())
+    // The encoder's own spelling, which is Go's: std takes the upper of two shortest texts that are equally close.
+    let mut canonical = Vec::with_capacity(number::F64_TEXT_MAX);
+    number::write_f64_openmetrics(&mut canonical, value);
+    !value.is_nan() && text.as_bytes() == canonical
 }
 
 /// How many observations: a non-negative whole number, exact as far as its text allows.
@@ -258,6 +252,8 @@ mod tests {
             "-Inf",
             "1.7976931348623157e+308",
             "1e+100",
+            "1.0049841396950602e+15",
+            "5.752183770584102e+14",
         ] {
             let value = literal(text.as_bytes()).unwrap();
             assert!(is_canonical(text, value), "{text}");
