@@ -8,7 +8,7 @@
 
 use super::dialect::Dialect;
 use super::extras::EXEMPLAR_BYTES_MAX;
-use crate::cursor::{Cursor, Text, Texts};
+use crate::cursor::{Cursor, Tails, Text, Texts};
 use crate::layout::{Form, labels};
 use dynamo_metrics_core::{
     Descriptor, Escaping, FamilySnapshot, Kind, PartSnapshot, SeriesSnapshot,
@@ -31,6 +31,8 @@ pub(crate) struct TextForm {
     /// `le="0.5"} ` for each bound and for `+Inf`, or a quantile's or state's. In OpenMetrics 2, where a histogram is
     /// one line, `0.5:`.
     pub(crate) tails: Texts,
+    /// The same, if all are short.
+    pub(crate) short_tails: Option<Tails>,
     /// Of the lines beside those with a tail, each as it stands before labels, and as it stands before the value if
     /// there are none.
     names: Texts,
@@ -99,6 +101,7 @@ impl Form for TextForm {
             } else {
                 0
             },
+            short_tails: Tails::new(&tails),
             tails,
             names,
             totals,

@@ -154,13 +154,19 @@ fn write_buckets<'a>(
     (cursor, cumulated)
 }
 
-#[inline(never)]
+#[inline(always)]
 fn write_plain_buckets<'a>(
     mut cursor: Cursor<'a>,
     form: &TextForm,
     text: Text<'_>,
     counts: &[u64],
 ) -> (Cursor<'a>, u64) {
+    if let Some(tails) = &form.short_tails {
+        match cursor.cumulative_lines(text, tails, counts) {
+            Ok(written) => return written,
+            Err(unwritten) => cursor = unwritten,
+        }
+    }
     let mut cumulated = 0u64;
     for (tail, count) in form.tails.iter().zip(counts) {
         cumulated = cumulated.wrapping_add(*count);

@@ -11,111 +11,23 @@
 
 #![allow(unsafe_code)]
 
+mod lines;
+mod texts;
+
+pub(crate) use lines::Tails;
+pub(crate) use texts::{Text, Texts, touch};
+
 use crate::integer::{self, is_medium, is_short};
 use crate::number;
 use bytes::{BufMut, BytesMut};
 use std::mem::MaybeUninit;
-use std::ops::Range;
+use texts::{BLOCK, HALF};
 
-/// Bytes that are copied at a time: one vector register.
-const BLOCK: usize = 32;
-/// What is copied of a text that is no longer, where texts are usually that short.
-const HALF: usize = BLOCK / 2;
 /// What sixteen digits and the end of a line take.
 const DIGITS_ROOM: usize = 17;
-
-/// Texts one after the other, each readable beyond its end.
-#[derive(Debug, Default)]
-pub(crate) struct Texts {
-    /// Ends with [`BLOCK`] bytes of padding, once it holds a text.
-    bytes: Vec<u8>,
-    /// Where each text begins, and where the last one ends; empty while there is none.
-    bounds: Vec<usize>,
-}
-
-/// One of [`Texts`].
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Text<'a> {
-    /// The text, and at least [`BLOCK`] bytes more.
-    bytes: &'a [u8],
-    len: usize,
-}
-
-impl Texts {
-    /// Appends the text that `write` appends to the buffer, which may hold others before it.
-    pub(crate) fn push(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
-        let start = self.bytes_len();
-        self.bytes.truncate(start);
-        write(&mut self.bytes);
-        if self.bounds.is_empty() {
-            self.bounds.push(start);
-        }
-        self.bounds.push(self.bytes.len());
-        self.bytes.resize(self.bytes.len() + BLOCK, 0);
-    }
-
-    pub(crate) fn clear(&mut self) {
-        self.bytes.clear();
-        self.bounds.clear();
-    }
-
-    /// How many texts there are.
-    pub(crate) fn len(&self) -> usize {
-        self.bounds.len().saturating_sub(1)
-    }
-
-    /// Bytes of all texts together.
-    pub(crate) fn bytes_len(&self) -> usize {
-        self.bounds.last().copied().unwrap_or(0)
-    }
-
-    /// Reads a byte of the first lines of memory, so that they are near when they are copied; what is returned means nothing.
-    #[inline]
-    pub(crate) fn touch(&self) -> usize {
-        self.bounds.first().copied().unwrap_or(0) + touch(&self.bytes)
-    }
-
-    /// One of them.
-    #[inline]
-    pub(crate) fn get(&self, at: usize) -> Text<'_> {
-        self.between(self.bounds[at], self.bounds[at + 1])
-    }
-
-    /// Every text, in order.
-    #[inline(always)]
-    pub(crate) fn iter(&self) -> impl Iterator<Item = Text<'_>> {
-        self.bounds.array_windows().map(|&[start, end]| self.between(start, end))
-    }
-
-    #[inline(always)]
-    fn between(&self, start: usize, end: usize) -> Text<'_> {
-        Text { bytes: &self.bytes[start..], len: end - start }
-    }
-}
-
-impl<'a> Text<'a> {
-    /// A part of the text.
-    #[inline]
-    pub(crate) fn part(self, range: Range<usize>) -> Self {
-        let len = range.len();
-        Self { bytes: &self.bytes[range.start..], len }
-    }
-
-    pub(crate) fn len(self) -> usize {
-        self.len
-    }
-}
-
-/// Lines of memory that are read ahead: more than it takes until the processor sees that the next are wanted, too.
-const LINES_AHEAD: usize = 4;
-/// Bytes of such a line.
-const LINE_BYTES: usize = 64;
-
-/// Reads a byte of each of the first lines.
-#[inline]
-pub(crate) fn touch(bytes: &[u8]) -> usize {
-    bytes.iter().step_by(LINE_BYTES).take(LINES_AHEAD).map(|&byte| usize::from(byte)).sum()
-}
+/// What a write may ask for beyond what it writes: a last text or number may be copied as a whole block, and
+/// [`Cursor::cumulative_lines`] asks for a line of the longest tail that a byte can measure.
+const SLACK: usize = 512;
 
 /// Writes into the room that was reserved behind a body.
 ///
@@ -137,12 +49,12 @@ pub(crate) fn append(
     bytes_max: usize,
     write: impl FnOnce(Cursor<'_>) -> Cursor<'_>,
 ) {
-    // A last text or number may be copied as a whole block.
-    body.reserve(bytes_max + BLOCK);
+    body.reserve(bytes_max + SLACK);
     let written = write(Cursor { room: body.spare_capacity_mut(), at: 0 }).at;
     // SAFETY: the first `written` bytes of the spare capacity are initialised: `Cursor::at` is only moved forward by
-    // `copy_short`, `blocks`, `bytes`, `digits`, `value`, `last_value` and `newline` below, each of which first writes
-    // every byte that it passes; `long_number` and `fraction` return how many bytes they wrote.
+    // `copy_short`, `blocks`, `bytes`, `digits`, `value`, `last_value` and `newline` below and by `cumulative_lines` in
+    // `lines.rs`, each of which first writes every byte that it passes; `lines`, `long_number` and `fraction` return how
+    // many bytes they wrote.
     unsafe { body.advance_mut(written) };
 }
 
@@ -336,23 +248,6 @@ fn write(room: &mut [MaybeUninit<u8>], bytes: &[u8]) -> usize {
 mod tests {
     use super::*;
 
-    fn text_of(texts: &Texts) -> Vec<String> {
-        texts.iter().map(|t| String::from_utf8(t.bytes[..t.len].to_vec()).unwrap()).collect()
-    }
-
-    #[test]
-    fn texts_are_apart_and_readable_beyond_their_end() {
-        let mut texts = Texts::default();
-        for text in ["one", "", "two"] {
-            texts.push(|out| out.extend_from_slice(text.as_bytes()));
-        }
-        assert_eq!(text_of(&texts), ["one", "", "two"]);
-        assert_eq!((texts.len(), texts.bytes_len()), (3, 6));
-        assert!(texts.iter().all(|text| text.bytes.len() >= text.len + BLOCK));
-        texts.clear();
-        assert_eq!((texts.len(), texts.bytes_len()), (0, 0));
-    }
-
     #[test]
     fn what_is_written_is_appended_whatever_the_lengths() {
         for len in 0..7 * BLOCK {
@@ -364,7 +259,7 @@ mod tests {
                 let cursor = cursor.copy(text).number(u64::MAX).copy(text).last_number(7);
                 cursor.copy_short(text).last_number(u64::MAX).last_value(-0.25)
             });
-            let letters = String::from_utf8(text.bytes[..len].to_vec()).unwrap();
+            let letters = str::from_utf8(text.as_bytes()).unwrap();
             let max = u64::MAX;
             let expected = format!("before {letters}{max}{letters}7\n{letters}{max}\n-0.25\n");
             assert_eq!(body, expected.as_bytes());
