@@ -9,6 +9,7 @@
 //! copy of the text from memory for each line: 0.87 of the time of 1,000 histograms, 66 instructions a line instead of 95;
 //! and a load that shares the low bits of its address with a store just before it no longer waits for that store.
 
+use super::texts::{LINE_BYTES, LINES_AHEAD};
 use super::{Cursor, HALF, SLACK, Text, Texts, long_number};
 use crate::integer::{self, is_medium, is_short};
 use std::array;
@@ -46,6 +47,13 @@ impl Tails {
     /// `None` if one is longer than half a block.
     pub(crate) fn new(texts: &Texts) -> Option<Self> {
         texts.iter().map(|text| Tail::new(text.as_bytes())).collect::<Option<_>>().map(Self)
+    }
+
+    /// Reads a byte of the first lines of memory, as [`Texts::touch`] does.
+    #[inline]
+    pub(crate) fn touch(&self) -> usize {
+        let step = LINE_BYTES / size_of::<Tail>();
+        self.0.iter().step_by(step).take(LINES_AHEAD).map(|tail| usize::from(tail.len)).sum()
     }
 }
 

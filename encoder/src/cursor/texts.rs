@@ -95,9 +95,9 @@ impl<'a> Text<'a> {
 }
 
 /// Lines of memory that are read ahead: more than it takes until the processor sees that the next are wanted, too.
-const LINES_AHEAD: usize = 4;
+pub(super) const LINES_AHEAD: usize = 4;
 /// Bytes of such a line.
-const LINE_BYTES: usize = 64;
+pub(super) const LINE_BYTES: usize = 64;
 
 /// Reads a byte of each of the first lines.
 #[inline]

@@ -142,7 +142,8 @@ impl Form for TextForm {
         bytes * lines + series * (shared + lines * line + exemplars + self.native_bytes_max)
     }
     fn touch(&self) -> usize {
-        self.tails.touch().wrapping_add(self.names.touch())
+        let tails = self.short_tails.as_ref().map_or_else(|| self.tails.touch(), Tails::touch);
+        tails.wrapping_add(self.names.touch())
     }
 }
 
