@@ -3,7 +3,7 @@
 mod common;
 
 use common::{Program, eventually, get, open, post, read, scrape};
-use std::io::Read;
+use std::io::{Read, Write};
 use std::time::Duration;
 
 const MODEL: &str = "Qwen/Qwen3-0.6B";
@@ -21,6 +21,22 @@ fn chat(stream: bool, tokens: u64) -> String {
         r#"{{"model": "{MODEL}", "max_completion_tokens": {tokens}, "stream": {stream},
             "messages": [{{"role": "user", "content": "Hello"}}]}}"#
     )
+}
+
+#[test]
+fn both_pages_are_compressed_for_who_asks() {
+    let program = serve(&[]);
+    for port in ["frontend", "worker"] {
+        let mut stream = std::net::TcpStream::connect(program.address(port)).unwrap();
+        let head = "GET /metrics HTTP/1.1\r\nHost: t\r\nAccept-Encoding: gzip\r\nConnection: close\r\n\r\n";
+        stream.write_all(head.as_bytes()).unwrap();
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).unwrap();
+        let end = answer.windows(4).position(|at| at == b"\r\n\r\n").unwrap();
+        let (head, body) = (String::from_utf8_lossy(&answer[..end]), &answer[end + 4..]);
+        assert!(head.to_ascii_lowercase().contains("content-encoding: gzip"), "{port}: {head}");
+        assert_eq!(body[..2], [0x1f, 0x8b], "{port}: a gzip member (RFC 1952 section 2.3.1)");
+    }
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! A program that has an axum server: `/metrics` is one more of its routes.
 //!
-//! The gather runs as a blocking task, so it never holds up the runtime. axum answers `HEAD` from
-//! the same route.
+//! Gathers run on a thread of their own, so they never hold up the runtime; scrapers that wait share
+//! one, and who accepts gzip gets it. axum answers `HEAD` from the same route.
 //!
 //! ```text
 //! cargo run -p dynamo-metrics-server --example axum_mount            # then: curl -i 127.0.0.1:8000/metrics
@@ -15,37 +15,32 @@ use std::sync::Arc;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::State;
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use axum::routing::get;
 use dynamo_metrics_server::bytes::BytesMut;
-use dynamo_metrics_server::http::{HeaderMap, StatusCode, Uri};
-use dynamo_metrics_server::{ContentType, Exposition, ScrapeRequest, metrics_response};
+use dynamo_metrics_server::http::{HeaderMap, Uri};
+use dynamo_metrics_server::{ContentType, MetricsService, ScrapeRequest, Server};
 
 async fn metrics(
-    State(exposition): State<Arc<dyn Exposition>>,
+    State(service): State<Arc<MetricsService>>,
     uri: Uri,
     headers: HeaderMap,
 ) -> Response {
-    let gather = tokio::task::spawn_blocking(move || {
-        metrics_response(&*exposition, &ScrapeRequest::from_head(&headers, &uri))
-    });
-    match gather.await {
-        Ok(response) => response.map(Body::from),
-        // The runtime is shutting down: a panic has been answered by `metrics_response`.
-        Err(_cancelled) => StatusCode::SERVICE_UNAVAILABLE.into_response(),
-    }
+    service.respond(&headers, &uri).await.map(Body::from)
 }
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let once = std::env::args().any(|argument| argument == "--once");
-    let exposition: Arc<dyn Exposition> = Arc::new(|_: &ScrapeRequest<'_>, body: &mut BytesMut| {
-        body.extend_from_slice(b"# TYPE example_up gauge\nexample_up 1\n");
-        Ok(ContentType::TEXT_0_0_4)
-    });
+    let service = Server::builder()
+        .exposition(|_: &ScrapeRequest<'_>, body: &mut BytesMut| {
+            body.extend_from_slice(b"# TYPE example_up gauge\nexample_up 1\n");
+            Ok(ContentType::TEXT_0_0_4)
+        })
+        .mount()?;
     let router = Router::new()
         .route("/", get(|| async { "the program's own route" }))
         .route("/metrics", get(metrics))
-        .with_state(exposition);
+        .with_state(Arc::new(service));
 
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {

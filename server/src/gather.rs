@@ -181,7 +181,8 @@ impl GatherQueue {
         }
     }
 
-    fn close(&self) {
+    /// Drops the gathers that have not begun and ends the thread after the one that has.
+    pub(crate) fn close(&self) {
         let mut state = self.lock();
         state.closed = true;
         state.waiting.clear();

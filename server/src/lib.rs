@@ -25,8 +25,9 @@
 //! # Ok::<(), dynamo_metrics_server::StartError>(())
 //! ```
 //!
-//! A program that has an HTTP server already mounts [`metrics_response`] in it instead; see
-//! `examples/axum_mount.rs`. Its limits are then the host's.
+//! A program that has an HTTP server already mounts a [`MetricsService`] in it instead, or calls
+//! [`metrics_response`] where nothing is async; see `examples/axum_mount.rs`. The limits on
+//! connections are then the host's.
 //!
 //! # What it promises
 //! * **A scrape never delays a probe.** The [`Exposition`] runs on the gather thread; the network
@@ -98,12 +99,14 @@ mod intake;
 mod landing;
 mod limits;
 mod listen;
+mod mount;
 mod pool;
 mod reason;
 mod refusal;
 mod reserve;
 mod respond;
 mod running;
+mod scraping;
 mod serve;
 mod server;
 mod socket;
@@ -125,6 +128,7 @@ pub use crate::{
     health::{Health, HealthAnswer},
     landing::LandingPage,
     limits::Limits,
+    mount::MetricsService,
     reason::Limit,
     respond::metrics_response,
     running::{RunningServer, ShutdownReport},

@@ -3,27 +3,24 @@
 //! Every answer has a `Content-Length`, whole and known before its first byte is sent, and a fixed
 //! text when something is wrong: nothing of a request is ever reflected.
 
-use std::cell::Cell;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use http::header::{
     ALLOW, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue,
-    RETRY_AFTER, VARY, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
+    RETRY_AFTER, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
 };
 use http::{HeaderMap, Method, Request, Response, StatusCode, Uri};
 use http_body_util::Full;
 
-use crate::coding::{Coding, Wanted};
-use crate::compress::Compression;
+use crate::coding::Coding;
 use crate::exposition::{ContentType, Exposition, GatherFailure, ScrapeRequest, expose_fenced};
-use crate::gather::{GatherKey, GatherOutcome, GatherQueue, Gathered};
+use crate::gather::{GatherOutcome, Gathered};
 use crate::health::{Health, HealthAnswer, Probe, probe};
-use crate::limits::Limits;
 use crate::reason::Limit;
 use crate::refusal::Refusal;
+use crate::scraping::Scraping;
 use crate::telemetry::ServerTelemetry;
 use crate::web::{Denial, Guard};
 
@@ -33,7 +30,8 @@ use crate::web::{Denial, Guard};
 /// costs, so an async program calls it from a blocking task. The response is what the own-thread
 /// server sends: 200 with `Content-Type`, `Content-Length` and `X-Content-Type-Options: nosniff`,
 /// or the error's status and text; a panic of the exposition is answered 500. Path, method, `HEAD`
-/// and compression are the host's.
+/// and compression are the host's. [`ServerBuilder::mount`](crate::ServerBuilder::mount) does more,
+/// with a thread of its own.
 ///
 /// ```
 /// use dynamo_metrics_server::bytes::BytesMut;
@@ -106,10 +104,8 @@ impl Routes {
 pub(crate) struct Responder {
     pub(crate) routes: Routes,
     pub(crate) health: Box<dyn Health>,
-    pub(crate) compression: Compression,
-    pub(crate) gathers: Arc<GatherQueue>,
+    pub(crate) scraping: Scraping,
     pub(crate) telemetry: Arc<ServerTelemetry>,
-    pub(crate) scrapes: Scrapes,
     pub(crate) guard: Option<Guard>,
 }
 
@@ -181,96 +177,20 @@ impl Responder {
             return response;
         }
         match route {
-            Route::Metrics => {
-                let wanted = Wanted::from_headers(headers, &self.compression);
-                let scrape = self.scrape(&ScrapeRequest::from_head(headers, uri), wanted).await;
-                let mut response = scrape_response(scrape);
-                if self.compression.offers_any() && response.status() == StatusCode::OK {
-                    response.headers_mut().insert(VARY, VARY_BY);
-                }
-                response
-            }
+            Route::Metrics => self.scraping.respond(headers, uri).await,
             Route::Probe(asked) => probe_response(probe(&*self.health, asked, &self.telemetry)),
             Route::Landing(page) => response(StatusCode::OK, HTML, page.clone()),
         }
     }
-
-    async fn scrape(&self, request: &ScrapeRequest<'_>, wanted: Wanted) -> GatherOutcome {
-        let Some(_place) = self.scrapes.enter() else {
-            self.telemetry.limit_hit(Limit::Scrapes);
-            return Err(unavailable("Too many scrapes in progress"));
-        };
-        let deadline = request.timeout().and_then(|timeout| Instant::now().checked_add(timeout));
-        let gather = self.gathers.submit(GatherKey::of(request), wanted, deadline);
-        let wait = request.timeout().map_or(self.scrapes.deadline, |timeout| {
-            self.scrapes.deadline.min(answer_within(timeout))
-        });
-        match tokio::time::timeout(wait, gather).await {
-            Ok(Ok(outcome)) => outcome,
-            // The queue closed under it, which happens at shutdown only.
-            Ok(Err(_closed)) => Err(unavailable("Shutting down")),
-            Err(_elapsed) => {
-                self.telemetry.limit_hit(Limit::ScrapeDeadline);
-                Err(unavailable("Gathering metrics takes too long"))
-            }
-        }
-    }
 }
 
-/// How many scrapes wait, and how long they may. A scrape whose client goes away leaves at once:
-/// its future is dropped, and with it its place and its claim on the gather.
-#[derive(Debug)]
-pub(crate) struct Scrapes {
-    waiting: Cell<usize>,
-    max: usize,
-    deadline: Duration,
-}
-
-impl Scrapes {
-    pub(crate) fn new(limits: &Limits) -> Self {
-        Self {
-            waiting: Cell::new(0),
-            max: limits.scrapes_in_force(),
-            deadline: limits.scrape_deadline,
-        }
-    }
-
-    fn enter(&self) -> Option<ScrapePlace<'_>> {
-        let waiting = self.waiting.get();
-        (waiting < self.max).then(|| {
-            self.waiting.set(waiting + 1);
-            ScrapePlace(&self.waiting)
-        })
-    }
-}
-
-struct ScrapePlace<'a>(&'a Cell<usize>);
-
-impl Drop for ScrapePlace<'_> {
-    fn drop(&mut self) {
-        self.0.set(self.0.get() - 1);
-    }
-}
-
-/// The answer must arrive before the scraper gives up: half a second is left for the way back (as
-/// blackbox_exporter does), but never more than a tenth of the time.
-fn answer_within(timeout: Duration) -> Duration {
-    timeout - (timeout / 10).min(Duration::from_millis(500))
-}
-
-/// What a cache between us and a client must tell apart.
-const VARY_BY: HeaderValue = HeaderValue::from_static("Accept, Accept-Encoding");
 const RETRY: (HeaderName, HeaderValue) = (RETRY_AFTER, HeaderValue::from_static("1"));
 /// RFC 7617 section 2: the realm is required.
 const ASK_PASSWORD: (HeaderName, HeaderValue) =
     (WWW_AUTHENTICATE, HeaderValue::from_static("Basic realm=\"metrics\""));
 const HTML: HeaderValue = HeaderValue::from_static("text/html; charset=utf-8");
 
-fn unavailable(answer: &'static str) -> GatherFailure {
-    GatherFailure { status: StatusCode::SERVICE_UNAVAILABLE, answer, panicked: false }
-}
-
-fn scrape_response(outcome: GatherOutcome) -> Response<Bytes> {
+pub(crate) fn scrape_response(outcome: GatherOutcome) -> Response<Bytes> {
     match outcome {
         Ok(Gathered { content_type, coding, body }) => {
             let mut response = response(StatusCode::OK, content_type.header(), body);
@@ -337,25 +257,6 @@ mod tests {
         {
             assert_eq!(routes.find(path), None, "{path}");
         }
-    }
-
-    #[test]
-    fn the_way_back_is_left_out_of_the_scrapers_time() {
-        for (timeout_ms, within_ms) in [(10, 9), (1000, 900), (10_000, 9500), (60_000, 59_500)] {
-            let within = answer_within(Duration::from_millis(timeout_ms));
-            assert_eq!(within, Duration::from_millis(within_ms));
-        }
-    }
-
-    #[test]
-    fn a_place_is_given_back_when_it_is_left() {
-        let limits = Limits { scrapes: 2, ..Limits::default() };
-        let scrapes = Scrapes::new(&limits);
-        let first = scrapes.enter();
-        let second = scrapes.enter();
-        assert!(first.is_some() && second.is_some() && scrapes.enter().is_none());
-        drop(first);
-        assert!(scrapes.enter().is_some());
     }
 
     #[test]

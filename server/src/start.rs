@@ -19,8 +19,9 @@ use crate::error::StartError;
 use crate::gather::{GATHER_THREAD, Gatherer};
 use crate::listen::Network;
 use crate::reserve::Reserve;
-use crate::respond::{Responder, Routes, Scrapes};
+use crate::respond::{Responder, Routes};
 use crate::running::{Running, RunningServer};
+use crate::scraping::Scraping;
 use crate::server::ServerBuilder;
 #[cfg(unix)]
 use crate::unix::UnixBound;
@@ -131,14 +132,13 @@ impl ServerBuilder {
             };
             // `spawn` waits for this, so its receiver is there.
             drop(started.send(Ok(())));
-            let scrapes = Scrapes::new(&self.limits);
+            let scraping =
+                Scraping::new(queue, self.compression, &self.limits, Arc::clone(&telemetry));
             let responder = Responder {
                 routes,
                 health: self.health,
-                compression: self.compression,
-                gathers: queue,
+                scraping,
                 telemetry: Arc::clone(&telemetry),
-                scrapes,
                 guard,
             };
             let responder = Rc::new(responder);

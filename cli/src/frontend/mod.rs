@@ -21,7 +21,7 @@ use crate::options::WebOptions;
 use crate::protocol::{Register, STATS_PERIOD, Stats, WORKERS_PATH};
 use crate::{shutdown, worker};
 use axum::extract::{Path, Request, State};
-use axum::http::{HeaderMap, StatusCode, Uri, header};
+use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get, post};
 use axum::{Json, Router};
@@ -31,7 +31,7 @@ use dynamo_metrics::{
     DistributedRuntime, FrontendConfig, FrontendHealth, FrontendMetrics, MetricsExposition,
     PreprocessorMetrics, ProbeAnswer, Registry, RuntimeOptions,
 };
-use dynamo_metrics_server::{ScrapeRequest, metrics_response};
+use dynamo_metrics_server::{MetricsService, Server};
 use fleet::Fleet;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
@@ -90,7 +90,7 @@ pub(crate) struct App {
     pub(crate) fleet: Fleet,
     pub(crate) client: Client,
     pub(crate) health: Arc<FrontendHealth>,
-    exposition: MetricsExposition,
+    scrapes: MetricsService,
 }
 
 impl App {
@@ -107,8 +107,9 @@ impl App {
         let router = runtime.namespace(namespace)?.component("router")?;
         let fleet = Fleet::new(&router, metrics.clone(), Arc::clone(&health))?;
         let exposition = MetricsExposition::of_registry(registry);
+        let scrapes = Server::builder().exposition(exposition).mount()?;
         let client = Client;
-        Ok(Arc::new(Self { metrics, preprocessor, fleet, client, health, exposition }))
+        Ok(Arc::new(Self { metrics, preprocessor, fleet, client, health, scrapes }))
     }
 }
 
@@ -175,19 +176,13 @@ fn router(app: Arc<App>, environment: &FrontendEnvironment) -> Router {
         .with_state(app)
 }
 
-/// Off the threads that serve requests: a scrape never delays a token.
+/// Gathered on a thread of its own: a scrape never delays a token.
 async fn metrics(State(app): State<Arc<App>>, request: Request) -> Response {
     if !matches!(request.method().as_str(), "GET" | "HEAD") {
         return (StatusCode::METHOD_NOT_ALLOWED, [(header::ALLOW, "GET, HEAD")]).into_response();
     }
-    let (headers, uri): (HeaderMap, Uri) = (request.headers().clone(), request.uri().clone());
-    let answer = tokio::task::spawn_blocking(move || {
-        metrics_response(&app.exposition, &ScrapeRequest::from_head(&headers, &uri))
-    });
-    match answer.await {
-        Ok(response) => response.map(axum::body::Body::from),
-        Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
-    }
+    let (head, _) = request.into_parts();
+    app.scrapes.respond(&head.headers, &head.uri).await.map(axum::body::Body::from)
 }
 
 fn probe(answer: ProbeAnswer) -> Response {
