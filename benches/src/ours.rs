@@ -10,6 +10,8 @@ use dynamo_metrics_core::{
 use dynamo_metrics_encoder::Encoder;
 use dynamo_metrics_encoder::name_filter::NameFilter;
 use dynamo_metrics_encoder::negotiate::{Format, Negotiated};
+use std::sync::Barrier;
+use std::thread;
 
 /// The name that our rows have.
 pub const NAME: &str = "dynamo-metrics";
@@ -72,17 +74,52 @@ pub fn buckets(bounds: &[f64]) -> Buckets {
 /// A registry of this shape, with its values.
 pub fn registry(shape: &Shape) -> Registry {
     let registry = Registry::new();
+    record(&registry, shape, Share { of: 1, at: 0 });
+    registry
+}
+
+/// The same, recorded by so many threads that live at the same time: so many shards have counts of every series.
+pub fn registry_of_threads(shape: &Shape, threads: usize) -> Registry {
+    let registry = Registry::new();
+    let all_have_recorded = Barrier::new(threads);
+    thread::scope(|scope| {
+        for at in 0..threads {
+            let (registry, all_have_recorded) = (&registry, &all_have_recorded);
+            scope.spawn(move || {
+                record(registry, shape, Share { of: threads, at });
+                all_have_recorded.wait();
+            });
+        }
+    });
+    registry
+}
+
+/// What one of several threads records.
+#[derive(Clone, Copy)]
+struct Share {
+    of: usize,
+    at: usize,
+}
+
+impl Share {
+    /// Its part of a count; the shares of all threads add up to it.
+    fn part(self, count: u64) -> u64 {
+        let (of, at) = (self.of as u64, self.at as u64);
+        count / of + u64::from(at < count % of)
+    }
+}
+
+fn record(registry: &Registry, shape: &Shape, share: Share) {
     for family in &shape.families {
         match family.labels.len() {
-            0 => fill::<0>(&registry, family),
-            1 => fill::<1>(&registry, family),
-            2 => fill::<2>(&registry, family),
-            3 => fill::<3>(&registry, family),
-            4 => fill::<4>(&registry, family),
+            0 => fill::<0>(registry, family, share),
+            1 => fill::<1>(registry, family, share),
+            2 => fill::<2>(registry, family, share),
+            3 => fill::<3>(registry, family, share),
+            4 => fill::<4>(registry, family, share),
             more => panic!("a family with {more} labels"),
         }
     }
-    registry
 }
 
 /// What scrapes a registry again and again into one buffer.
@@ -124,7 +161,7 @@ impl Scrape for Scraper {
     }
 }
 
-fn fill<const N: usize>(registry: &Registry, family: &Family) {
+fn fill<const N: usize>(registry: &Registry, family: &Family, share: Share) {
     let names: [&str; N] = family.labels.try_into().expect("as many names as the caller counted");
     let opts = Opts::new(&family.name, &family.help).series_max(family.series.len());
     let values = family
@@ -134,7 +171,9 @@ fn fill<const N: usize>(registry: &Registry, family: &Family) {
     match &family.kind {
         Kind::Counter => {
             let counters = made(registry.counter_family(opts, names));
-            values.enumerate().for_each(|(at, of)| counters.with(of).add(family.count(at)));
+            values
+                .enumerate()
+                .for_each(|(at, of)| counters.with(of).add(share.part(family.count(at))));
         }
         Kind::Gauge => {
             let gauges = made(registry.gauge_family(opts, names));
@@ -144,7 +183,8 @@ fn fill<const N: usize>(registry: &Registry, family: &Family) {
             let histograms = made(registry.histogram_family(opts, names, &buckets(bounds)));
             for (at, of) in values.enumerate() {
                 let histogram = histograms.with(of);
-                family.observations(at).for_each(|value| histogram.observe(value));
+                let share = family.observations(at).skip(share.at).step_by(share.of);
+                share.for_each(|value| histogram.observe(value));
             }
         }
     }
@@ -169,5 +209,26 @@ mod tests {
         let target = Target::new(NAME, Box::new(scraper));
         assert_eq!(target.lines(), 1508);
         assert!((187_000..191_000).contains(&target.bytes()), "{} bytes", target.bytes());
+    }
+
+    #[test]
+    fn threads_record_together_what_one_would_alone() {
+        let page = |registry| {
+            let mut scraper = Scraper::new(registry);
+            scraper.scrape();
+            strict::parse(scraper.body()).unwrap()
+        };
+        let shape = shape::realistic();
+        let (alone, together) = (page(registry(&shape)), page(registry_of_threads(&shape, 3)));
+        assert_eq!(alone.samples().count(), together.samples().count());
+        for sample in alone.samples() {
+            let labels: Vec<_> = sample.labels.iter().map(|(l, v)| (&**l, &**v)).collect();
+            let other = together.value(&sample.name, &labels).unwrap();
+            // Sums are added in another order.
+            assert!(
+                (other - sample.value).abs() <= 1e-12 * sample.value.abs(),
+                "{sample:?} {other}"
+            );
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! Groups whose rows are one scrape, by sample line.
 
 use super::Options;
-use crate::peers::{OPENMETRICS, PROTOBUF, SCRAPERS, Scraper};
+use crate::peers::{OPENMETRICS, PROTOBUF, SCRAPERS, SHARDED, Scraper};
 use crate::report::{self, Row};
 use crate::scrape::{self, Target};
 use crate::shape::{self, Shape};
@@ -15,7 +15,7 @@ pub(super) struct Registry {
     rounds_max: usize,
 }
 
-pub(super) const REGISTRIES: [Registry; 11] = [
+pub(super) const REGISTRIES: [Registry; 12] = [
     Registry {
         group: "encode-realistic",
         shape: shape::realistic,
@@ -82,6 +82,13 @@ pub(super) const REGISTRIES: [Registry; 11] = [
         shape: || shape::counters(1_000_000),
         peers: SCRAPERS.split_at(4).0,
         rounds_max: 3,
+    },
+    // The last, because from then on there are so many shards.
+    Registry {
+        group: "encode-realistic-16-shards",
+        shape: shape::realistic,
+        peers: &SHARDED,
+        rounds_max: 99,
     },
 ];
 

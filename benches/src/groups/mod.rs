@@ -1,7 +1,7 @@
 //! The groups of rows, in the order in which they are measured.
 //!
 //! * `encode-*`: a whole scrape, as text 0.0.4 unless the name says another format, and with `-cold` the same after
-//!   the caches were flushed. One thread has recorded.
+//!   the caches were flushed. One thread has recorded, or 16 if the name says so.
 //! * `limits`: what memory itself costs, beside our counter.
 //! * `counter updown histogram-* family token`: one operation, on 1 thread and on 2 that share the metric (and on
 //!   4 and 8 for `counter` and `histogram-11`). `bucket-lookup`: 1 thread.
@@ -16,7 +16,7 @@ use crate::measure::Plan;
 use crate::report::Row;
 
 /// Every group.
-pub const NAMES: [&str; 31] = [
+pub const NAMES: [&str; 32] = [
     "encode-realistic",
     "encode-realistic-cold",
     "encode-hist-1000x12",
@@ -38,6 +38,7 @@ pub const NAMES: [&str; 31] = [
     "encode-counters-100k",
     "encode-counters-100k-cold",
     "encode-counters-1m",
+    "encode-realistic-16-shards",
     "limits",
     "counter",
     "updown",

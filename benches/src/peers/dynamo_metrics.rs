@@ -1,5 +1,6 @@
 //! Ourselves: the rows that all others are compared with, and variants of them.
 
+use super::MANY_SHARDS;
 use crate::measure::Case;
 use crate::ours::{self, NAME, Scraper};
 use crate::scrape::Scrape;
@@ -118,6 +119,10 @@ pub(crate) fn token(data: &Data) -> Vec<Case> {
 
 pub(crate) fn scraper(shape: &Shape) -> Box<dyn Scrape> {
     Box::new(Scraper::new(ours::registry(shape)))
+}
+
+pub(crate) fn scraper_of_shards(shape: &Shape) -> Box<dyn Scrape> {
+    Box::new(Scraper::new(ours::registry_of_threads(shape, MANY_SHARDS)))
 }
 
 pub(crate) fn openmetrics(shape: &Shape) -> Box<dyn Scrape> {

@@ -3,7 +3,7 @@
 //! Histograms take integers, so seconds are recorded as microseconds, and its `le` and `_sum` say so. It does
 //! not escape label values.
 
-use super::SHARDS;
+use super::{MANY_SHARDS, SHARDS};
 use crate::measure::Case;
 use crate::scrape::Scrape;
 use crate::shape::{self, Kind, MODELS, Shape};
@@ -76,10 +76,16 @@ pub(crate) fn token(data: &Data) -> Vec<Case> {
 }
 
 pub(crate) fn scraper(shape: &Shape) -> Box<dyn Scrape> {
-    Box::new(Scraper {
-        families: shape.families.iter().map(family_of).collect(),
-        body: String::new(),
-    })
+    scraper_of(shape, SCRAPED_SHARDS)
+}
+
+pub(crate) fn scraper_of_shards(shape: &Shape) -> Box<dyn Scrape> {
+    scraper_of(shape, MANY_SHARDS)
+}
+
+fn scraper_of(shape: &Shape, shards: usize) -> Box<dyn Scrape> {
+    let families = shape.families.iter().map(|family| family_of(family, shards)).collect();
+    Box::new(Scraper { families, body: String::new() })
 }
 
 struct Scraper {
@@ -106,21 +112,21 @@ impl Scrape for Scraper {
     }
 }
 
-fn family_of(family: &shape::Family) -> Family {
+fn family_of(family: &shape::Family, shards: usize) -> Family {
     let max = family.series.len() + 1;
     let series = family.series.iter().map(|values| -> Vec<(&str, &str)> {
         family.labels.iter().copied().zip(values.iter().map(String::as_str)).collect()
     });
     let metric: Box<dyn PrometheusExport> = match &family.kind {
         Kind::Counter => {
-            let counters = DynamicCounter::with_max_series(SCRAPED_SHARDS, max);
+            let counters = DynamicCounter::with_max_series(shards, max);
             for (at, labels) in series.enumerate() {
                 counters.add(&labels, family.count(at) as isize);
             }
             Box::new(counters)
         }
         Kind::Gauge => {
-            let gauges = DynamicGaugeI64::with_max_series(SCRAPED_SHARDS, max);
+            let gauges = DynamicGaugeI64::with_max_series(shards, max);
             for (at, labels) in series.enumerate() {
                 gauges.set(&labels, family.count(at) as i64);
             }
@@ -132,7 +138,7 @@ fn family_of(family: &shape::Family) -> Family {
             } else {
                 micros(bounds)
             };
-            let histograms = DynamicHistogram::with_limits(&scaled, SCRAPED_SHARDS, max);
+            let histograms = DynamicHistogram::with_limits(&scaled, shards, max);
             for (at, labels) in series.enumerate() {
                 let histogram = histograms.series(&labels);
                 let scale = if *whole { 1.0 } else { 1e6 };

@@ -40,6 +40,15 @@ pub(crate) const SCRAPERS: [(&str, Scraper); 8] = [
     ("opentelemetry-prometheus", opentelemetry::scraper),
 ];
 
+/// Shards of a registry of a machine with more cores, or of a program with more threads.
+pub(crate) const MANY_SHARDS: usize = 16;
+
+/// Those who have shards, with [`MANY_SHARDS`] of them.
+pub(crate) const SHARDED: [(&str, Scraper); 2] = [
+    (crate::ours::NAME, dynamo_metrics::scraper_of_shards),
+    ("fast-telemetry", fast_telemetry::scraper_of_shards),
+];
+
 /// Those who write OpenMetrics text.
 pub(crate) const OPENMETRICS: [(&str, Scraper); 3] = [
     (crate::ours::NAME, dynamo_metrics::openmetrics),
