@@ -80,7 +80,7 @@ pub use escaping::{Escaping, is_legacy_label_name, is_legacy_metric_name};
 pub use exemplar::{Exemplar, ExemplarValue, SPAN_ID_BYTES_MAX, TRACE_ID_BYTES_MAX};
 pub use family::{Family, Metric, OVERFLOW_VALUE};
 pub use gauge::{Gauge, UpDownCounter};
-pub use histogram::{Histogram, HistogramValue};
+pub use histogram::{Histogram, HistogramValue, LocalHistogram};
 pub use info::Info;
 pub use label::LABEL_VALUE_BYTES_MAX;
 pub use native::{
@@ -101,7 +101,7 @@ pub fn shard_count() -> usize {
 pub mod __private {
     pub use crate::seqlock::Seqlock;
     use crate::shard::Writer;
-    pub use crate::shard::{CELLS_MAX, CellIndex, Cells, Shard, Shards};
+    pub use crate::shard::{CELLS_MAX, CellIndex, Cells, Lease, Shard, Shards};
 
     /// What a recording of a counter or a bucket does in the shard that the caller leases.
     pub fn add(shard: &'static Shard, index: CellIndex, n: u64) -> u64 {
@@ -131,5 +131,23 @@ pub mod __private {
     /// What a recording of a sum without a shard does.
     pub fn add_f64_release_shared(shard: &'static Shard, index: CellIndex, v: f64) {
         Writer::Shared(shard.cells().base()).add_f64_release(index, v);
+    }
+
+    /// What a recording does in a thread with this lease. `guarded`: whether the thread's guard can still be had, which will
+    /// end the lease.
+    pub fn record(lease: &Lease, shards: &Shards, guarded: bool, index: CellIndex, n: u64) {
+        if let Some(writer) = lease.writer_or(|| lease.attach(shards, || guarded)) {
+            writer.add(index, n);
+        }
+    }
+
+    /// What a local handle does in a thread with this lease: the recording, until the lease is
+    /// [released](Lease::release). `None` for a thread without a shard.
+    pub fn local(lease: &Lease, shards: &Shards, index: CellIndex) -> Option<impl Fn(u64) + use<>> {
+        let writer = lease.writer_or(|| lease.attach(shards, || true))?;
+        matches!(writer, Writer::Own(_)).then(|| {
+            lease.hold();
+            move |n| _ = writer.add(index, n)
+        })
     }
 }

@@ -54,12 +54,17 @@ pub(crate) fn updown() -> Vec<Case> {
 }
 
 pub(crate) fn histogram(data: &Data, bounds: &[f64]) -> Vec<Case> {
-    let histogram = ours::histogram(bounds);
-    let observe = Case::over(NAME, &data.latencies, move || {
-        let histogram = histogram.clone();
-        move |value| histogram.observe(value)
-    });
-    vec![observe]
+    let (shared, pinned) = (ours::histogram(bounds), ours::histogram(bounds));
+    vec![
+        Case::over(NAME, &data.latencies, move || {
+            let histogram = shared.clone();
+            move |value| histogram.observe(value)
+        }),
+        Case::over("dynamo-metrics LocalHistogram", &data.latencies, move || {
+            let histogram = pinned.local().expect("address space for a shard");
+            move |value| histogram.observe(value)
+        }),
+    ]
 }
 
 pub(crate) fn family(data: &Data) -> Vec<Case> {

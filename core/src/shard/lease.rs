@@ -5,14 +5,22 @@
 //! only the first recording of a thread touches.
 //!
 //! ```text
-//! OWN     Cell<Option<Base>>   the fast path; None before the first recording and after the thread's end
-//! PHASE   Cell<Phase>          why OWN is None
-//! GUARD   Guard (has a Drop)   gives the shard back when the thread ends
-//! LOCALS  Cell<u32>            local handles alive; the shard is not given back before the last of them
+//! LEASE   own     the fast path; None before the first recording and after the thread's end
+//!         phase   why `own` is None
+//!         locals  local handles alive; the shard is not given back before the last of them
+//!         turn    which cell of a sum is next, see histogram.rs
+//! GUARD   (has a Drop)  gives the shard back when the thread ends
 //! ```
+//!
+//! All that a recording asks of its thread is in `LEASE`: in a shared library each thread-local is a call
+//! (docs/decisions/0001-thread-local-in-shared-libraries.md).
+//!
+//! **What comes after the end.** Destructors of other thread-locals may run after the guard's and record. By then the
+//! shard may be another thread's, so they write the fallback. `tests/loom_lease.rs` runs [`Lease`] through every
+//! interleaving of that.
 
 use super::cells::Base;
-use super::{CellIndex, Shard, shards};
+use super::{CellIndex, Shard, Shards, shards};
 use crate::sync::{AtomicU64, Ordering};
 use std::cell::Cell;
 use std::marker::PhantomData;
@@ -22,29 +30,112 @@ use std::thread_local;
 
 #[cfg(not(loom))]
 thread_local! {
-    static OWN: Cell<Option<Base>> = const { Cell::new(None) };
-    static PHASE: Cell<Phase> = const { Cell::new(Phase::Unattached) };
-    static LOCALS: Cell<u32> = const { Cell::new(0) };
+    static LEASE: Lease = const { Lease::new() };
     static GUARD: Guard = const { Guard(()) };
 }
 #[cfg(loom)]
 loom::thread_local! {
-    static OWN: Cell<Option<Base>> = Cell::new(None);
-    static PHASE: Cell<Phase> = Cell::new(Phase::Unattached);
-    static LOCALS: Cell<u32> = Cell::new(0);
+    static LEASE: Lease = Lease::new();
     static GUARD: Guard = Guard(());
 }
 
-#[derive(Clone, Copy)]
+/// What one thread knows of its shard. Without a destructor: it is there for as long as the thread runs any code.
+#[derive(Debug)]
+pub struct Lease {
+    own: Cell<Option<Base>>,
+    phase: Cell<Phase>,
+    locals: Cell<u32>,
+    turn: Cell<usize>,
+}
+
+const _: () =
+    assert!(!std::mem::needs_drop::<Lease>(), "a destructor would make every recording ask for it");
+
+#[derive(Clone, Copy, Debug)]
 enum Phase {
     /// No recording yet.
     Unattached,
-    /// `OWN` is set.
+    /// `own` is set.
     Attached(&'static Shard),
     /// The guard has run, but local handles still write the shard.
     Ending(&'static Shard),
     /// The shard was given back, or there never was one to be had: recordings go to the fallback.
     Detached,
+}
+
+impl Lease {
+    /// The lease of a thread that has not recorded yet.
+    pub const fn new() -> Self {
+        Self {
+            own: Cell::new(None),
+            phase: Cell::new(Phase::Unattached),
+            locals: Cell::new(0),
+            turn: Cell::new(0),
+        }
+    }
+
+    /// The thread's own block; else what `attach` gives.
+    #[inline(always)]
+    pub(crate) fn writer_or(&self, attach: impl FnOnce() -> Option<Writer>) -> Option<Writer> {
+        self.own.get().map(Writer::Own).or_else(attach)
+    }
+
+    /// The writer of a thread whose `own` is `None`: attaches the thread, or falls back. `guard` says whether
+    /// [`end`](Self::end) will be called when the thread ends; if not, it is past its end and gets no shard. `None` when even
+    /// the fallback cannot be had.
+    pub(crate) fn attach(&self, shards: &Shards, guard: impl FnOnce() -> bool) -> Option<Writer> {
+        if let Phase::Unattached = self.phase.get() {
+            match guard().then(|| shards.lease()).flatten() {
+                Some(shard) => {
+                    self.phase.set(Phase::Attached(shard));
+                    self.own.set(Some(shard.cells().base()));
+                }
+                None => self.phase.set(Phase::Detached),
+            }
+        }
+        match self.phase.get() {
+            Phase::Attached(shard) => Some(Writer::Own(shard.cells().base())),
+            _ => Some(Writer::Shared(shards.fallback()?.cells().base())),
+        }
+    }
+
+    /// The thread ends: gives the shard back, or leaves that to the last local handle.
+    pub fn end(&self, shards: &Shards) {
+        if let Phase::Attached(shard) = self.phase.get() {
+            self.own.set(None);
+            if self.locals.get() == 0 {
+                self.detach(shard, shards);
+            } else {
+                self.phase.set(Phase::Ending(shard));
+            }
+        }
+    }
+
+    /// A local handle begins to write the shard.
+    pub fn hold(&self) {
+        self.locals.set(self.locals.get() + 1);
+    }
+
+    /// A local handle is gone. The last one gives back the shard of a thread that has ended meanwhile.
+    pub fn release(&self, shards: &Shards) {
+        self.locals.set(self.locals.get() - 1);
+        if self.locals.get() == 0
+            && let Phase::Ending(shard) = self.phase.get()
+        {
+            self.detach(shard, shards);
+        }
+    }
+
+    fn detach(&self, shard: &'static Shard, shards: &Shards) {
+        self.phase.set(Phase::Detached);
+        shards.give_back(shard);
+    }
+}
+
+impl Default for Lease {
+    fn default() -> Self {
+        Self::new()
+    }
 }
 
 /// Who records: the thread through its own shard, or one of many through the fallback.
@@ -59,7 +150,7 @@ pub(crate) enum Writer {
 /// The calling thread's block, when it has one already.
 #[inline(always)]
 pub(crate) fn own() -> Option<Base> {
-    OWN.with(Cell::get)
+    LEASE.with(|lease| lease.own.get())
 }
 
 /// The writer for a thread whose [`own`] is `None`: attaches it, or falls back. `None` when even the fallback
@@ -67,25 +158,18 @@ pub(crate) fn own() -> Option<Base> {
 #[cold]
 #[inline(never)]
 pub(crate) fn writer() -> Option<Writer> {
-    if let Phase::Unattached = PHASE.with(Cell::get) {
-        attach();
-    }
-    match PHASE.with(Cell::get) {
-        Phase::Attached(shard) => Some(Writer::Own(shard.cells().base())),
-        _ => Some(Writer::Shared(shards().fallback()?.cells().base())),
-    }
+    // Touching the guard registers its destructor. When that is impossible the thread is past its end.
+    LEASE.with(|lease| lease.attach(shards(), || GUARD.try_with(|_| ()).is_ok()))
 }
 
-fn attach() {
-    // Touching the guard registers its destructor. When that is impossible the thread is past its end.
-    let shard = GUARD.try_with(|_| ()).ok().and_then(|()| shards().lease());
-    match shard {
-        Some(shard) => {
-            PHASE.with(|phase| phase.set(Phase::Attached(shard)));
-            OWN.with(|own| own.set(Some(shard.cells().base())));
-        }
-        None => PHASE.with(|phase| phase.set(Phase::Detached)),
-    }
+/// A number that is 0 and 1 in turn, each thread on its own.
+#[inline(always)]
+pub(crate) fn turn() -> usize {
+    LEASE.with(|lease| {
+        let mine = lease.turn.get() ^ 1;
+        lease.turn.set(mine);
+        mine
+    })
 }
 
 impl Writer {
@@ -154,7 +238,7 @@ pub(crate) fn add_f64_shared(cell: &AtomicU64, v: f64) {
 /// (a local handle may itself sit in a thread-local that is torn down later).
 #[derive(Debug)]
 pub(crate) struct LocalLease {
-    /// Whether this lease counts in `LOCALS` (the fallback needs no lease).
+    /// Whether this lease is counted in [`Lease::locals`] (the fallback needs no lease).
     counted: bool,
     not_send: PhantomData<*const ()>,
 }
@@ -162,13 +246,10 @@ pub(crate) struct LocalLease {
 impl LocalLease {
     /// The calling thread's writer, and the lease that keeps it valid. `None` as for [`writer`].
     pub(crate) fn take() -> Option<(Self, Writer)> {
-        let writer = match own() {
-            Some(base) => Writer::Own(base),
-            None => writer()?,
-        };
+        let writer = LEASE.with(|lease| lease.writer_or(writer))?;
         let counted = matches!(writer, Writer::Own(_));
         if counted {
-            LOCALS.with(|locals| locals.set(locals.get() + 1));
+            LEASE.with(Lease::hold);
         }
         Some((Self { counted, not_send: PhantomData }, writer))
     }
@@ -176,17 +257,8 @@ impl LocalLease {
 
 impl Drop for LocalLease {
     fn drop(&mut self) {
-        if !self.counted {
-            return;
-        }
-        let left = LOCALS.with(|locals| {
-            locals.set(locals.get() - 1);
-            locals.get()
-        });
-        if left == 0
-            && let Phase::Ending(shard) = PHASE.with(Cell::get)
-        {
-            detach(shard);
+        if self.counted {
+            LEASE.with(|lease| lease.release(shards()));
         }
     }
 }
@@ -196,19 +268,6 @@ struct Guard(());
 
 impl Drop for Guard {
     fn drop(&mut self) {
-        if let Phase::Attached(shard) = PHASE.with(Cell::get) {
-            OWN.with(|own| own.set(None));
-            if LOCALS.with(Cell::get) == 0 {
-                detach(shard);
-            } else {
-                PHASE.with(|phase| phase.set(Phase::Ending(shard)));
-            }
-        }
+        LEASE.with(|lease| lease.end(shards()));
     }
-}
-
-fn detach(shard: &'static Shard) {
-    OWN.with(|own| own.set(None));
-    PHASE.with(|phase| phase.set(Phase::Detached));
-    shards().give_back(shard);
 }

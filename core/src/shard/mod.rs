@@ -18,7 +18,8 @@ mod cells;
 mod lease;
 
 pub use cells::{CELLS_MAX, CellIndex, Cells};
-pub(crate) use lease::{LocalLease, Writer, add_f64_shared, own, writer};
+pub use lease::Lease;
+pub(crate) use lease::{LocalLease, Writer, add_f64_shared, own, turn, writer};
 
 use crate::sync::{AtomicBool, AtomicPtr, AtomicU64, Ordering};
 use std::ptr;
