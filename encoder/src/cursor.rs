@@ -104,6 +104,12 @@ impl<'a> Text<'a> {
     pub(crate) fn len(self) -> usize {
         self.len
     }
+
+    /// The last byte of a text that is not empty.
+    #[inline]
+    pub(crate) fn last(self) -> u8 {
+        self.bytes[self.len - 1]
+    }
 }
 
 /// Lines of memory that are read ahead: more than it takes until the processor sees that the next are wanted, too.
