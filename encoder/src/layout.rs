@@ -19,8 +19,14 @@ pub(crate) trait Form: Sized {
     /// What all series of a part share.
     fn new(dialect: Self::Dialect, part: PartSnapshot<'_>) -> Self;
 
-    /// Appends the text of one series.
-    fn render(&self, dialect: Self::Dialect, series: SeriesSnapshot<'_>, text: &mut Vec<u8>);
+    /// Appends the text of one series of the part.
+    fn render(
+        &self,
+        dialect: Self::Dialect,
+        part: PartSnapshot<'_>,
+        series: SeriesSnapshot<'_>,
+        text: &mut Vec<u8>,
+    );
 
     /// What describes a family.
     fn header(dialect: Self::Dialect, family: FamilySnapshot<'_>) -> Vec<u8>;
@@ -139,7 +145,7 @@ impl<F: Form> PartLayout<F> {
         }
         for at in self.texts.len()..part.len() {
             let Some(series) = part.series(at) else { break };
-            self.texts.push(|text| self.form.render(dialect, series, text));
+            self.texts.push(|text| self.form.render(dialect, part, series, text));
         }
     }
 }

@@ -1,7 +1,5 @@
 //! A merge no larger than the one before allocates nothing: counted, not read off the code.
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
 use std::fmt::Write;
 
 use bytes::BytesMut;
@@ -9,37 +7,7 @@ use dynamo_metrics_core::Escaping;
 use dynamo_metrics_encoder::foreign::{Filter, Foreign, Labels, Source};
 use dynamo_metrics_encoder::name_filter::NameFilter;
 use dynamo_metrics_encoder::negotiate::{Format, Negotiated};
-
-struct Counting;
-
-thread_local! {
-    /// Allocations of this thread. Const and without destructor, so that reading it allocates nothing.
-    static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
-}
-
-fn count_one() {
-    ALLOCATIONS.with(|count| count.set(count.get() + 1));
-}
-
-// SAFETY: every call goes to the system allocator with the arguments as they came.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        count_one();
-        // SAFETY: the caller keeps GlobalAlloc's contract, which is System's.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        // SAFETY: `pointer` came from System through the methods here.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-
-    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        count_one();
-        // SAFETY: `pointer` came from System through the methods here.
-        unsafe { System.realloc(pointer, layout, size) }
-    }
-}
+use dynamo_metrics_test_support::{Counting, allocated};
 
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
@@ -78,12 +46,12 @@ fn a_second_merge_allocates_nothing() {
             let mut out = BytesMut::with_capacity(1 << 21);
             let mut rounds = texts.iter().map(|pair| {
                 out.clear();
-                let before = ALLOCATIONS.get();
+                let before = allocated();
                 let sources =
                     pair.iter().map(|text| Source::new(&filter, text.as_bytes()).labelled(&labels));
                 let ours = |name: &str| name == "p_e:h3_count" || name == "p__e:h3_count";
                 let report = foreign.merge(sources, &ours, asked, &names, &mut out);
-                (report, ALLOCATIONS.get() - before)
+                (report, allocated() - before)
             });
             let (first, allocations) = rounds.next().unwrap();
             assert!(allocations > 0, "the counter counts");

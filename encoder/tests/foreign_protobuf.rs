@@ -1,13 +1,12 @@
 //! Foreign text as protobuf: every sample of the text is in the messages, and nothing else.
 
+mod decode;
 mod foreign_support;
 mod shared;
 
-use std::collections::BTreeMap;
-
+use decode::{Family, decode, line, samples};
 use dynamo_metrics_encoder::foreign::{Filter, Labels, Source};
 use dynamo_metrics_encoder::strict;
-use foreign_support::protobuf::{Family, Samples, decode};
 use foreign_support::{PROTOBUF, TEXT, merge_as, vllm_text};
 use proptest::prelude::*;
 
@@ -15,11 +14,6 @@ fn decoded(text: &str) -> (Vec<Family>, u64) {
     let all = Filter::all();
     let (body, report) = merge_as(PROTOBUF, &[Source::new(&all, text.as_bytes())], &[]);
     (decode(&body), report.withheld())
-}
-
-fn sample(name: &str, labels: &[(&str, &str)]) -> (String, BTreeMap<String, String>) {
-    let labels = labels.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
-    (name.to_owned(), labels.collect())
 }
 
 #[test]
@@ -37,25 +31,23 @@ fn every_type() {
         ("h", "", 4),
     ];
     assert_eq!((heads, withheld), (expected.to_vec(), 0));
-    assert_eq!(families[0].samples[&sample("c_total", &[("x", "a\"\\\nb")])], 5.0);
-    assert_eq!(families[0].timestamps, [1_700_000_000_123]);
-    assert_eq!(families[1].samples[&sample("g", &[])], -1.5);
-    assert!(families[2].samples[&sample("u", &[])].is_nan());
-    let summary: Samples = [
-        (sample("s", &[("quantile", "0.5"), ("x", "1")]), 2.0),
-        (sample("s_sum", &[("x", "1")]), 3.0),
-        (sample("s_count", &[("x", "1")]), 4.0),
-    ]
-    .into();
-    assert_eq!(families[3].samples, summary);
-    let histogram: Samples = [
-        (sample("h_bucket", &[("le", "1.0"), ("x", "1")]), 1.0),
-        (sample("h_bucket", &[("le", "inf"), ("x", "1")]), 2.0),
-        (sample("h_sum", &[("x", "1")]), 2.5),
-        (sample("h_count", &[("x", "1")]), 2.0),
-    ]
-    .into();
-    assert_eq!(families[4].samples, histogram);
+    let samples: Vec<_> = families
+        .iter()
+        .map(|family| family.samples.iter().map(String::as_str).collect::<Vec<_>>())
+        .collect();
+    assert_eq!(samples[0], [r#"c_total{x="a\"\\\nb"} 5.0"#]);
+    assert_eq!(samples[1..3], [["g{} -1.5"], ["u{} NaN"]]);
+    let summary = [r#"s{quantile=0.5,x="1"} 2.0"#, r#"s_sum{x="1"} 3.0"#, r#"s_count{x="1"} 4.0"#];
+    assert_eq!(samples[3], summary);
+    let histogram = [
+        r#"h_count{x="1"} 2.0"#,
+        r#"h_bucket{le=inf,x="1"} 2.0"#,
+        r#"h_bucket{le=1.0,x="1"} 1.0"#,
+        r#"h_sum{x="1"} 2.5"#,
+    ];
+    assert_eq!(samples[4], histogram);
+    let timestamps: Vec<_> = families.iter().map(|family| family.timestamps.as_slice()).collect();
+    assert_eq!(timestamps, [&[1_700_000_000_123][..], &[], &[], &[], &[]]);
 }
 
 #[test]
@@ -63,10 +55,11 @@ fn exemplars_are_kept_where_there_is_a_field() {
     let text = "# TYPE c counter\nc_total 5 # {t=\"ab\"} 1.5 1700000000.5\n# TYPE g gauge\ng 1 # {} 1\n# TYPE h histogram\n\
                 h_bucket{le=\"1.0\"} 1 # {t=\"x\"} 0.5\nh_bucket{le=\"+Inf\"} 2 # {} 7\nh_sum 1\nh_count 2\n# EOF\n";
     let (families, withheld) = decoded(text);
-    let labels = |value: &str| BTreeMap::from([("t".to_owned(), value.to_owned())]);
-    assert_eq!(families[0].exemplars, [(labels("ab"), 1.5, Some(1_700_000_000.5))]);
-    assert_eq!(families[2].exemplars, [(labels("x"), 0.5, None), (BTreeMap::new(), 7.0, None)]);
-    assert_eq!((families[1].exemplars.len(), withheld), (0, 1));
+    assert_eq!(families[0].extras, ["c_total exemplar t=ab 1.5 at 1700000000.500000000"]);
+    let in_buckets =
+        ["h bucket 1.0 exemplar t=x 0.5 at never", "h bucket inf exemplar  7.0 at never"];
+    assert_eq!(families[2].extras, in_buckets);
+    assert_eq!((families[1].extras.len(), withheld), (0, 1));
 }
 
 #[test]
@@ -75,40 +68,22 @@ fn counts_beyond_the_field_are_withheld() {
                 # TYPE i histogram\ni_bucket{le=\"+Inf\"} 18446744073709551615\ni_sum 1\ni_count 18446744073709551615\n";
     let (families, withheld) = decoded(text);
     assert_eq!((families.len(), &families[0].name[..], withheld), (1, "i", 1));
-    assert_eq!(families[0].samples[&sample("i_count", &[])], u64::MAX as f64);
+    assert_eq!(families[0].samples[0], line("i_count", Vec::new(), u64::MAX as f64));
 }
 
 /// The same samples in text and in protobuf; what protobuf cannot hold is counted.
 fn agree(sources: &[Source<'_>], reserved: &[&str]) -> Result<(), TestCaseError> {
     let (text, in_text) = merge_as(TEXT, sources, reserved);
     let (body, in_protobuf) = merge_as(PROTOBUF, sources, reserved);
-    let mut expected = Samples::new();
-    for sample in strict::parse(&text).unwrap().samples() {
-        let mut labels: BTreeMap<String, String> = sample.labels.iter().cloned().collect();
-        let own = if sample.name.ends_with("_bucket") { "le" } else { "quantile" };
-        if let Some(bound) = labels.get_mut(own)
-            && let Ok(value) = bound.parse::<f64>()
-        {
-            *bound = format!("{value:?}");
-        }
-        expected.insert((sample.name.clone(), labels), sample.value);
-    }
-    let mut actual = Samples::new();
-    for family in decode(&body) {
-        for ((name, mut labels), value) in family.samples {
-            // A gauge may have a label of that name, too.
-            let own = if name.ends_with("_bucket") { "le" } else { "quantile" };
-            if let Some(bound) = labels.get_mut(own)
-                && let Ok(value) = bound.parse::<f64>()
-            {
-                *bound = format!("{value:?}");
-            }
-            actual.insert((name, labels), value);
-        }
-    }
+    let exposition = strict::parse(&text).unwrap();
+    let mut expected: Vec<_> = exposition
+        .samples()
+        .map(|sample| line(&sample.name, sample.labels.clone(), sample.value))
+        .collect();
+    expected.sort();
+    let actual = samples(&body);
     if in_protobuf.quarantined == in_text.quarantined {
-        let spell = |samples: &Samples| format!("{samples:?}");
-        prop_assert_eq!(spell(&actual), spell(&expected));
+        prop_assert_eq!(actual, expected);
         prop_assert_eq!(in_protobuf.series, in_text.series);
     } else {
         prop_assert!(actual.len() < expected.len());

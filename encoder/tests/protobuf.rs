@@ -128,6 +128,72 @@ fn info_state_sets_exemplars_and_start_times() {
 }
 
 #[test]
+fn the_bytes_of_start_times() {
+    let registry = Registry::with_clock(|| Duration::from_millis(1_700_000_000_500));
+    let counter = registry.counter_family(("a_total", ""), ["l"]).unwrap().with(["v"]);
+    counter.add(2);
+    let histogram = registry.histogram(("b", ""), &Buckets::new([1.0]).unwrap()).unwrap();
+    histogram.observe_n(0.5, 300);
+    let body = encode(&registry);
+    // 1700000000 and 500000000 as varints.
+    let time = b"\x08\x80\xe2\xcf\xaa\x06\x10\x80\xca\xb5\xee\x01";
+    let double = |v: f64| v.to_le_bytes();
+    let counter = [
+        b"\x22\x21\x0a\x06\x0a\x01l\x12\x01v\x1a\x17\x09".as_slice(),
+        &double(2.0),
+        b"\x1a\x0c",
+        time,
+    ]
+    .concat();
+    let histogram = [
+        b"\x22\x2a\x3a\x28\x08\xac\x02\x11".as_slice(),
+        &double(150.0),
+        b"\x1a\x0c\x08\xac\x02\x11",
+        &double(1.0),
+        b"\x7a\x0c",
+        time,
+    ]
+    .concat();
+    for metric in [counter, histogram] {
+        assert!(body.windows(metric.len()).any(|bytes| bytes == metric), "{metric:x?}");
+    }
+}
+
+#[test]
+fn every_series_has_its_own_start_time_or_none() {
+    let times = [0, 1, 1_000, 1_700_000_000_123, u64::MAX];
+    let next = std::sync::atomic::AtomicUsize::new(0);
+    let registry = Registry::with_clock(move || {
+        let at = next.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        // The sixth series of a family has no time: the clock panics.
+        Duration::from_millis(times[at % 6])
+    });
+    let counters = registry.counter_family(("a_total", ""), ["l"]).unwrap();
+    let floats = registry.float_counter_family(("b_total", ""), ["l"]).unwrap();
+    let buckets = Buckets::new([1.0, 2.0]).unwrap();
+    let histograms = registry.histogram_family(("c", ""), ["l"], &buckets).unwrap();
+    let labels = ["", "b", &"c".repeat(200), "d", "e", "f"];
+    labels.iter().for_each(|label| counters.with([label]).add(1 << 40));
+    labels.iter().for_each(|label| floats.with([label]).add(0.5));
+    labels.iter().for_each(|label| histograms.with([label]).observe_n(1.5, 1 << 20));
+    let body = encode(&registry);
+    assert_eq!(samples(&body), samples_of_text(&registry));
+    let known = [
+        "0.000000000",
+        "0.001000000",
+        "1.000000000",
+        "1700000000.123000000",
+        "18446744073709551.614000000", // the last there is: the next stands for none
+    ];
+    for name in ["a_total", "b_total", "c"] {
+        let families = decode::decode(&body);
+        let family = families.iter().find(|family| family.name == name).unwrap();
+        let expected: Vec<_> = known.iter().map(|time| format!("{name} created {time}")).collect();
+        assert_eq!(family.extras, expected);
+    }
+}
+
+#[test]
 fn a_native_histogram_is_spans_and_differences() {
     let registry = Registry::with_clock(|| Duration::from_secs(1_700_000_000));
     let opts = Opts::new("h", "").exemplars();

@@ -5,46 +5,25 @@
 
 mod common;
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
 use std::hint::black_box;
 use std::sync::{Arc, Mutex};
 
 use common::Client;
 use dynamo_metrics_server::bytes::BytesMut;
 use dynamo_metrics_server::{Compression, ContentType, ScrapeRequest, Server};
-
-struct Counting;
-
-thread_local! {
-    static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
-}
-
-// SAFETY: hands everything to the system's allocator.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        ALLOCATIONS.with(|n| n.set(n.get() + 1));
-        // SAFETY: the caller's contract is the system's.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        // SAFETY: the caller's contract is the system's.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
+use dynamo_metrics_test_support::{Counting, allocated, allocations};
 
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
 /// Allocations of the gather thread between one gather and the next, for each of many.
-fn allocations(compression: Compression, accept_encoding: &str) -> Vec<u64> {
+fn between_gathers(compression: Compression, accept_encoding: &str) -> Vec<u64> {
     let page: String = (0..3000).map(|n| format!("requests_total{{n=\"{n}\"}} {n}\n")).collect();
     let seen: Arc<Mutex<Vec<u64>>> = Arc::new(Mutex::new(Vec::with_capacity(1000)));
     let server = {
         let seen = Arc::clone(&seen);
         let exposition = move |_: &ScrapeRequest<'_>, body: &mut BytesMut| {
-            seen.lock().expect("no panic").push(ALLOCATIONS.with(Cell::get));
+            seen.lock().expect("no panic").push(allocated());
             body.extend_from_slice(page.as_bytes());
             Ok(ContentType::TEXT_0_0_4)
         };
@@ -65,12 +44,10 @@ fn allocations(compression: Compression, accept_encoding: &str) -> Vec<u64> {
 
 #[test]
 fn a_steady_scrape_allocates_nothing_on_the_gather_thread() {
-    let before = ALLOCATIONS.with(Cell::get);
-    drop(black_box(Box::new(1)));
-    assert!(ALLOCATIONS.with(Cell::get) > before, "the allocator counts");
+    assert!(allocations(|| drop(black_box(Box::new(1)))) > 0, "the allocator counts");
 
     for accept_encoding in ["identity", "gzip"] {
-        let counts = allocations(Compression::default(), accept_encoding);
+        let counts = between_gathers(Compression::default(), accept_encoding);
         assert!(counts[0] > 0, "the first scrape makes its buffers");
         assert_eq!(counts[10..].iter().sum::<u64>(), 0, "{accept_encoding}: {counts:?}");
     }
@@ -80,6 +57,6 @@ fn a_steady_scrape_allocates_nothing_on_the_gather_thread() {
 #[test]
 fn a_steady_scrape_in_zstd_allocates_nothing_on_the_gather_thread() {
     // Of Rust's allocator; the encoder's context is C's, and is kept.
-    let counts = allocations(Compression::default().with_zstd(), "zstd");
+    let counts = between_gathers(Compression::default().with_zstd(), "zstd");
     assert_eq!(counts[10..].iter().sum::<u64>(), 0, "{counts:?}");
 }

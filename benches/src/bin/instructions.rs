@@ -4,11 +4,14 @@
 #![forbid(unsafe_code)]
 
 use bytes::BytesMut;
-use dynamo_metrics_core::{Buckets, Opts, Registry};
+use dynamo_metrics_core::{Buckets, Escaping, Opts, Registry};
 use dynamo_metrics_encoder::Encoder;
+use dynamo_metrics_encoder::name_filter::NameFilter;
+use dynamo_metrics_encoder::negotiate::{Format, Negotiated};
 use std::hint::black_box;
+use std::time::Duration;
 
-const OPERATIONS: [&str; 8] = [
+const OPERATIONS: [&str; 7] = [
     "counter-inc",
     "counter-local-inc",
     "up-down-inc-dec",
@@ -16,21 +19,56 @@ const OPERATIONS: [&str; 8] = [
     "histogram-observe-64",
     "family-visit-inc",
     "token",
-    "encode-line",
 ];
+
+/// Scrapes of [`SERIES`] series of one kind: the operation, the format, whether the registry has a clock, and the kind. With
+/// a clock, counters and histograms have start times, which protobuf always sends.
+const ENCODES: [(&str, Format, bool, Kind); 12] = [
+    ("encode-line", Format::Text, false, Kind::Counter),
+    ("encode-gauge", Format::Text, false, Kind::Gauge),
+    ("encode-histogram", Format::Text, false, Kind::Histogram),
+    ("encode-openmetrics-line", Format::OpenMetrics, false, Kind::Counter),
+    ("encode-openmetrics-gauge", Format::OpenMetrics, false, Kind::Gauge),
+    ("encode-openmetrics-histogram", Format::OpenMetrics, false, Kind::Histogram),
+    ("encode-protobuf-counter", Format::Protobuf, false, Kind::Counter),
+    ("encode-protobuf-gauge", Format::Protobuf, false, Kind::Gauge),
+    ("encode-protobuf-histogram", Format::Protobuf, false, Kind::Histogram),
+    ("encode-clock-counter", Format::Protobuf, true, Kind::Counter),
+    ("encode-clock-gauge", Format::Protobuf, true, Kind::Gauge),
+    ("encode-clock-histogram", Format::Protobuf, true, Kind::Histogram),
+];
+
+const ELEVEN: [f64; 11] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
+
+/// So many that what a scrape costs besides them is less than a hundredth.
+const SERIES: u64 = 1000;
+
+#[derive(Clone, Copy)]
+enum Kind {
+    Counter,
+    /// With fractions.
+    Gauge,
+    /// Of 11 buckets, with a fractional sum.
+    Histogram,
+}
 
 fn main() {
     let mut arguments = std::env::args().skip(1);
     let (Some(operation), Some(times)) = (arguments.next(), arguments.next()) else {
-        OPERATIONS.iter().for_each(|operation| println!("{operation}"));
+        let encodes = ENCODES.iter().map(|(operation, ..)| operation);
+        OPERATIONS.iter().chain(encodes).for_each(|operation| println!("{operation}"));
         return;
     };
     let times: u64 = times.parse().expect("a number of times");
+    if let Some((_, format, clock, kind)) = ENCODES.iter().find(|(of, ..)| *of == operation) {
+        encode(times, *format, *clock, *kind);
+        return;
+    }
     let registry = Registry::new();
     let counter = registry.counter(("c_total", "")).expect("a new name");
     let inflight = registry.up_down_counter(("u", "")).expect("a new name");
-    let eleven = Buckets::new([0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0]);
-    let eleven = registry.histogram(("h11", ""), &eleven.expect("increasing")).expect("a new name");
+    let eleven = Buckets::new(ELEVEN).expect("increasing");
+    let eleven = registry.histogram(("h11", ""), &eleven).expect("a new name");
     let many = Buckets::exponential(0.0001, 1.3, 64).expect("increasing");
     let many = registry.histogram(("h64", ""), &many).expect("a new name");
     let opts = Opts::new("f_total", "").series_max(1000);
@@ -57,21 +95,39 @@ fn main() {
             black_box(&counter).inc();
             black_box(&eleven).observe(value(i));
         }),
-        "encode-line" => {
-            // A thousand lines a scrape, so that one `times` is a thousand lines.
-            for i in 0..1000 {
-                family.with([&i.to_string(), "chat_completions"]).add(i * 7919);
-            }
-            let mut encoder = Encoder::new();
-            let mut body = BytesMut::new();
-            for _ in 0..times {
-                body.clear();
-                encoder.encode(&registry, &mut body);
-            }
-            black_box(&body);
-        }
-        other => panic!("{other:?} is none of {OPERATIONS:?}"),
+        other => panic!("{other:?} is no operation; without arguments they are listed"),
     }
+}
+
+fn encode(times: u64, format: Format, clock: bool, kind: Kind) {
+    let registry = if clock {
+        Registry::with_clock(|| Duration::from_secs(1_700_000_000))
+    } else {
+        Registry::new()
+    };
+    let labels = ["model", "endpoint"];
+    let buckets = Buckets::new(ELEVEN).expect("increasing");
+    let counters = registry.counter_family(("f_total", ""), labels).expect("a new name");
+    let gauges = registry.gauge_family(("g", ""), labels).expect("a new name");
+    let histograms = registry.histogram_family(("h", ""), labels, &buckets).expect("a new name");
+    for i in 0..SERIES {
+        let of = [&i.to_string()[..], "chat_completions"];
+        let fraction = i as f64 / 7.0;
+        match kind {
+            Kind::Counter => counters.with(of).add(i * 7919),
+            Kind::Gauge => gauges.with(of).set(fraction),
+            Kind::Histogram => (0..20).for_each(|n| {
+                histograms.with(of).observe(fraction / f64::from(n + 1));
+            }),
+        }
+    }
+    let asked = Negotiated::new(format, Escaping::Underscores);
+    let (mut encoder, all, mut body) = (Encoder::new(), NameFilter::default(), BytesMut::new());
+    for _ in 0..times {
+        body.clear();
+        encoder.encode_as(&registry, asked, &all, &mut body);
+    }
+    black_box(&body);
 }
 
 /// A function of its own for each operation: within `main`, the registers that the loop around one operation gets hang on

@@ -1,5 +1,7 @@
 //! What is copied: texts that were rendered once, each readable a little beyond its end.
 
+#![forbid(unsafe_code)]
+
 use std::ops::Range;
 
 /// Bytes that are copied at a time: one vector register.
@@ -86,6 +88,12 @@ impl<'a> Text<'a> {
 
     pub(crate) fn len(self) -> usize {
         self.len
+    }
+
+    /// The last byte of a text that is not empty.
+    #[inline]
+    pub(crate) fn last(self) -> u8 {
+        self.bytes[self.len - 1]
     }
 
     /// Without what is readable beyond its end.

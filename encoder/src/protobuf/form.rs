@@ -1,8 +1,16 @@
 //! What protobuf renders once: a family's name, help, type and unit, and a series' labels, as fields.
+//!
+//! ```text
+//! text = labels                        of most series
+//!      | labels created length         of counters and histograms that may have a start time but no exemplars
+//! ```
+//!
+//! A start time never changes, so its field is kept with the labels, although it stands behind the value in the
+//! message. Its length is one byte, 0 if the time is unknown.
 
-use crate::cursor::Texts;
+use crate::cursor::{Text, Texts};
 use crate::layout::{Form, help, labels};
-use crate::protobuf::messages::LabelPair;
+use crate::protobuf::messages::{self, LabelPair, Timestamp};
 use crate::protobuf::wire::{Growing, Sink};
 use crate::text::unit;
 use dynamo_metrics_core::{
@@ -17,6 +25,8 @@ pub(crate) struct ProtobufForm {
     value_bytes_max: usize,
     /// The label of each state of a state set, as a field.
     pub(crate) states: Texts,
+    /// The field for the start time in the message that is a series' value, where it is rendered with the labels.
+    created: Option<u32>,
 }
 
 /// Most bytes of the lengths of a message and what is nested in it.
@@ -52,14 +62,32 @@ impl Form for ProtobufForm {
             + descriptor.native_buckets_max() * NATIVE_BUCKET_BYTES_MAX
             + descriptor.exemplar_slots() * EXEMPLAR_BYTES_MAX
             + 2 * LENGTHS_BYTES_MAX;
-        Self { value_bytes_max, states }
+        let created = match descriptor.kind() {
+            _ if descriptor.exemplar_slots() > 0 => None,
+            Kind::Counter | Kind::FloatCounter => Some(messages::COUNTER_CREATED),
+            Kind::Histogram => Some(messages::HISTOGRAM_CREATED),
+            _ => None,
+        };
+        Self { value_bytes_max, states, created }
     }
 
-    fn render(&self, escaping: Escaping, series: SeriesSnapshot<'_>, text: &mut Vec<u8>) {
+    fn render(
+        &self,
+        escaping: Escaping,
+        part: PartSnapshot<'_>,
+        series: SeriesSnapshot<'_>,
+        text: &mut Vec<u8>,
+    ) {
         for (label, value) in labels(series) {
             let pair = LabelPair { name: &escaping.label_name(label), value };
             let _ = Growing(text).message(1, &pair);
         }
+        let Some(field) = self.created.filter(|_| part.has_created()) else { return };
+        let start = text.len();
+        if let Some(created) = series.created() {
+            let _ = Growing(text).message(field, &Timestamp(created));
+        }
+        text.push((text.len() - start) as u8);
     }
 
     fn header(escaping: Escaping, family: FamilySnapshot<'_>) -> Vec<u8> {
@@ -88,6 +116,14 @@ impl Form for ProtobufForm {
     fn touch(&self) -> usize {
         self.states.touch()
     }
+}
+
+/// The labels of a series that [has a start time](PartSnapshot::has_created), and the field that says it.
+#[inline(always)]
+pub(crate) fn split_created(text: Text<'_>) -> (Text<'_>, Text<'_>) {
+    let end = text.len() - 1;
+    let start = end - usize::from(text.last());
+    (text.part(0..start), text.part(start..end))
 }
 
 /// `io.prometheus.client.MetricType`.

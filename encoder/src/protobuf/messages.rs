@@ -6,6 +6,10 @@ use crate::protobuf::wire::{Message, Sink};
 use dynamo_metrics_core::{ExemplarValue, SeriesSnapshot};
 use std::time::Duration;
 
+/// Fields for the start time.
+pub(crate) const COUNTER_CREATED: u32 = 3;
+pub(crate) const HISTOGRAM_CREATED: u32 = 15;
+
 /// A label.
 #[derive(Debug)]
 pub(crate) struct LabelPair<'a> {
@@ -62,7 +66,7 @@ impl Message for Counter {
             sink = sink.message(2, exemplar);
         }
         match self.created {
-            Some(created) => sink.message(3, &Timestamp(created)),
+            Some(created) => sink.message(COUNTER_CREATED, &Timestamp(created)),
             None => sink,
         }
     }
@@ -92,7 +96,7 @@ impl Message for Histogram<'_> {
             }
         }
         match self.series.created() {
-            Some(created) => sink.message(15, &Timestamp(created)),
+            Some(created) => sink.message(HISTOGRAM_CREATED, &Timestamp(created)),
             None => sink,
         }
     }

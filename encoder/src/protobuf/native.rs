@@ -1,6 +1,6 @@
 //! A native histogram as a message: spans of buckets, and each bucket's count less the one before it.
 
-use super::messages::Timestamp;
+use super::messages::{HISTOGRAM_CREATED, Timestamp};
 use super::wire::{Message, Sink, zigzag};
 use crate::native::{Span, filled, spans};
 use dynamo_metrics_core::{NativeBucketCounts, NativeValue, SeriesSnapshot};
@@ -28,7 +28,7 @@ impl Message for NativeHistogram<'_> {
             sink = sink.message(12, &Span { offset: 0, length: 0 });
         }
         if let Some(start) = value.start.or_else(|| series.created()) {
-            sink = sink.message(15, &Timestamp(start));
+            sink = sink.message(HISTOGRAM_CREATED, &Timestamp(start));
         }
         // Scrapers drop exemplars of native histograms that have no time.
         let exemplars = (0..value.classic.len()).filter_map(|slot| series.exemplar(slot));

@@ -110,7 +110,13 @@ impl Form for TextForm {
         }
     }
 
-    fn render(&self, dialect: Dialect, series: SeriesSnapshot<'_>, text: &mut Vec<u8>) {
+    fn render(
+        &self,
+        dialect: Dialect,
+        _: PartSnapshot<'_>,
+        series: SeriesSnapshot<'_>,
+        text: &mut Vec<u8>,
+    ) {
         let start = text.len();
         text.extend_from_slice(self.open.as_bytes());
         let none = text.len();

@@ -1,140 +1,198 @@
-//! A decoder of `io.prometheus.client.MetricFamily`, written from the field numbers alone.
+//! A decoder of delimited `io.prometheus.client.MetricFamily`, written from the field numbers alone: it gives the samples
+//! that the messages stand for, in a form that can be compared with what text says.
 #![allow(dead_code)] // each test that shares it uses a part
 
 mod line;
+mod native;
+mod wire;
 
 pub(crate) use line::line;
+pub(crate) use native::Native;
 
-/// One field: its number and what it holds.
-enum Field<'a> {
-    Varint(u64),
-    Double(f64),
-    Bytes(&'a [u8]),
+use wire::{Field, fields, message};
+
+/// One message, and what text would have for it.
+#[derive(Debug, Default)]
+pub(crate) struct Family {
+    pub(crate) name: String,
+    pub(crate) help: String,
+    pub(crate) unit: String,
+    /// Counter, gauge, summary, untyped, histogram.
+    pub(crate) kind: u64,
+    /// See [`line()`].
+    pub(crate) samples: Vec<String>,
+    /// Exemplars and start times, a line for each.
+    pub(crate) extras: Vec<String>,
+    /// Milliseconds.
+    pub(crate) timestamps: Vec<u64>,
+    pub(crate) natives: Vec<Native>,
 }
 
-fn varint(bytes: &mut &[u8]) -> u64 {
-    let mut value = 0;
-    for shift in (0..64).step_by(7) {
-        let (first, rest) = bytes.split_first().expect("a varint ends");
-        *bytes = rest;
-        value |= u64::from(first & 0x7f) << shift;
-        if first & 0x80 == 0 {
-            return value;
-        }
+/// Every family of a body.
+pub(crate) fn decode(mut body: &[u8]) -> Vec<Family> {
+    let mut families = Vec::new();
+    while !body.is_empty() {
+        families.push(Family::of(message(&mut body)));
     }
-    panic!("a varint of more than ten bytes")
-}
-
-fn take<'a>(bytes: &mut &'a [u8], len: usize) -> &'a [u8] {
-    let (taken, rest) = bytes.split_at(len);
-    *bytes = rest;
-    taken
-}
-
-fn fields(mut bytes: &[u8]) -> Vec<(u64, Field<'_>)> {
-    let mut fields = Vec::new();
-    while !bytes.is_empty() {
-        let tag = varint(&mut bytes);
-        let field = match tag & 7 {
-            0 => Field::Varint(varint(&mut bytes)),
-            1 => Field::Double(f64::from_le_bytes(take(&mut bytes, 8).try_into().unwrap())),
-            2 => {
-                let len = varint(&mut bytes) as usize;
-                Field::Bytes(take(&mut bytes, len))
-            }
-            other => panic!("wire type {other}"),
-        };
-        fields.push((tag >> 3, field));
-    }
-    fields
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8(bytes.to_vec()).unwrap()
+    families
 }
 
 /// Every sample as text 0.0.4 would have it, sorted.
 pub(crate) fn samples(body: &[u8]) -> Vec<String> {
-    let mut all = Decoded::of(body);
-    all.samples.sort();
-    all.samples
+    let mut all: Vec<_> = decode(body).into_iter().flat_map(|family| family.samples).collect();
+    all.sort();
+    all
 }
 
 /// Exemplars and start times, a line for each.
 pub(crate) fn extras(body: &[u8]) -> Vec<String> {
-    Decoded::of(body).extras
+    decode(body).into_iter().flat_map(|family| family.extras).collect()
 }
 
 /// Native histograms, in the order in which they come.
 pub(crate) fn natives(body: &[u8]) -> Vec<Native> {
-    Decoded::of(body).natives
+    decode(body).into_iter().flat_map(|family| family.natives).collect()
 }
 
-/// A native histogram as it was sent.
-#[derive(Debug, Default, PartialEq)]
-pub(crate) struct Native {
-    pub(crate) count: u64,
-    pub(crate) sum: f64,
-    pub(crate) schema: i64,
-    pub(crate) zero_threshold: f64,
-    pub(crate) zero_count: u64,
-    /// Offset and length.
-    pub(crate) negative_spans: Vec<(i64, u64)>,
-    pub(crate) negative_deltas: Vec<i64>,
-    pub(crate) positive_spans: Vec<(i64, u64)>,
-    pub(crate) positive_deltas: Vec<i64>,
-    pub(crate) exemplars: Vec<String>,
-    pub(crate) created: Option<String>,
-}
-
-#[derive(Default)]
-struct Decoded {
-    samples: Vec<String>,
-    extras: Vec<String>,
-    natives: Vec<Native>,
-}
-
-impl Decoded {
-    fn of(mut body: &[u8]) -> Self {
-        let mut all = Self::default();
-        while !body.is_empty() {
-            let len = varint(&mut body) as usize;
-            family(take(&mut body, len), &mut all);
+impl Family {
+    fn of(bytes: &[u8]) -> Self {
+        let mut family = Self { kind: u64::MAX, ..Self::default() };
+        for (number, field) in fields(bytes) {
+            match number {
+                1 => family.name = field.text(),
+                2 => family.help = field.text(),
+                3 => family.kind = field.number(),
+                4 => family.metric(field.bytes()),
+                5 => family.unit = field.text(),
+                other => panic!("field {other} of a family"),
+            }
         }
-        all
+        assert!(family.samples.len() + family.natives.len() > 0, "{} is empty", family.name);
+        family
+    }
+
+    fn metric(&mut self, bytes: &[u8]) {
+        let mut labels = Vec::new();
+        let mut value = None;
+        for (number, field) in fields(bytes) {
+            match number {
+                1 => labels.push(label(field.bytes())),
+                6 => self.timestamps.push(field.number()),
+                other => assert!(value.replace((other, fields(field.bytes()))).is_none()),
+            }
+        }
+        let mut names: Vec<_> = labels.iter().map(|(name, _)| name).collect();
+        names.sort();
+        assert!(names.windows(2).all(|pair| pair[0] != pair[1]), "a label twice: {names:?}");
+        let (number, value) = value.expect("a metric has a value");
+        assert_eq!(number, [3, 2, 4, 5, 7][self.kind as usize], "by the type of the family");
+        match number {
+            4 => self.summary(&labels, &value),
+            7 if Native::is_native(&value) => self.natives.push(Native::of(&value)),
+            7 => self.histogram(&labels, &value),
+            _ => self.number(&labels, &value),
+        }
+    }
+
+    fn number(&mut self, labels: &Labels, value: &[(u64, Field<'_>)]) {
+        for &(number, field) in value {
+            match number {
+                1 => self.sample("", labels, None, field.double()),
+                2 => self.extra("", &exemplar(field.bytes())),
+                3 => self.created(field),
+                other => panic!("field {other} of a number"),
+            }
+        }
+    }
+
+    fn summary(&mut self, labels: &Labels, value: &[(u64, Field<'_>)]) {
+        for &(number, field) in value {
+            match number {
+                1 => self.sample("_count", labels, None, field.number() as f64),
+                2 => self.sample("_sum", labels, None, field.double()),
+                3 => {
+                    let mut pair = [f64::NAN; 2];
+                    for (number, field) in fields(field.bytes()) {
+                        pair[number as usize - 1] = field.double();
+                    }
+                    self.sample("", labels, Some(("quantile", pair[0])), pair[1]);
+                }
+                4 => self.created(field),
+                other => panic!("field {other} of a summary"),
+            }
+        }
+    }
+
+    fn histogram(&mut self, labels: &Labels, value: &[(u64, Field<'_>)]) {
+        // An absent count is zero, and is the bucket for `+Inf`.
+        let total = value.iter().find(|(number, _)| *number == 1);
+        let total = total.map_or(0, |(_, field)| field.number());
+        self.sample("_count", labels, None, total as f64);
+        self.sample("_bucket", labels, Some(("le", f64::INFINITY)), total as f64);
+        for &(number, field) in value {
+            match number {
+                1 => {}
+                2 => self.sample("_sum", labels, None, field.double()),
+                3 => {
+                    let (mut count, mut bound, mut seen) = (0, f64::NAN, None);
+                    for (number, field) in fields(field.bytes()) {
+                        match number {
+                            1 => count = field.number(),
+                            2 => bound = field.double(),
+                            3 => seen = Some(exemplar(field.bytes())),
+                            other => panic!("field {other} of a bucket"),
+                        }
+                    }
+                    if let Some(seen) = seen {
+                        self.extra(" bucket", &format!("{bound:?} {seen}"));
+                    }
+                    if bound == f64::INFINITY {
+                        assert_eq!(count, total, "what is sent for `+Inf` repeats the count");
+                    } else {
+                        self.sample("_bucket", labels, Some(("le", bound)), count as f64);
+                    }
+                }
+                15 => self.created(field),
+                other => panic!("field {other} of a histogram"),
+            }
+        }
+    }
+
+    fn sample(&mut self, suffix: &str, labels: &Labels, own: Option<(&str, f64)>, value: f64) {
+        let own = own.map(|(name, bound)| (name.to_owned(), format!("{bound:?}")));
+        let labels = labels.iter().cloned().chain(own).collect();
+        self.samples.push(line(&format!("{}{suffix}", self.name), labels, value));
+    }
+
+    fn extra(&mut self, suffix: &str, what: &str) {
+        self.extras.push(format!("{}{suffix} {what}", self.name));
+    }
+
+    fn created(&mut self, field: Field<'_>) {
+        self.extra(" created", &timestamp(field.bytes()));
     }
 }
 
-fn timestamp(bytes: &[u8]) -> String {
-    let (mut seconds, mut nanos) = (0, 0);
-    for (number, field) in fields(bytes) {
-        match (number, field) {
-            (1, Field::Varint(value)) => seconds = value,
-            (2, Field::Varint(value)) => nanos = value,
-            (other, _) => panic!("field {other} of a timestamp"),
-        }
-    }
-    format!("{seconds}.{nanos:09}")
-}
+type Labels = Vec<(String, String)>;
 
 fn label(bytes: &[u8]) -> (String, String) {
     let mut pair = ["", ""].map(String::from);
     for (number, field) in fields(bytes) {
-        let Field::Bytes(bytes) = field else { panic!("a label is text") };
-        pair[number as usize - 1] = text(bytes);
+        pair[number as usize - 1] = field.text();
     }
     let [name, value] = pair;
     (name, value)
 }
 
+/// `exemplar NAME=VALUE... VALUE at TIME`, labels sorted; the time is `never` if it has none.
 fn exemplar(bytes: &[u8]) -> String {
     let (mut labels, mut value, mut time) = (Vec::new(), f64::NAN, "never".into());
     for (number, field) in fields(bytes) {
-        match (number, field) {
-            (1, Field::Bytes(bytes)) => labels.push(label(bytes)),
-            (2, Field::Double(double)) => value = double,
-            (3, Field::Bytes(bytes)) => time = timestamp(bytes),
-            (other, _) => panic!("field {other} of an exemplar"),
+        match number {
+            1 => labels.push(label(field.bytes())),
+            2 => value = field.double(),
+            3 => time = timestamp(field.bytes()),
+            other => panic!("field {other} of an exemplar"),
         }
     }
     labels.sort();
@@ -143,159 +201,14 @@ fn exemplar(bytes: &[u8]) -> String {
     format!("exemplar {} {value:?} at {time}", labels.join(" "))
 }
 
-fn family(bytes: &[u8], samples: &mut Decoded) {
-    let mut name = String::new();
+fn timestamp(bytes: &[u8]) -> String {
+    let (mut seconds, mut nanos) = (0, 0);
     for (number, field) in fields(bytes) {
-        match (number, field) {
-            (1, Field::Bytes(bytes)) => name = text(bytes),
-            (2 | 5, Field::Bytes(bytes)) => assert!(std::str::from_utf8(bytes).is_ok()),
-            (3, Field::Varint(kind)) => assert!(kind <= 5),
-            (4, Field::Bytes(bytes)) => metric(&name, bytes, samples),
-            (other, _) => panic!("field {other} of a family"),
-        }
-    }
-}
-
-fn metric(name: &str, bytes: &[u8], all: &mut Decoded) {
-    let mut labels = Vec::new();
-    for (number, field) in fields(bytes) {
-        let Field::Bytes(bytes) = field else { panic!("field {number} of a metric") };
         match number {
-            1 => labels.push(label(bytes)),
-            2 | 3 | 5 => {
-                for (number, field) in fields(bytes) {
-                    match (number, field) {
-                        (1, Field::Double(value)) => {
-                            all.samples.push(line(name, labels.clone(), value));
-                        }
-                        (2, Field::Bytes(bytes)) => {
-                            all.extras.push(format!("{name} {}", exemplar(bytes)));
-                        }
-                        (3, Field::Bytes(bytes)) => {
-                            all.extras.push(format!("{name} created {}", timestamp(bytes)));
-                        }
-                        (other, _) => panic!("field {other} of a number"),
-                    }
-                }
-            }
-            4 => summary(name, &labels, bytes, all),
-            7 if is_native(bytes) => all.natives.push(native(bytes)),
-            7 => histogram(name, &labels, bytes, all),
-            other => panic!("field {other} of a metric"),
+            1 => seconds = field.number(),
+            2 => nanos = field.number(),
+            other => panic!("field {other} of a timestamp"),
         }
     }
-}
-
-fn summary(name: &str, labels: &[(String, String)], bytes: &[u8], all: &mut Decoded) {
-    for (number, field) in fields(bytes) {
-        match (number, field) {
-            (1, Field::Varint(count)) => {
-                all.samples.push(line(&format!("{name}_count"), labels.to_vec(), count as f64));
-            }
-            (2, Field::Double(sum)) => {
-                all.samples.push(line(&format!("{name}_sum"), labels.to_vec(), sum));
-            }
-            (3, Field::Bytes(bytes)) => {
-                let mut pair = [f64::NAN; 2];
-                for (number, field) in fields(bytes) {
-                    let Field::Double(value) = field else { panic!("a quantile is a double") };
-                    pair[number as usize - 1] = value;
-                }
-                let labels =
-                    [labels, &[("quantile".to_owned(), format!("{:?}", pair[0]))]].concat();
-                all.samples.push(line(name, labels, pair[1]));
-            }
-            (4, Field::Bytes(bytes)) => {
-                all.extras.push(format!("{name} created {}", timestamp(bytes)));
-            }
-            (other, _) => panic!("field {other} of a summary"),
-        }
-    }
-}
-
-/// As scrapers tell: by a span.
-fn is_native(bytes: &[u8]) -> bool {
-    fields(bytes).iter().any(|(number, _)| matches!(number, 9 | 12))
-}
-
-fn unzigzag(v: u64) -> i64 {
-    (v >> 1).cast_signed() ^ -((v & 1).cast_signed())
-}
-
-fn native(bytes: &[u8]) -> Native {
-    let span = |bytes| {
-        let mut span = (0, 0);
-        for (number, field) in fields(bytes) {
-            match (number, field) {
-                (1, Field::Varint(offset)) => span.0 = unzigzag(offset),
-                (2, Field::Varint(length)) => span.1 = length,
-                (other, _) => panic!("field {other} of a span"),
-            }
-        }
-        span
-    };
-    let deltas = |mut bytes: &[u8]| {
-        let mut deltas = Vec::new();
-        while !bytes.is_empty() {
-            deltas.push(unzigzag(varint(&mut bytes)));
-        }
-        deltas
-    };
-    let mut native = Native::default();
-    for (number, field) in fields(bytes) {
-        match (number, field) {
-            (1, Field::Varint(count)) => native.count = count,
-            (2, Field::Double(sum)) => native.sum = sum,
-            (5, Field::Varint(schema)) => native.schema = unzigzag(schema),
-            (6, Field::Double(threshold)) => native.zero_threshold = threshold,
-            (7, Field::Varint(count)) => native.zero_count = count,
-            (9, Field::Bytes(bytes)) => native.negative_spans.push(span(bytes)),
-            (10, Field::Bytes(bytes)) => native.negative_deltas = deltas(bytes),
-            (12, Field::Bytes(bytes)) => native.positive_spans.push(span(bytes)),
-            (13, Field::Bytes(bytes)) => native.positive_deltas = deltas(bytes),
-            (15, Field::Bytes(bytes)) => native.created = Some(timestamp(bytes)),
-            (16, Field::Bytes(bytes)) => native.exemplars.push(exemplar(bytes)),
-            (other, _) => panic!("field {other} of a native histogram"),
-        }
-    }
-    native
-}
-
-fn histogram(name: &str, labels: &[(String, String)], bytes: &[u8], all: &mut Decoded) {
-    let bucket = |bound: f64, count: u64| {
-        let bound = if bound == f64::INFINITY { "+Inf".into() } else { format!("{bound:?}") };
-        let labels = [labels, &[("le".to_owned(), bound)]].concat();
-        line(&format!("{name}_bucket"), labels, count as f64)
-    };
-    for (number, field) in fields(bytes) {
-        match (number, field) {
-            (1, Field::Varint(count)) => {
-                all.samples.push(line(&format!("{name}_count"), labels.to_vec(), count as f64));
-                all.samples.push(bucket(f64::INFINITY, count));
-            }
-            (2, Field::Double(sum)) => {
-                all.samples.push(line(&format!("{name}_sum"), labels.to_vec(), sum));
-            }
-            (3, Field::Bytes(bytes)) => {
-                let (mut count, mut bound, mut seen) = (0, f64::NAN, None);
-                for (number, field) in fields(bytes) {
-                    match (number, field) {
-                        (1, Field::Varint(value)) => count = value,
-                        (2, Field::Double(value)) => bound = value,
-                        (3, Field::Bytes(bytes)) => seen = Some(exemplar(bytes)),
-                        (other, _) => panic!("field {other} of a bucket"),
-                    }
-                }
-                all.extras.extend(seen.map(|seen| format!("{name} bucket {bound:?} {seen}")));
-                // The one for `+Inf` repeats the count, above.
-                if bound.is_finite() {
-                    all.samples.push(bucket(bound, count));
-                }
-            }
-            (15, Field::Bytes(bytes)) => {
-                all.extras.push(format!("{name} created {}", timestamp(bytes)));
-            }
-            (other, _) => panic!("field {other} of a histogram"),
-        }
-    }
+    format!("{seconds}.{nanos:09}")
 }

@@ -2,7 +2,6 @@
 
 #![allow(dead_code)] // each test file uses its part
 
-pub(crate) mod protobuf;
 mod vllm;
 
 use bytes::BytesMut;
