@@ -3,6 +3,7 @@
 mod common;
 
 use common::{Program, eventually, get, open, post, read, scrape};
+use dynamo_metrics_encoder::strict;
 use std::io::{Read, Write};
 use std::time::Duration;
 
@@ -37,6 +38,35 @@ fn both_pages_are_compressed_for_who_asks() {
         assert!(head.to_ascii_lowercase().contains("content-encoding: gzip"), "{port}: {head}");
         assert_eq!(body[..2], [0x1f, 0x8b], "{port}: a gzip member (RFC 1952 section 2.3.1)");
     }
+}
+
+#[test]
+fn a_slow_request_leads_to_its_trace() {
+    let program = serve(&[]);
+    let address = program.address("frontend");
+    let (trace, span) = ("4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7");
+    let body = chat(false, 3);
+    let mut stream = std::net::TcpStream::connect(address).unwrap();
+    let head = format!(
+        "POST /v1/chat/completions HTTP/1.1\r\nHost: t\r\nConnection: close\r\nContent-Type: application/json\r\n\
+         traceparent: 00-{trace}-{span}-01\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    stream.write_all(head.as_bytes()).unwrap();
+    assert_eq!(read(stream).status, 200);
+
+    let mut stream = std::net::TcpStream::connect(address).unwrap();
+    let head = "GET /metrics HTTP/1.1\r\nHost: t\r\nConnection: close\r\n\
+                Accept: application/openmetrics-text; version=1.0.0\r\n\r\n";
+    stream.write_all(head.as_bytes()).unwrap();
+    let page = read(stream).body;
+    strict::openmetrics::parse(page.as_bytes()).unwrap();
+    let exemplar = format!(" # {{trace_id=\"{trace}\",span_id=\"{span}\"}} ");
+    let traced: Vec<&str> =
+        page.lines().filter(|line| line.contains(&exemplar)).map(|line| &line[..30]).collect();
+    assert_eq!(traced.len(), 2, "{page}");
+    assert!(traced[0].starts_with("dynamo_frontend_request_durati"), "{traced:?}");
+    assert!(traced[1].starts_with("dynamo_frontend_time_to_first_"), "{traced:?}");
 }
 
 #[test]

@@ -66,6 +66,7 @@ mod patience;
 mod preprocessor;
 mod router;
 mod system_server;
+mod traceparent;
 
 pub use callback::{CALLBACK_THREADS_MAX, CALLBACK_TIMEOUT, CALLBACK_VALUE_AGE_MAX};
 pub use canary::{Canary, HealthChecks};
@@ -88,10 +89,12 @@ pub use patience::{SCRAPE_MARGIN, SCRAPE_TIMEOUT_DEFAULT};
 pub use preprocessor::{PreprocessorMetrics, SpecializedScope};
 pub use router::{KvRouter, WORKERS_MAX};
 pub use system_server::{SystemServerError, register_telemetry};
+pub use traceparent::traceparent;
 
 // What the metrics are made of.
 pub use dynamo_metrics_core::{
-    Buckets, BucketsError, Counter, Family, FamilySnapshot, FloatCounter, Gauge, Histogram,
-    HistogramValue, PartSnapshot, RegisterError, Registry, SeriesSnapshot, Snapshot, UpDownCounter,
-    Value,
+    Buckets, BucketsError, Counter, Exemplar, ExemplarError, Family, FamilySnapshot, FloatCounter,
+    Gauge, Histogram, HistogramValue, Info, LocalCounter, LocalHistogram, NativeBuckets,
+    NativeBucketsError, NativeHistogram, PartSnapshot, RegisterError, Registry, SeriesSnapshot,
+    Snapshot, StateSet, Summary, SummaryError, SummaryOpts, UnknownState, UpDownCounter, Value,
 };

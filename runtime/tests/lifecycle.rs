@@ -5,6 +5,7 @@ mod page;
 use dynamo_metrics::{
     FrontendConfig, FrontendMetrics, HttpEndpoint, MigrationType, ModelCard, Registry,
     RejectionReason, Request, RequestType, RuntimeConfig, Snapshot, Timestamp, VirtualClock,
+    traceparent,
 };
 use page::Page;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -61,6 +62,36 @@ fn about(value: Option<(u64, f64)>, count: u64, sum: f64) {
     let (n, total) = value.expect("the histogram is shown");
     assert_eq!(n, count);
     assert!((total - sum).abs() < 1e-9, "{total} is not {sum}");
+}
+
+#[test]
+fn a_traced_request_leaves_exemplars_of_what_it_observed_as_a_whole() {
+    let frontend = Frontend::new();
+    let trace = "4bf92f3577b34da6a3ce929d0e0e4736";
+    let mut request = frontend.begin(at(0));
+    request.trace(traceparent(&format!("00-{trace}-00f067aa0ba902b7-01")).unwrap());
+    request.tokens(1, at(30));
+    request.tokens(1, at(50));
+    request.succeed(at(1200));
+    frontend.begin(at(2000)).succeed(at(2001)); // Not traced: it leaves none, and takes none away.
+
+    let mut snapshot = Snapshot::new();
+    snapshot.take(&frontend.registry);
+    let exemplars: Vec<(&str, f64)> = snapshot
+        .families()
+        .flat_map(|family| family.parts().map(move |part| (family.name(), part)))
+        .filter_map(|(name, part)| Some((name, part.series(0)?)))
+        .flat_map(|(name, series)| {
+            (0..64).filter_map(move |slot| Some((name, series.exemplar(slot)?)))
+        })
+        .inspect(|(_, exemplar)| assert_eq!(exemplar.trace_id(), trace))
+        .map(|(name, exemplar)| (name, exemplar.value))
+        .collect();
+    let expected = [
+        ("dynamo_frontend_request_duration_seconds", 1.2),
+        ("dynamo_frontend_time_to_first_token_seconds", 0.03),
+    ];
+    assert_eq!(exemplars, expected);
 }
 
 #[test]

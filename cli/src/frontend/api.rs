@@ -10,7 +10,7 @@ use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
-use dynamo_metrics::{HttpEndpoint, RejectionReason, RequestType};
+use dynamo_metrics::{HttpEndpoint, RejectionReason, RequestType, traceparent};
 use futures_util::stream;
 use serde_json::{Value, json};
 use std::convert::Infallible;
@@ -68,7 +68,12 @@ async fn complete(
         }
     };
     let request_type = if asked.stream { RequestType::Stream } else { RequestType::Unary };
-    let request = app.metrics.begin(endpoint, request_type, &asked.model, started);
+    let mut request = app.metrics.begin(endpoint, request_type, &asked.model, started);
+    if let Some(trace) =
+        headers.get("traceparent").and_then(|value| traceparent(value.to_str().ok()?))
+    {
+        request.trace(trace);
+    }
     let Some(block_size) = app.fleet.block_size(&asked.model) else {
         request.reject(RejectionReason::NotFound);
         let message = format!("no worker serves the model {:?}", asked.model);

@@ -58,11 +58,11 @@ impl Catalogue {
         let opts = |name, help| named(name, help).series_max(model_series_max);
         let model = [labels::MODEL];
         let histogram = |name, help, bounds: &super::BucketBounds| {
-            let opts: Opts = opts(name, help);
-            let bounds = bounds
-                .buckets()
-                .map_err(|source| RegisterError::Buckets { name: name.into(), source })?;
-            registry.histogram_family(opts, model, &bounds)
+            histogram_family(registry, name, opts(name, help), bounds)
+        };
+        // Of a request as a whole, so that a slow one leads to its trace.
+        let traced = |name, help, bounds: &super::BucketBounds| {
+            histogram_family(registry, name, opts(name, help).exemplars(), bounds)
         };
         let gauge = |name, help| registry.gauge_family(opts(name, help), model);
         let disconnected_clients = registry.up_down_counter(named(
@@ -106,12 +106,12 @@ impl Catalogue {
                 "Time from one token to the next, in seconds.",
                 &buckets.inter_token_latency,
             )?,
-            time_to_first_token: histogram(
+            time_to_first_token: traced(
                 names::TIME_TO_FIRST_TOKEN_SECONDS,
                 "Time from the start of the handler to the first token, in seconds.",
                 &buckets.time_to_first_token,
             )?,
-            request_duration: histogram(
+            request_duration: traced(
                 names::REQUEST_DURATION_SECONDS,
                 "Time from the start of the handler to the end of the response, in seconds.",
                 &buckets.request_duration,
@@ -240,6 +240,17 @@ impl Catalogue {
         self.requests.remove_matching(&[(labels::MODEL, model)]);
         self.migrations.remove_matching(&[(labels::MODEL, model)]);
     }
+}
+
+fn histogram_family(
+    registry: &Registry,
+    name: &str,
+    opts: Opts,
+    bounds: &super::BucketBounds,
+) -> Result<Family<Histogram, 1>, RegisterError> {
+    let bounds =
+        bounds.buckets().map_err(|source| RegisterError::Buckets { name: name.into(), source })?;
+    registry.histogram_family(opts, [labels::MODEL], &bounds)
 }
 
 /// Series of a family with one for each model: all that are served, those that are let in without, and one for

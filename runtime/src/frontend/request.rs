@@ -7,6 +7,7 @@
 use super::catalogue::ModelMetrics;
 use super::vocabulary::{HttpEndpoint, MigrationType, RejectionReason, RequestType, Status};
 use crate::clock::Timestamp;
+use dynamo_metrics_core::{Exemplar, Histogram};
 use std::sync::Arc;
 
 /// A request in progress. Made by [`FrontendMetrics::begin`](crate::FrontendMetrics::begin).
@@ -47,6 +48,7 @@ pub struct Request {
     last_tokens: Timestamp,
     input_tokens: Option<u64>,
     output_tokens: u64,
+    trace: Option<Exemplar>,
 }
 
 impl Request {
@@ -70,7 +72,14 @@ impl Request {
             last_tokens: now,
             input_tokens: None,
             output_tokens: 0,
+            trace: None,
         }
+    }
+
+    /// The request belongs to this trace: its time to first token and its duration keep it as an exemplar, which
+    /// OpenMetrics and protobuf show. [`traceparent`](crate::traceparent) reads it from a request's head.
+    pub fn trace(&mut self, exemplar: Exemplar) {
+        self.trace = Some(exemplar);
     }
 
     /// The prompt has `n` tokens. Observed at the first token of the response, or now if that was before; of
@@ -152,7 +161,8 @@ impl Request {
     fn first_tokens(&mut self, now: Timestamp) {
         self.leave_queue();
         let flow = self.model.flow();
-        flow.time_to_first_token.observe(now.seconds_since(self.started));
+        let waited = now.seconds_since(self.started);
+        observe(&flow.time_to_first_token, waited, self.trace.as_ref());
         if let Some(n) = self.input_tokens {
             flow.input_tokens.observe(n as f64);
         }
@@ -170,9 +180,17 @@ impl Request {
         self.leave_queue();
         let flow = self.model.flow();
         flow.output_tokens.observe(self.output_tokens as f64);
-        flow.request_duration.observe(now.seconds_since(self.started));
+        let duration = now.seconds_since(self.started);
+        observe(&flow.request_duration, duration, self.trace.as_ref());
         self.model.requests(self.endpoint, self.request_type, status).inc();
         self.model.inflight.dec();
+    }
+}
+
+fn observe(histogram: &Histogram, value: f64, trace: Option<&Exemplar>) {
+    match trace {
+        Some(exemplar) => histogram.observe_with_exemplar(value, exemplar),
+        None => histogram.observe(value),
     }
 }
 

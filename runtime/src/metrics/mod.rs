@@ -7,89 +7,14 @@
 use crate::callback::{Callbacks, Late};
 use crate::error::MetricsError;
 use crate::names::{labels, sanitize_metric_name};
-use dynamo_metrics_core::{
-    Buckets, Counter, Family, FloatCounter, Gauge, Histogram, LABEL_VALUE_BYTES_MAX, Opts,
-    RegisterError, Registry, SERIES_MAX_DEFAULT, UpDownCounter,
-};
+use dynamo_metrics_core::{LABEL_VALUE_BYTES_MAX, Opts, Registry};
 use std::sync::Arc;
 
-/// Bounds of a histogram that is made without any, in seconds: those of Dynamo's work handler.
-pub const BOUNDS_DEFAULT: [f64; 11] =
-    [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
+mod kinds;
+mod opts;
 
-/// What a metric is: name and help, and the rarely needed rest. A pair of name and help converts into it.
-///
-/// ```
-/// use dynamo_metrics::{DistributedRuntime, MetricOpts};
-///
-/// let worker = DistributedRuntime::new()?.namespace("prod")?.component("worker")?;
-/// worker.metrics().counter(("evictions_total", "Blocks evicted."))?;
-/// let loads = worker.metrics().counter(
-///     MetricOpts::new("loads_total", "Models loaded.").const_label("model", "qwen3-0.6b"),
-/// )?;
-/// assert_eq!(loads.get(), 0);
-/// # Ok::<(), dynamo_metrics::MetricsError>(())
-/// ```
-#[derive(Clone, Debug)]
-pub struct MetricOpts {
-    name: String,
-    help: String,
-    unit: Option<String>,
-    const_labels: Vec<(String, String)>,
-    series_max: usize,
-    nested: bool,
-}
-
-impl MetricOpts {
-    /// A metric of this name, without the level's prefix, and this help text.
-    pub fn new(name: impl Into<String>, help: impl Into<String>) -> Self {
-        Self {
-            name: name.into(),
-            help: help.into(),
-            unit: None,
-            const_labels: Vec::new(),
-            series_max: SERIES_MAX_DEFAULT,
-            nested: false,
-        }
-    }
-
-    /// A label with one value for the whole metric. The value is cut at
-    /// [`LABEL_VALUE_BYTES_MAX`] bytes, as values of families are.
-    #[must_use]
-    pub fn const_label(mut self, name: impl Into<String>, value: impl AsRef<str>) -> Self {
-        self.const_labels.push((name.into(), cut(value.as_ref()).into()));
-        self
-    }
-
-    /// The unit in OpenMetrics' sense: the end of the name, before `_total`.
-    #[must_use]
-    pub fn unit(mut self, unit: impl Into<String>) -> Self {
-        self.unit = Some(unit.into());
-        self
-    }
-
-    /// How many series a family may have; [`SERIES_MAX_DEFAULT`] unless set. Beyond it observations fold into
-    /// one series whose label values are all `other`.
-    #[must_use]
-    pub fn series_max(mut self, series_max: usize) -> Self {
-        self.series_max = series_max;
-        self
-    }
-
-    /// For an up/down counter of a part of what another one counts: it rises after and falls before the one
-    /// around it, and then exceeds it in no scrape.
-    #[must_use]
-    pub fn nested(mut self) -> Self {
-        self.nested = true;
-        self
-    }
-}
-
-impl<N: Into<String>, H: Into<String>> From<(N, H)> for MetricOpts {
-    fn from((name, help): (N, H)) -> Self {
-        Self::new(name, help)
-    }
-}
+pub use kinds::BOUNDS_DEFAULT;
+pub use opts::MetricOpts;
 
 /// Makes metrics at one level. Cheap to clone.
 ///
@@ -147,128 +72,6 @@ impl Metrics {
     /// What names begin with, without the `_` that follows.
     pub fn prefix(&self) -> &str {
         &self.prefix
-    }
-
-    /// A counter without labels of its own.
-    ///
-    /// # Errors
-    /// See [`Metrics`].
-    pub fn counter(&self, opts: impl Into<MetricOpts>) -> Result<Counter, MetricsError> {
-        Ok(self.counter_family(opts, [])?.with([]))
-    }
-
-    /// Counters told apart by label values.
-    ///
-    /// # Errors
-    /// See [`Metrics`].
-    pub fn counter_family<const N: usize>(
-        &self,
-        opts: impl Into<MetricOpts>,
-        label_names: [&str; N],
-    ) -> Result<Family<Counter, N>, MetricsError> {
-        Ok(self.registry.counter_family(self.opts(opts.into(), &label_names)?, label_names)?)
-    }
-
-    /// A counter of something that comes in fractions, without labels of its own.
-    ///
-    /// # Errors
-    /// See [`Metrics`].
-    pub fn float_counter(&self, opts: impl Into<MetricOpts>) -> Result<FloatCounter, MetricsError> {
-        Ok(self.float_counter_family(opts, [])?.with([]))
-    }
-
-    /// Float counters told apart by label values.
-    ///
-    /// # Errors
-    /// See [`Metrics`].
-    pub fn float_counter_family<const N: usize>(
-        &self,
-        opts: impl Into<MetricOpts>,
-        label_names: [&str; N],
-    ) -> Result<Family<FloatCounter, N>, MetricsError> {
-        Ok(self
-            .registry
-            .float_counter_family(self.opts(opts.into(), &label_names)?, label_names)?)
-    }
-
-    /// A value that is set, without labels of its own.
-    ///
-    /// # Errors
-    /// See [`Metrics`].
-    pub fn gauge(&self, opts: impl Into<MetricOpts>) -> Result<Gauge, MetricsError> {
-        Ok(self.gauge_family(opts, [])?.with([]))
-    }
-
-    /// Gauges told apart by label values.
-    ///
-    /// # Errors
-    /// See [`Metrics`].
-    pub fn gauge_family<const N: usize>(
-        &self,
-        opts: impl Into<MetricOpts>,
-        label_names: [&str; N],
-    ) -> Result<Family<Gauge, N>, MetricsError> {
-        Ok(self.registry.gauge_family(self.opts(opts.into(), &label_names)?, label_names)?)
-    }
-
-    /// A count of things in progress, without labels of its own; scrapers see a gauge.
-    ///
-    /// # Errors
-    /// See [`Metrics`].
-    pub fn up_down_counter(
-        &self,
-        opts: impl Into<MetricOpts>,
-    ) -> Result<UpDownCounter, MetricsError> {
-        Ok(self.up_down_counter_family(opts, [])?.with([]))
-    }
-
-    /// Counts of things in progress, told apart by label values.
-    ///
-    /// # Errors
-    /// See [`Metrics`].
-    pub fn up_down_counter_family<const N: usize>(
-        &self,
-        opts: impl Into<MetricOpts>,
-        label_names: [&str; N],
-    ) -> Result<Family<UpDownCounter, N>, MetricsError> {
-        let opts = self.opts(opts.into(), &label_names)?;
-        Ok(self.registry.up_down_counter_family(opts, label_names)?)
-    }
-
-    /// A distribution without labels of its own, over the given bounds or [`BOUNDS_DEFAULT`].
-    ///
-    /// # Errors
-    /// See [`Metrics`].
-    pub fn histogram(
-        &self,
-        opts: impl Into<MetricOpts>,
-        buckets: Option<&Buckets>,
-    ) -> Result<Histogram, MetricsError> {
-        Ok(self.histogram_family(opts, [], buckets)?.with([]))
-    }
-
-    /// Distributions told apart by label values, over the given bounds or [`BOUNDS_DEFAULT`].
-    ///
-    /// # Errors
-    /// See [`Metrics`].
-    pub fn histogram_family<const N: usize>(
-        &self,
-        opts: impl Into<MetricOpts>,
-        label_names: [&str; N],
-        buckets: Option<&Buckets>,
-    ) -> Result<Family<Histogram, N>, MetricsError> {
-        let opts = opts.into();
-        let name = opts.name.clone();
-        let opts = self.opts(opts, &label_names)?;
-        let family = match buckets {
-            Some(buckets) => self.registry.histogram_family(opts, label_names, buckets)?,
-            None => {
-                let buckets = Buckets::new(BOUNDS_DEFAULT)
-                    .map_err(|source| RegisterError::Buckets { name, source })?;
-                self.registry.histogram_family(opts, label_names, &buckets)?
-            }
-        };
-        Ok(family)
     }
 
     /// A counter that `value` computes at every scrape; it must not fall.
@@ -344,7 +147,7 @@ impl Metrics {
     }
 
     fn opts(&self, opts: MetricOpts, label_names: &[&str]) -> Result<Opts, MetricsError> {
-        let MetricOpts { name, help, unit, const_labels, series_max, nested } = opts;
+        let MetricOpts { name, help, unit, const_labels, series_max, nested, exemplars } = opts;
         let name = self.full_name(&name)?;
         if help.trim().is_empty() {
             return Err(MetricsError::EmptyHelp { name });
@@ -361,6 +164,9 @@ impl Metrics {
         }
         if nested {
             made = made.nested();
+        }
+        if exemplars {
+            made = made.exemplars();
         }
         Ok(const_labels
             .into_iter()
@@ -379,7 +185,7 @@ pub(crate) fn cut(value: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use dynamo_metrics_core::Snapshot;
+    use dynamo_metrics_core::{Buckets, NativeBuckets, RegisterError, Snapshot, SummaryOpts};
 
     fn metrics() -> Metrics {
         Metrics::new(Registry::new(), "dynamo_component".into())
@@ -429,6 +235,10 @@ mod tests {
         metrics.histogram(("e", "E."), Some(&Buckets::linear(1.0, 1.0, 3).unwrap())).unwrap();
         metrics.gauge_callback(("f", "F."), || 1.0).unwrap();
         metrics.counter_callback(("g_total", "G."), || 1).unwrap();
+        metrics.native_histogram(("h", "H."), &NativeBuckets::new().factor(2.0)).unwrap();
+        metrics.summary(("i", "I."), &SummaryOpts::new()).unwrap();
+        metrics.info(("j_info", "J."), &[("version", "1")]).unwrap();
+        metrics.state_set(("k", "K."), &["on", "off"]).unwrap();
         let mut snapshot = Snapshot::new();
         snapshot.take(metrics.registry());
         let seen: Vec<(&str, &str)> = snapshot
@@ -443,6 +253,10 @@ mod tests {
             ("e", "histogram"),
             ("f", "gauge"),
             ("g_total", "counter"),
+            ("h", "histogram"),
+            ("i", "summary"),
+            ("j_info", "gauge"),
+            ("k", "gauge"),
         ];
         assert_eq!(seen, expected);
     }
