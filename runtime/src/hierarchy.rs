@@ -134,6 +134,10 @@ impl DistributedRuntime {
             (distributed_runtime::UPTIME_SECONDS, "Time since this runtime was made, in seconds."),
             move || ticking.now().seconds_since(started),
         )?;
+        metrics.registry().info(
+            (distributed_runtime::BUILD_INFO, "Which build of the metrics library runs."),
+            &[(distributed_runtime::VERSION_LABEL, env!("CARGO_PKG_VERSION"))],
+        )?;
         let health = SystemHealth::new(starting_health_status, use_endpoint_health_status);
         let engines = Engines::default();
         Ok(Self {

@@ -207,6 +207,10 @@ pub mod distributed_runtime {
     pub const ENGINE_FETCH_SECONDS: &str = "dynamo_engine_metrics_fetch_duration_seconds";
     /// Callbacks that were not ready for a scrape; a whole name.
     pub const CALLBACK_LATE_TOTAL: &str = "dynamo_metrics_callback_late_total";
+    /// Which build of this library runs; a whole name.
+    pub const BUILD_INFO: &str = "dynamo_metrics_build_info";
+    /// Label: the version.
+    pub const VERSION_LABEL: &str = "version";
     /// Label: the metric that a callback computes.
     pub const FAMILY_LABEL: &str = "family";
     /// Label: the source's name.
