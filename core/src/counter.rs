@@ -139,13 +139,6 @@ impl LocalCounter {
     }
 }
 
-impl Counter {
-    #[inline]
-    pub(crate) fn series(&self) -> &SeriesRef {
-        &self.series
-    }
-}
-
 impl sealed::Sealed for Counter {}
 impl Metric for Counter {
     const KIND: Kind = Kind::Counter;
@@ -160,6 +153,11 @@ impl Metric for Counter {
             AnyHandle::Counter(handle) => Some(handle),
             _ => None,
         }
+    }
+
+    #[inline]
+    fn series(&self) -> &SeriesRef {
+        &self.series
     }
 
     fn bind(series: SeriesRef) -> Self {
@@ -233,13 +231,6 @@ impl FloatCounter {
     }
 }
 
-impl FloatCounter {
-    #[inline]
-    pub(crate) fn series(&self) -> &SeriesRef {
-        &self.series
-    }
-}
-
 impl sealed::Sealed for FloatCounter {}
 impl Metric for FloatCounter {
     const KIND: Kind = Kind::FloatCounter;
@@ -254,6 +245,11 @@ impl Metric for FloatCounter {
             AnyHandle::FloatCounter(handle) => Some(handle),
             _ => None,
         }
+    }
+
+    #[inline]
+    fn series(&self) -> &SeriesRef {
+        &self.series
     }
 
     fn bind(series: SeriesRef) -> Self {

@@ -40,6 +40,8 @@ pub trait Metric: Clone + Send + Sync + sealed::Sealed + 'static {
     #[doc(hidden)]
     fn bind(series: SeriesRef) -> Self;
     #[doc(hidden)]
+    fn series(&self) -> &SeriesRef;
+    #[doc(hidden)]
     fn into_any(self) -> AnyHandle;
     #[doc(hidden)]
     fn from_any(any: &AnyHandle) -> Option<&Self>;
@@ -80,7 +82,7 @@ impl<M: Metric, const N: usize> Family<M, N> {
     /// The handle of the series with these label values, in the order of the family's label names; made if it
     /// is not there. Values are cut to [`LABEL_VALUE_BYTES_MAX`](crate::LABEL_VALUE_BYTES_MAX) bytes.
     ///
-    /// Cost: a hash, a comparison and an atomic increment of the series' reference count; the first call with new
+    /// Cost: that of [`visit`](Self::visit) and an atomic increment of the series' reference count; the first call with new
     /// values allocates. Never fails: beyond the family's cap it is the handle of the overflow series.
     ///
     /// For a single recording [`visit`](Self::visit) is cheaper; for many, keep the handle.
@@ -91,8 +93,9 @@ impl<M: Metric, const N: usize> Family<M, N> {
     /// Calls `record` with the handle of the series with these label values, as [`with`](Self::with) would give it,
     /// and returns what it returns.
     ///
-    /// Cost: a hash and a comparison. A thread remembers the series that it visited last, and a visit to one of
-    /// those touches no memory that another thread writes: it costs the same on any number of threads.
+    /// Cost: a comparison, and a hash if the strings are not where they were when the thread visited this series last. A
+    /// thread remembers the series that it visited last, and a visit to one of those touches no memory that another
+    /// thread writes: it costs the same on any number of threads.
     ///
     /// ```
     /// # let registry = dynamo_metrics_core::Registry::new();
@@ -104,23 +107,19 @@ impl<M: Metric, const N: usize> Family<M, N> {
     #[inline]
     pub fn visit<R>(&self, values: [&str; N], record: impl FnOnce(&M) -> R) -> R {
         let values = values.map(cut);
-        let hash = self.core.hash(&values);
-        let hit = |any: &AnyHandle| match M::from_any(any) {
-            Some(handle) => record(handle),
-            None => unreachable!("a family has one kind of metric"),
-        };
         // Relaxed: a lookup that races with a removal may come before it. See `FamilyCore::key` for those that do not.
         let key = self.core.key.load(Ordering::Relaxed);
-        match lookup::find(key, hash, &values, hit) {
+        match lookup::find(key, &values, || self.core.hash(&values), record) {
             Ok(result) => result,
-            Err(hit) => hit(&self.look_up(key, hash, &values)),
+            Err(record) => record(&self.look_up(key, &values)),
         }
     }
 
     #[cold]
-    fn look_up(&self, key: u64, hash: u64, values: &[&str]) -> AnyHandle {
-        let handle = M::bind(self.core.get_or_create(hash, values)).into_any();
-        lookup::remember(key, hash, handle.clone());
+    fn look_up(&self, key: u64, values: &[&str]) -> M {
+        let hash = self.core.hash(values);
+        let handle = M::bind(self.core.get_or_create(hash, values));
+        lookup::remember(key, hash, handle.clone().into_any());
         handle
     }
 

@@ -75,13 +75,6 @@ impl Gauge {
     }
 }
 
-impl Gauge {
-    #[inline]
-    pub(crate) fn series(&self) -> &SeriesRef {
-        &self.series
-    }
-}
-
 impl sealed::Sealed for Gauge {}
 impl Metric for Gauge {
     const KIND: Kind = Kind::Gauge;
@@ -96,6 +89,11 @@ impl Metric for Gauge {
             AnyHandle::Gauge(handle) => Some(handle),
             _ => None,
         }
+    }
+
+    #[inline]
+    fn series(&self) -> &SeriesRef {
+        &self.series
     }
 
     fn bind(series: SeriesRef) -> Self {
@@ -177,13 +175,6 @@ fn record(cell: CellIndex, n: u64) {
     }
 }
 
-impl UpDownCounter {
-    #[inline]
-    pub(crate) fn series(&self) -> &SeriesRef {
-        &self._series
-    }
-}
-
 impl sealed::Sealed for UpDownCounter {}
 impl Metric for UpDownCounter {
     const KIND: Kind = Kind::UpDownCounter;
@@ -198,6 +189,11 @@ impl Metric for UpDownCounter {
             AnyHandle::UpDownCounter(handle) => Some(handle),
             _ => None,
         }
+    }
+
+    #[inline]
+    fn series(&self) -> &SeriesRef {
+        &self._series
     }
 
     fn bind(series: SeriesRef) -> Self {

@@ -243,13 +243,6 @@ impl LocalHistogram {
     }
 }
 
-impl Histogram {
-    #[inline]
-    pub(crate) fn series(&self) -> &SeriesRef {
-        &self.series
-    }
-}
-
 /// Which of the [`SUMS`] cells takes this observation's value: each of the thread's observations takes the other one, so
 /// that none waits for the addition of the one before (an `f64` addition in memory is 12 cycles from load to load).
 ///
@@ -281,6 +274,11 @@ impl Metric for Histogram {
             AnyHandle::Histogram(handle) => Some(handle),
             _ => None,
         }
+    }
+
+    #[inline]
+    fn series(&self) -> &SeriesRef {
+        &self.series
     }
 
     fn bind(series: SeriesRef) -> Self {

@@ -75,13 +75,6 @@ impl Registry {
     }
 }
 
-impl Info {
-    #[inline]
-    pub(crate) fn series(&self) -> &SeriesRef {
-        &self.series
-    }
-}
-
 impl sealed::Sealed for Info {}
 impl Metric for Info {
     const KIND: Kind = Kind::Info;
@@ -96,6 +89,11 @@ impl Metric for Info {
             AnyHandle::Info(handle) => Some(handle),
             _ => None,
         }
+    }
+
+    #[inline]
+    fn series(&self) -> &SeriesRef {
+        &self.series
     }
 
     fn bind(series: SeriesRef) -> Self {

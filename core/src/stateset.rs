@@ -128,11 +128,6 @@ impl StateSet {
             _ => unreachable!("a state set has one word"),
         }
     }
-
-    #[inline]
-    pub(crate) fn series(&self) -> &SeriesRef {
-        &self.series
-    }
 }
 
 /// A [`StateSet`] whose states are the variants of an enum. Made by [`Registry::enum_state_set`] or
@@ -272,6 +267,11 @@ impl Metric for StateSet {
             AnyHandle::StateSet(handle) => Some(handle),
             _ => None,
         }
+    }
+
+    #[inline]
+    fn series(&self) -> &SeriesRef {
+        &self.series
     }
 
     fn bind(series: SeriesRef) -> Self {

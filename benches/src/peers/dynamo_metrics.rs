@@ -11,6 +11,7 @@ use dynamo_metrics::{
 };
 use dynamo_metrics_core::{Counter, LabelEnum, Registry};
 use dynamo_metrics_encoder::negotiate::Format;
+use std::hint::black_box;
 use std::sync::Arc;
 
 pub(crate) fn counter() -> Vec<Case> {
@@ -70,6 +71,7 @@ pub(crate) fn histogram(data: &Data, bounds: &[f64]) -> Vec<Case> {
 pub(crate) fn family(data: &Data) -> Vec<Case> {
     let family = ours::family();
     let (visited, by_enum) = (family.clone(), family.enumerated::<(Model, Endpoint)>());
+    let fresh = family.clone();
     let enums = Arc::new(data.pairs.map(|(model, endpoint)| {
         let place = |list: &[&str], value| list.iter().position(|&other| other == value);
         (
@@ -81,6 +83,18 @@ pub(crate) fn family(data: &Data) -> Vec<Case> {
         Case::over(NAME, &data.pairs, move || {
             let family = visited.clone();
             move |(model, endpoint)| family.visit([model, endpoint], Counter::inc)
+        }),
+        Case::over("dynamo-metrics, strings at new addresses", &data.pairs, move || {
+            let family = fresh.clone();
+            let mut copies = Copies::new();
+            move |(model, endpoint)| {
+                let [model, endpoint] = copies.of([model, endpoint]);
+                family.visit([model, endpoint], Counter::inc);
+            }
+        }),
+        Case::over("(copying the strings)", &data.pairs, || {
+            let mut copies = Copies::new();
+            move |(model, endpoint)| _ = black_box(copies.of([model, endpoint]))
         }),
         Case::over("dynamo-metrics, a handle each time", &data.pairs, move || {
             let family = family.clone();
@@ -136,6 +150,35 @@ pub(crate) fn openmetrics(shape: &Shape) -> Box<dyn Scrape> {
 
 pub(crate) fn protobuf(shape: &Shape) -> Box<dyn Scrape> {
     Box::new(Scraper::in_format(ours::registry(shape), Format::Protobuf))
+}
+
+/// Copies of strings, each at another address than the ones before: what a program has that makes its labels anew for each
+/// recording. An address comes again after thousands of others, with other contents.
+struct Copies {
+    bytes: Box<[u8]>,
+    at: usize,
+}
+
+/// Not a multiple of what the 2048 pairs of a table take: no string comes back to its place.
+const COPIES_BYTES: usize = 30_011;
+
+impl Copies {
+    fn new() -> Self {
+        Self { bytes: vec![0; COPIES_BYTES].into(), at: 0 }
+    }
+
+    fn of(&mut self, strings: [&str; 2]) -> [&str; 2] {
+        let lengths = strings.map(str::len);
+        if self.at + lengths[0] + lengths[1] > COPIES_BYTES {
+            self.at = 0;
+        }
+        let place = &mut self.bytes[self.at..][..lengths[0] + lengths[1]];
+        self.at += place.len();
+        let (first, second) = place.split_at_mut(lengths[0]);
+        first.copy_from_slice(strings[0].as_bytes());
+        second.copy_from_slice(strings[1].as_bytes());
+        [first, second].map(|copy| std::str::from_utf8(copy).expect("a copy of a string"))
+    }
 }
 
 #[derive(Clone, Copy)]

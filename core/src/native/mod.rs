@@ -168,11 +168,6 @@ impl NativeHistogram {
             self.write(writer, cell, if finite { v } else { 0.0 }, n);
         }
     }
-
-    #[inline]
-    pub(crate) fn series(&self) -> &SeriesRef {
-        &self.series
-    }
 }
 
 impl sealed::Sealed for NativeHistogram {}
@@ -189,6 +184,11 @@ impl Metric for NativeHistogram {
             AnyHandle::NativeHistogram(handle) => Some(handle),
             _ => None,
         }
+    }
+
+    #[inline]
+    fn series(&self) -> &SeriesRef {
+        &self.series
     }
 
     fn bind(series: SeriesRef) -> Self {

@@ -122,11 +122,6 @@ impl Summary {
             self.write(writer, v.abs().to_bits(), if finite { v } else { 0.0 }, n);
         }
     }
-
-    #[inline]
-    pub(crate) fn series(&self) -> &SeriesRef {
-        &self.series
-    }
 }
 
 impl sealed::Sealed for Summary {}
@@ -143,6 +138,11 @@ impl Metric for Summary {
             AnyHandle::Summary(handle) => Some(handle),
             _ => None,
         }
+    }
+
+    #[inline]
+    fn series(&self) -> &SeriesRef {
+        &self.series
     }
 
     fn bind(series: SeriesRef) -> Self {
