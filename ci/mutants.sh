@@ -45,7 +45,8 @@ for file in ${*:-$writers}; do
   # `touch` only reads ahead, and `bytes_max` may be any number that is large enough.
   nice cargo mutants --in-place --package dynamo-metrics-encoder --features openmetrics2 --baseline skip --timeout 30 \
     --file "encoder/src/$file.rs" --exclude-re touch --exclude-re bytes_max --exclude-re 'impl .*Debug' \
-    ${SHARD:+--shard "$SHARD"} --output "$out/${file//\//_}" --no-times -- --lib --tests || case $? in 2 | 3) ;; *) exit 1 ;; esac # 2: some were missed, 3: some ran into the timeout
+    ${SHARD:+--shard "$SHARD"} --output "$out/${file//\//_}" --no-times -- --lib --tests ||
+    case $? in 2 | 3) ;; *) exit 1 ;; esac # 2: some were missed, 3: some ran into the timeout
 done
 known=$(grep -v '^#' "$root/ci/mutants.txt" | sort)
 # As often as it is there: a second of the same spelling is one more.

@@ -99,6 +99,28 @@ fn text(registry: &Registry, format: Format, created: bool) -> Vec<String> {
     ours.map(str::to_owned).collect()
 }
 
+/// An encoder keeps what each format and escaping has rendered.
+#[test]
+fn one_encoder_for_every_format_and_escaping_keeps_them_apart() {
+    let registry = Registry::new();
+    registry.counter(Opts::new("a.name_total", "Help.").utf8_names()).unwrap().inc();
+    registry.histogram(("b", ""), &Buckets::new([1.0]).unwrap()).unwrap().observe(2.0);
+    let encode = |encoder: &mut Encoder, format, escaping| {
+        let (asked, mut body) = (Negotiated::new(format, escaping), BytesMut::new());
+        encoder.encode_as(&registry, asked, &NameFilter::default(), &mut body);
+        body
+    };
+    let mut encoder = Encoder::new();
+    for _ in 0..2 {
+        for format in FORMATS {
+            for escaping in Escaping::ALL {
+                let alone = encode(&mut Encoder::new(), *format, escaping);
+                assert_eq!(encode(&mut encoder, *format, escaping), alone, "{format:?}");
+            }
+        }
+    }
+}
+
 /// The room for a body is reserved before it is written, for the longest numbers and exemplars there may be: a body that
 /// took more would panic. A hundred series with next to no labels, so that what is too little for one shows.
 #[test]
