@@ -106,6 +106,13 @@ mod tests {
     }
 
     #[test]
+    fn neighbours_are_one_span_wherever_they_are() {
+        with_value(&[0.25, 0.5, 1.0, 64.0, 128.0], |value| {
+            assert_eq!(spans(value.positive).collect::<Vec<_>>(), [span(-2, 3), span(5, 2)]);
+        });
+    }
+
+    #[test]
     fn short_gaps_are_filled_and_long_ones_begin_a_span() {
         // Buckets 0, 3 and 7: gaps of two and of three.
         with_value(&[1.0, 8.0, 8.0, 128.0], |value| {

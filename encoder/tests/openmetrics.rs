@@ -253,13 +253,14 @@ fn a_filter_admits_families_by_any_name_that_a_scraper_saw() {
     let registry = Registry::new();
     registry.counter(Opts::new("a.b_total", "").utf8_names()).unwrap().inc();
     registry.histogram(("c", ""), &Buckets::new([1.0]).unwrap()).unwrap();
-    let ask = |query: &str, format| {
+    let ask_in = |query: &str, format, escaping| {
         let filter = NameFilter::from_query(query).unwrap();
         let mut body = BytesMut::new();
-        let asked = Negotiated::new(format, Escaping::Underscores);
+        let asked = Negotiated::new(format, escaping);
         Encoder::new().encode_as(&registry, asked, &filter, &mut body);
         body
     };
+    let ask = |query: &str, format| ask_in(query, format, Escaping::Underscores);
     let of_text = |query: &str| String::from_utf8(ask(query, Format::Text).to_vec()).unwrap();
     let counter = "# TYPE a_b_total counter\na_b_total 1\n";
     assert_eq!(of_text("name[]=a.b_total"), counter);
@@ -268,6 +269,12 @@ fn a_filter_admits_families_by_any_name_that_a_scraper_saw() {
     assert_eq!(of_text("name[]=nothing"), "");
     assert_eq!(&ask("name[]=nothing", Format::OpenMetrics)[..], b"# EOF\n");
     assert!(ask("name[]=nothing", Format::Protobuf).is_empty());
+    for format in [Format::Text, Format::OpenMetrics, Format::Protobuf] {
+        let in_values = |query: &str| ask_in(query, format, Escaping::Values);
+        let seen = in_values("name[]=U__a_2e_b__total");
+        assert!(seen.len() > 30 && seen == in_values("name[]=a.b_total"), "{seen:?}");
+        assert!(in_values("name[]=a_b_total").len() < 10, "nobody was shown this one");
+    }
 }
 
 #[test]

@@ -11,6 +11,7 @@ use dynamo_metrics_encoder::name_filter::NameFilter;
 use dynamo_metrics_encoder::negotiate::{Format, Negotiated};
 use dynamo_metrics_encoder::{Encoder, strict};
 use libfuzzer_sys::fuzz_target;
+use std::time::Duration;
 
 #[derive(Arbitrary, Debug)]
 struct Metric<'a> {
@@ -32,9 +33,16 @@ enum Kind {
     Histogram(Vec<f64>),
 }
 
-fuzz_target!(|metrics: Vec<Metric<'_>>| {
-    let registry = Registry::new();
-    let mut encoder = Encoder::new();
+fuzz_target!(|input: (Option<u64>, Vec<Metric<'_>>)| {
+    // With a clock, counters and histograms have start times.
+    let (clock, metrics) = input;
+    let (registry, mut encoder) = match clock {
+        Some(nanos) => (
+            Registry::with_clock(move || Duration::from_nanos(nanos)),
+            Encoder::with_created_samples(),
+        ),
+        None => (Registry::new(), Encoder::new()),
+    };
     for metric in &metrics {
         let opts = || {
             let opts = Opts::new(metric.name, metric.help);

@@ -1,5 +1,8 @@
 //! Whatever engines print and scrapers ask for, what is merged is valid: text as the strict parser judges it, and the
 //! other formats in what they have in common with it, which is the number of samples.
+//!
+//! An input is text that can be read and written by hand: a digit that chooses labels and escaping, then what each engine
+//! prints, with [`SEPARATOR`] between them.
 #![no_main]
 
 use bytes::BytesMut;
@@ -10,8 +13,12 @@ use dynamo_metrics_encoder::negotiate::{Format, Negotiated};
 use dynamo_metrics_encoder::strict;
 use libfuzzer_sys::fuzz_target;
 
-fuzz_target!(|input: (Vec<&[u8]>, u8)| {
-    let (texts, choice) = input;
+/// ASCII's "record separator", which no engine prints.
+const SEPARATOR: u8 = 0x1e;
+
+fuzz_target!(|input: &[u8]| {
+    let Some((choice, texts)) = input.split_first() else { return };
+    let texts: Vec<&[u8]> = texts.split(|&byte| byte == SEPARATOR).collect();
     let filters = [Filter::all(), Filter::vllm(), Filter::trtllm()];
     let labels = Labels::new([("worker", "7"), ("x", "\"")]).expect("names that labels may have");
     let labels = if choice & 1 == 0 { Labels::none() } else { &labels };

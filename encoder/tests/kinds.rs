@@ -1,0 +1,271 @@
+//! One of each kind in every format, against golden files; and what exemplars and start times add to them is all that
+//! they add.
+//!
+//! A file that should change is written anew with `DYNAMO_METRICS_GOLDEN=write`. For OpenMetrics 2.0, which no parser here
+//! reads, the file is the proof: it was read against the grammar of the release candidate.
+
+mod decode;
+
+use bytes::BytesMut;
+use dynamo_metrics_core::{
+    Buckets, Escaping, Exemplar, NativeBuckets, Opts, Registry, SPAN_ID_BYTES_MAX, SummaryOpts,
+    TRACE_ID_BYTES_MAX,
+};
+use dynamo_metrics_encoder::name_filter::NameFilter;
+use dynamo_metrics_encoder::negotiate::{Format, Negotiated};
+use dynamo_metrics_encoder::{Encoder, strict};
+use std::path::Path;
+use std::time::Duration;
+
+const FORMATS: &[Format] = &[
+    Format::Text,
+    Format::OpenMetrics,
+    Format::Protobuf,
+    #[cfg(feature = "openmetrics2")]
+    Format::OpenMetrics2,
+];
+
+/// Every kind, with values that tell them apart; two series where labels matter.
+fn every_kind(exemplars: bool, clock: bool) -> Registry {
+    let registry = if clock {
+        Registry::with_clock(|| Duration::from_millis(1_700_000_000_500))
+    } else {
+        Registry::new()
+    };
+    let trace = |id| Exemplar::new(id).unwrap().at(Duration::from_millis(1_700_000_001_020));
+    let [one, two] = ["4bf9", "00f0"].map(trace);
+    let opts = |name: &'static str| {
+        let opts = Opts::new(name, "Help.");
+        if exemplars { opts.exemplars() } else { opts }
+    };
+
+    let counters = registry.counter_family(opts("a_total"), ["l"]).unwrap();
+    counters.with(["x"]).add(3);
+    counters.with([""]).add(1 << 60);
+    let floats = registry.float_counter_family(opts("b_total"), ["l"]).unwrap();
+    floats.with(["x"]).add(0.25);
+    floats.with([""]).add(1e20);
+    registry.counter_callback(("c_total", ""), || 7).unwrap();
+    registry.gauge(("d", "")).unwrap().set(-0.1);
+    registry.gauge_callback(("e", ""), || 2.0).unwrap();
+    registry.gauge_callback(("e_panics", ""), || panic!("left out")).unwrap();
+    registry.up_down_counter(("f", "")).unwrap().sub(4);
+    let buckets = Buckets::new([0.5, 1.0, 100.0]).unwrap();
+    let histograms = registry.histogram_family(opts("g"), ["l"], &buckets).unwrap();
+    histograms.with(["x"]).observe_n(0.75, 300);
+    histograms.with([""]);
+    let native = NativeBuckets::new().schema(0).signed().classic([1.0, 4.0]);
+    let natives = registry.native_histogram_family(opts("h"), ["l"], &native).unwrap();
+    // Buckets 0, 3 and 7: a gap of two is filled, one of three begins a span.
+    [1.0, 8.0, 8.0, 128.0, -4.0, 0.0].iter().for_each(|&v| natives.with(["x"]).observe(v));
+    natives.with([""]);
+    let quantiles = SummaryOpts::new().quantiles([0.5, 0.99]);
+    let summaries = registry.summary_family(("i", ""), ["l"], &quantiles).unwrap();
+    summaries.with(["x"]).observe(2.0);
+    summaries.with([""]);
+    registry.info(("j_info", ""), &[("version", "1")]).unwrap();
+    let states = registry.state_set_family(("k", ""), ["l"], &["off", "on"]).unwrap();
+    states.with(["x"]).only("on").unwrap();
+    states.with([""]);
+
+    if exemplars {
+        counters.with(["x"]).add_with_exemplar(1, &one.span_id("ab").unwrap());
+        floats.with(["x"]).add_with_exemplar(0.5, &one);
+        histograms.with(["x"]).observe_with_exemplar(0.25, &one);
+        histograms.with(["x"]).observe_with_exemplar(1e6, &two);
+        natives.with(["x"]).observe_with_exemplar(8.0, &two);
+    } else {
+        counters.with(["x"]).add(1);
+        floats.with(["x"]).add(0.5);
+        histograms.with(["x"]).observe(0.25);
+        histograms.with(["x"]).observe(1e6);
+        natives.with(["x"]).observe(8.0);
+    }
+    registry
+}
+
+fn encode(registry: &Registry, format: Format, created: bool) -> Vec<u8> {
+    let asked = Negotiated::new(format, Escaping::Underscores);
+    let mut encoder = if created { Encoder::with_created_samples() } else { Encoder::new() };
+    let mut body = BytesMut::new();
+    encoder.encode_as(registry, asked, &NameFilter::default(), &mut body);
+    body.to_vec()
+}
+
+/// The lines without those of the registry's own telemetry.
+fn text(registry: &Registry, format: Format, created: bool) -> Vec<String> {
+    let body = String::from_utf8(encode(registry, format, created)).unwrap();
+    let ours = body.lines().filter(|line| !line.contains("dynamo_metrics_"));
+    ours.map(str::to_owned).collect()
+}
+
+/// An encoder keeps what each format and escaping has rendered.
+#[test]
+fn one_encoder_for_every_format_and_escaping_keeps_them_apart() {
+    let registry = Registry::new();
+    registry.counter(Opts::new("a.name_total", "Help.").utf8_names()).unwrap().inc();
+    registry.histogram(("b", ""), &Buckets::new([1.0]).unwrap()).unwrap().observe(2.0);
+    let encode = |encoder: &mut Encoder, format, escaping| {
+        let (asked, mut body) = (Negotiated::new(format, escaping), BytesMut::new());
+        encoder.encode_as(&registry, asked, &NameFilter::default(), &mut body);
+        body
+    };
+    let mut encoder = Encoder::new();
+    for _ in 0..2 {
+        for format in FORMATS {
+            for escaping in Escaping::ALL {
+                let alone = encode(&mut Encoder::new(), *format, escaping);
+                assert_eq!(encode(&mut encoder, *format, escaping), alone, "{format:?}");
+            }
+        }
+    }
+}
+
+/// The room for a body is reserved before it is written, for the longest numbers and exemplars there may be: a body that
+/// took more would panic. A hundred series with next to no labels, so that what is too little for one shows.
+#[test]
+fn the_longest_of_everything_has_room() {
+    let longest = Exemplar::new(&"t".repeat(TRACE_ID_BYTES_MAX)).unwrap();
+    let longest = longest.span_id(&"s".repeat(SPAN_ID_BYTES_MAX)).unwrap().at(Duration::MAX);
+    // No shorter text stands for it, and the exponent has three digits.
+    let long = -1.234_567_890_123_456_7e-300;
+    for kind in ["counter", "float", "gauge", "histogram", "native", "summary"] {
+        let registry = Registry::with_clock(|| Duration::MAX);
+        let exemplars = || Opts::new("a", "").exemplars();
+        let buckets = Buckets::new([2.0 * long, 1.0]).unwrap();
+        for at in 0..100 {
+            let label = [&at.to_string()[..]];
+            match kind {
+                "counter" => {
+                    let family = registry.counter_family(exemplars(), ["l"]).unwrap();
+                    family.with(label).add_with_exemplar(u64::MAX, &longest);
+                }
+                "float" => {
+                    let family = registry.float_counter_family(exemplars(), ["l"]).unwrap();
+                    family.with(label).add_with_exemplar(-long, &longest);
+                }
+                "gauge" => registry.gauge_family(("a", ""), ["l"]).unwrap().with(label).set(long),
+                "histogram" => {
+                    let family = registry.histogram_family(exemplars(), ["l"], &buckets).unwrap();
+                    let histogram = family.with(label);
+                    histogram.observe_n(long, u64::MAX - 3);
+                    [4.0 * long, long, 1e300]
+                        .iter()
+                        .for_each(|&v| histogram.observe_with_exemplar(v, &longest));
+                }
+                "native" => {
+                    let native = NativeBuckets::new().schema(0).signed();
+                    let family =
+                        registry.native_histogram_family(exemplars(), ["l"], &native).unwrap();
+                    let histogram = family.with(label);
+                    for bucket in 0..60 {
+                        // Far apart, so that each begins a span.
+                        let v = f64::from(4 * bucket - 120).exp2();
+                        histogram.observe_n(v, u64::MAX >> 8);
+                        histogram.observe_n(-v, u64::MAX >> 8);
+                        histogram.observe_with_exemplar(v, &longest);
+                    }
+                }
+                _ => {
+                    let opts = SummaryOpts::new().quantiles([-long, 0.999_999_999_999_999_9]);
+                    let family = registry.summary_family(("a", ""), ["l"], &opts).unwrap();
+                    family.with(label).observe(long);
+                }
+            }
+        }
+        for created in [false, true] {
+            for format in FORMATS {
+                assert!(encode(&registry, *format, created).len() > 2000, "{kind} {format:?}");
+            }
+        }
+    }
+}
+
+#[track_caller]
+fn assert_golden(name: &str, lines: &[String]) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name);
+    let actual: String = lines.iter().map(|line| format!("{line}\n")).collect();
+    if std::env::var("DYNAMO_METRICS_GOLDEN").is_ok_and(|value| value == "write") {
+        std::fs::write(&path, &actual).unwrap();
+    }
+    assert_eq!(actual, std::fs::read_to_string(&path).unwrap(), "{}", path.display());
+}
+
+#[test]
+fn text_0_0_4() {
+    let lines = text(&every_kind(false, false), Format::Text, false);
+    assert_golden("text.txt", &lines);
+    for (exemplars, clock) in [(true, false), (false, true), (true, true)] {
+        let registry = every_kind(exemplars, clock);
+        assert_eq!(text(&registry, Format::Text, true), lines, "it has no place for either");
+        strict::parse(&encode(&registry, Format::Text, true)).unwrap();
+    }
+}
+
+#[test]
+fn openmetrics_1() {
+    let all = text(&every_kind(true, true), Format::OpenMetrics, true);
+    assert_golden("openmetrics.txt", &all);
+    for (exemplars, created) in [(true, false), (false, true), (false, false)] {
+        let expected: Vec<_> = all
+            .iter()
+            .filter(|line| created || !line.contains("_created"))
+            .map(|line| if exemplars { line } else { line.split(" # {").next().unwrap() })
+            .collect();
+        let registry = every_kind(exemplars, true);
+        assert_eq!(text(&registry, Format::OpenMetrics, created), expected);
+        let body = encode(&registry, Format::OpenMetrics, created);
+        strict::parse_as(strict::Format::OpenMetrics, &body).unwrap();
+    }
+    let without_a_clock = text(&every_kind(true, false), Format::OpenMetrics, true);
+    assert_eq!(without_a_clock, text(&every_kind(true, true), Format::OpenMetrics, false));
+}
+
+#[test]
+fn protobuf() {
+    let lines = |exemplars, clock| {
+        let mut lines = Vec::new();
+        for family in
+            decode::decode(&encode(&every_kind(exemplars, clock), Format::Protobuf, false))
+        {
+            if family.name.contains("dynamo_metrics_") {
+                continue;
+            }
+            lines.push(format!("{} type {} help {:?}", family.name, family.kind, family.help));
+            lines.extend(family.samples);
+            lines.extend(family.extras);
+            lines.extend(family.natives.iter().map(|native| format!("{native:?}")));
+        }
+        lines
+    };
+    assert_golden("protobuf.txt", &lines(true, true));
+    assert_golden("protobuf-plain.txt", &lines(false, false));
+    let has = |lines: &[String], what| lines.iter().any(|line| line.contains(what));
+    for (exemplars, clock) in [(true, false), (false, true)] {
+        let both = lines(true, true);
+        let some = lines(exemplars, clock);
+        assert_eq!((has(&some, " exemplar "), has(&some, " created ")), (exemplars, clock));
+        let expected = both
+            .iter()
+            .filter(|line| exemplars || !line.contains(" exemplar "))
+            .filter(|line| clock || !line.contains(" created "))
+            .filter(|line| !line.starts_with("Native"));
+        let some = some.iter().filter(|line| !line.starts_with("Native"));
+        assert!(expected.eq(some));
+    }
+}
+
+#[cfg(feature = "openmetrics2")]
+#[test]
+fn openmetrics_2() {
+    let all = text(&every_kind(true, true), Format::OpenMetrics2, false);
+    assert_golden("openmetrics2.txt", &all);
+    for (exemplars, clock) in [(true, false), (false, true), (false, false)] {
+        let expected: Vec<_> = all
+            .iter()
+            .map(|line| if exemplars { line } else { line.split(" # {").next().unwrap() })
+            .map(|line| if clock { line.to_owned() } else { line.replace(" st@1700000000.5", "") })
+            .collect();
+        assert_eq!(text(&every_kind(exemplars, clock), Format::OpenMetrics2, false), expected);
+    }
+}
