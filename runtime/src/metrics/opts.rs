@@ -42,7 +42,7 @@ impl MetricOpts {
     }
 
     /// A label with one value for the whole metric. The value is cut at
-    /// [`LABEL_VALUE_BYTES_MAX`] bytes, as values of families are.
+    /// [`LABEL_VALUE_BYTES_MAX`](dynamo_metrics_core::LABEL_VALUE_BYTES_MAX) bytes, as values of families are.
     #[must_use]
     pub fn const_label(mut self, name: impl Into<String>, value: impl AsRef<str>) -> Self {
         self.const_labels.push((name.into(), cut(value.as_ref()).into()));
