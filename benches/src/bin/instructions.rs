@@ -4,22 +4,44 @@
 #![forbid(unsafe_code)]
 
 use bytes::BytesMut;
-use dynamo_metrics_core::{Buckets, Escaping, Opts, Registry};
+use dynamo_metrics::{
+    FrontendConfig, FrontendMetrics, HttpEndpoint, ModelCard, RequestType, RuntimeConfig, Timestamp,
+};
+use dynamo_metrics_core::{Buckets, Counter, Escaping, Family, LabelEnum, Opts, Registry};
 use dynamo_metrics_encoder::Encoder;
+use dynamo_metrics_encoder::foreign::{Filter, Foreign, Source};
 use dynamo_metrics_encoder::name_filter::NameFilter;
 use dynamo_metrics_encoder::negotiate::{Format, Negotiated};
 use std::hint::black_box;
 use std::time::Duration;
 
-const OPERATIONS: [&str; 7] = [
+#[path = "../../../encoder/tests/foreign_support/vllm.rs"]
+mod vllm;
+
+const OPERATIONS: [&str; 15] = [
     "counter-inc",
     "counter-local-inc",
+    "float-counter-add",
     "up-down-inc-dec",
     "histogram-observe-11",
     "histogram-observe-64",
+    "histogram-observe-n",
+    "histogram-observe-signed",
+    "histogram-local-observe",
     "family-visit-inc",
+    "family-visit-new-address",
+    "family-visit-beyond-cap",
+    "family-enum-inc",
     "token",
+    "request-token",
 ];
+
+/// One merge of an engine's text into a page: [`ENGINES`] label sets a family, 52 KB. Counted a byte of the text.
+const FOREIGN: [(&str, Format); 2] = [
+    ("encode-foreign-byte", Format::Text),
+    ("encode-foreign-openmetrics-byte", Format::OpenMetrics),
+];
+const ENGINES: usize = 2;
 
 /// Scrapes of [`SERIES`] series of one kind: the operation, the format, whether the registry has a clock, and the kind. With
 /// a clock, counters and histograms have start times, which protobuf always sends.
@@ -55,11 +77,18 @@ enum Kind {
 fn main() {
     let mut arguments = std::env::args().skip(1);
     let (Some(operation), Some(times)) = (arguments.next(), arguments.next()) else {
-        let encodes = ENCODES.iter().map(|(operation, ..)| operation);
-        OPERATIONS.iter().chain(encodes).for_each(|operation| println!("{operation}"));
+        // Each with how many of what is counted one call is made of.
+        OPERATIONS.iter().for_each(|operation| println!("{operation} 1"));
+        ENCODES.iter().for_each(|(operation, ..)| println!("{operation} {SERIES}"));
+        let bytes = vllm::vllm_text(ENGINES).len();
+        FOREIGN.iter().for_each(|(operation, _)| println!("{operation} {bytes}"));
         return;
     };
     let times: u64 = times.parse().expect("a number of times");
+    if let Some((_, format)) = FOREIGN.iter().find(|(of, _)| *of == operation) {
+        merge(times, *format);
+        return;
+    }
     if let Some((_, format, clock, kind)) = ENCODES.iter().find(|(of, ..)| *of == operation) {
         encode(times, *format, *clock, *kind);
         return;
@@ -71,6 +100,9 @@ fn main() {
     let eleven = registry.histogram(("h11", ""), &eleven).expect("a new name");
     let many = Buckets::exponential(0.0001, 1.3, 64).expect("increasing");
     let many = registry.histogram(("h64", ""), &many).expect("a new name");
+    let signed = Buckets::new(ELEVEN.map(|bound| bound - 1.0)).expect("increasing");
+    let signed = registry.histogram(("signed", ""), &signed).expect("a new name");
+    let float = registry.float_counter(("float_total", "")).expect("a new name");
     let opts = Opts::new("f_total", "").series_max(1000);
     let family = registry.counter_family(opts, ["model", "endpoint"]).expect("a new name");
     let models: Vec<String> = (0..16).map(|i| format!("Qwen/Qwen3-{i}B")).collect();
@@ -87,6 +119,33 @@ fn main() {
         }),
         "histogram-observe-11" => repeat(times, |i| black_box(&eleven).observe(value(i))),
         "histogram-observe-64" => repeat(times, |i| black_box(&many).observe(value(i))),
+        "histogram-observe-n" => repeat(times, |i| black_box(&eleven).observe_n(value(i), 7)),
+        "histogram-observe-signed" => {
+            repeat(times, |i| black_box(&signed).observe(value(i) - 0.5));
+        }
+        "histogram-local-observe" => {
+            let local = eleven.local().expect("address space");
+            repeat(times, |i| black_box(&local).observe(value(i)));
+        }
+        "float-counter-add" => repeat(times, |i| black_box(&float).add(value(i))),
+        "family-visit-new-address" => visit_at_new_addresses(times, &family, &models),
+        "family-visit-beyond-cap" => {
+            let opts = Opts::new("capped_total", "").series_max(8);
+            let capped = registry.counter_family(opts, ["model", "endpoint"]).expect("a new name");
+            let junk: Vec<String> = (0..1000).map(|i| format!("junk-{i}")).collect();
+            junk.iter().for_each(|model| capped.visit([model, "chat_completions"], Counter::inc));
+            repeat(times, |i| {
+                let model = &junk[900 + i as usize % 100];
+                black_box(&capped).visit([model, "chat_completions"], Counter::inc);
+            });
+        }
+        "family-enum-inc" => {
+            let by_enum = family.enumerated::<(Place, Place)>();
+            repeat(times, |i| {
+                black_box(&by_enum).get((Place(i as usize % 4), Place(0))).inc();
+            });
+        }
+        "request-token" => request_tokens(times),
         "family-visit-inc" => repeat(times, |i| {
             let model = &models[i as usize % models.len()];
             black_box(&family).visit([model, "chat_completions"], |counter| counter.inc());
@@ -97,6 +156,58 @@ fn main() {
         }),
         other => panic!("{other:?} is no operation; without arguments they are listed"),
     }
+}
+
+/// Strings that were not seen where they are for a long time, as a program has that makes its labels anew for each recording:
+/// of so many copies that what is remembered of one is forgotten when its turn comes again.
+fn visit_at_new_addresses(times: u64, family: &Family<Counter, 2>, models: &[String]) {
+    const COPIES: usize = 20_011;
+    let copies: Vec<String> = models.iter().cycle().take(COPIES).cloned().collect();
+    repeat(times, |i| {
+        let model = &copies[i as usize % COPIES];
+        black_box(family).visit([model, "chat_completions"], Counter::inc);
+    });
+}
+
+/// What the frontend does for one token of a stream.
+fn request_tokens(times: u64) {
+    let frontend = FrontendMetrics::new(&Registry::new(), FrontendConfig::default())
+        .expect("a registry of its own takes the catalogue");
+    let card = ModelCard { context_length: 4096, kv_cache_block_size: 16, migration_limit: 3 };
+    frontend.models().add("model", 1, &card, &RuntimeConfig::default());
+    let (endpoint, kind) = (HttpEndpoint::ChatCompletions, RequestType::Stream);
+    let mut request = frontend.begin(endpoint, kind, "model", Timestamp::from_nanos(0));
+    let mut now = 0;
+    repeat(times, |i| {
+        now += ((i & 127) + 1) * 1_000_000;
+        black_box(&mut request).tokens(1, Timestamp::from_nanos(now));
+    });
+}
+
+/// The values of a label that are known in advance.
+#[derive(Clone, Copy)]
+struct Place(usize);
+
+impl LabelEnum for Place {
+    const VALUES: &'static [&'static str] = &["a", "b", "c", "d"];
+
+    fn index(self) -> usize {
+        self.0
+    }
+}
+
+fn merge(times: u64, format: Format) {
+    let text = vllm::vllm_text(ENGINES);
+    let (filter, names) = (Filter::vllm(), NameFilter::default());
+    let asked = Negotiated::new(format, Escaping::Underscores);
+    let (mut foreign, mut body) = (Foreign::new(), BytesMut::with_capacity(8 * text.len()));
+    let ours = |name: &str| name.starts_with("dynamo_");
+    for _ in 0..times {
+        body.clear();
+        let source = Source::new(&filter, text.as_bytes());
+        foreign.merge([source], &ours, asked, &names, &mut body);
+    }
+    black_box(&body);
 }
 
 fn encode(times: u64, format: Format, clock: bool, kind: Kind) {

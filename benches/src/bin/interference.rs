@@ -9,7 +9,8 @@
 //!
 //! A token is two recordings, as upstream's: `output_tokens_total` and the inter-token latency. One clock reading
 //! costs more than a token, so the time of [`BATCH`] tokens is taken, which is what a decode step of that many
-//! sequences records at once.
+//! sequences records at once; and, in turns with it, that of single tokens, from which the median of two clock readings
+//! with nothing between them is subtracted. A batch hides what befalls one of its tokens, a single token is mostly clock.
 
 #![forbid(unsafe_code)]
 
@@ -17,6 +18,7 @@ use bytes::BytesMut;
 use dynamo_metrics_core::{Buckets, Opts, Registry};
 use dynamo_metrics_encoder::Encoder;
 use dynamo_metrics_server::{ContentType, RunningServer, ScrapeRequest, Server};
+use hdrhistogram::Histogram as Times;
 use std::hint::black_box;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -58,8 +60,9 @@ fn main() {
     let scraping = AtomicBool::new(false);
     let done = AtomicBool::new(false);
     let scrapes = AtomicU64::new(0);
-    let mut quiet = Vec::new();
-    let mut scraped = Vec::new();
+    // By whether there are scrapes, then batches and single tokens.
+    let mut times = [[times(), times()], [times(), times()]];
+    let clock = clock_nanos();
     thread::scope(|scope| {
         scope.spawn(|| {
             let mut scrape = match address {
@@ -79,31 +82,64 @@ fn main() {
             let with_scrapes = round % 2 == 1;
             scraping.store(with_scrapes, Ordering::Relaxed);
             thread::sleep(2 * PERIOD);
-            let times = if with_scrapes { &mut scraped } else { &mut quiet };
-            let started = Instant::now();
-            let mut before = started;
-            while before.duration_since(started) < ROUND {
-                for i in 0..BATCH {
-                    black_box(&tokens).inc();
-                    black_box(&latency).observe(0.01 + i as f64 / 10_000.0);
+            let [batches, singles] = &mut times[usize::from(with_scrapes)];
+            for (tokens_a_reading, times) in [(BATCH, batches), (1, singles)] {
+                let started = Instant::now();
+                let mut before = started;
+                while before.duration_since(started) < ROUND {
+                    for i in 0..tokens_a_reading {
+                        black_box(&tokens).inc();
+                        black_box(&latency).observe(0.01 + i as f64 / 10_000.0);
+                    }
+                    let now = Instant::now();
+                    times.saturating_record(now.duration_since(before).as_nanos() as u64);
+                    before = now;
                 }
-                let now = Instant::now();
-                times.push(now.duration_since(before).as_nanos() as u64);
-                before = now;
             }
         }
         done.store(true, Ordering::Relaxed);
     });
 
     let how = if http { "gzip scrapes over HTTP" } else { "scrapes" };
-    println!("{BATCH} tokens a batch, {} {how} of {SERIES} series\n", scrapes.into_inner());
-    println!("| ns a token | p50 | p99 | p99.9 |\n|---|---|---|---|");
-    let [quiet, scraped] = [quiet, scraped].map(quantiles);
-    for (what, row) in [("without scrapes", quiet), ("with 100 scrapes a second", scraped)] {
-        println!("| {what} | {:.2} | {:.2} | {:.2} |", row[0], row[1], row[2]);
+    println!("{} {how} of {SERIES} series; a clock reading takes {clock} ns", scrapes.into_inner());
+    for (kind, what) in [format!("batches of {BATCH}"), "single tokens".into()].iter().enumerate() {
+        let row = |scraped: usize| match kind {
+            0 => quantiles(&times[scraped][kind], |nanos| nanos as f64 / BATCH as f64),
+            // A reading is never quicker than the clock's least step.
+            _ => quantiles(&times[scraped][kind], |nanos| nanos.saturating_sub(clock) as f64),
+        };
+        println!("\n| ns a token, {what} | p50 | p99 | p99.9 |\n|---|---|---|---|");
+        let (quiet, scraped) = (row(0), row(1));
+        for (what, row) in [("without scrapes", quiet), ("with 100 scrapes a second", scraped)] {
+            println!("| {what} | {:.2} | {:.2} | {:.2} |", row[0], row[1], row[2]);
+        }
+        // Of single tokens with the clock in it: what is left without is a few steps of it.
+        let ratio = |quantile: f64| {
+            let [quiet, scraped] = [0, 1].map(|at| times[at][kind].value_at_quantile(quantile));
+            scraped as f64 / quiet as f64
+        };
+        let [p50, p99, p999] = QUANTILES.map(ratio);
+        println!("| ratio | {p50:.3} | {p99:.3} | {p999:.3} |");
     }
-    let ratio = |i: usize| scraped[i] / quiet[i];
-    println!("| ratio | {:.3} | {:.3} | {:.3} |", ratio(0), ratio(1), ratio(2));
+}
+
+const QUANTILES: [f64; 3] = [0.5, 0.99, 0.999];
+
+/// Nanoseconds up to a second, to three digits.
+fn times() -> Times<u64> {
+    Times::new_with_bounds(1, 1_000_000_000, 3).expect("a range")
+}
+
+/// The median time between two readings of the clock.
+fn clock_nanos() -> u64 {
+    let mut times = times();
+    let mut before = Instant::now();
+    for _ in 0..1_000_000 {
+        let now = Instant::now();
+        times.saturating_record(now.duration_since(before).as_nanos() as u64);
+        before = now;
+    }
+    times.value_at_quantile(0.5)
 }
 
 fn encoding(registry: Registry) -> Box<dyn FnMut()> {
@@ -154,10 +190,6 @@ fn over_http(address: SocketAddr) -> Box<dyn FnMut()> {
 }
 
 /// Median, 99th and 99.9th percentile, in ns a token.
-fn quantiles(mut times: Vec<u64>) -> [f64; 3] {
-    times.sort_unstable();
-    [0.5, 0.99, 0.999].map(|quantile| {
-        let at = (times.len() as f64 * quantile) as usize;
-        times[at.min(times.len() - 1)] as f64 / BATCH as f64
-    })
+fn quantiles(times: &Times<u64>, of_token: impl Fn(u64) -> f64) -> [f64; 3] {
+    QUANTILES.map(|quantile| of_token(times.value_at_quantile(quantile)))
 }

@@ -1,13 +1,15 @@
 //! How cost grows: recording with the number of threads, a snapshot with shards and series, memory with both, and
-//! what a million threads leave behind.
+//! what a million threads leave behind. Memory is that of a process of its own for each point, since a process never
+//! gives a shard back.
 //!
 //! `cargo run --release -p dynamo-metrics-benches --bin scaling [-- --svg FILE]`
 
 #![forbid(unsafe_code)]
 
-use dynamo_metrics_core::{Buckets, Opts, Registry, Snapshot, shard_count};
+use dynamo_metrics_core::{Buckets, Counter, Opts, Registry, Snapshot, shard_count};
 use std::fmt::Write as _;
 use std::hint::black_box;
+use std::process::Command;
 use std::sync::Barrier;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -20,7 +22,17 @@ const RECORDINGS: u64 = 20_000_000;
 /// Threads that are born and gone.
 const BORN: usize = 1_000_000;
 
+/// How the program starts itself: `--memory SHARDS SERIES` prints the bytes of that point, and nothing else.
+const MEMORY: &str = "--memory";
+
 fn main() {
+    let mut arguments = std::env::args().skip(1);
+    if arguments.next().as_deref() == Some(MEMORY) {
+        let [shards, series] = [arguments.next(), arguments.next()]
+            .map(|number| number.and_then(|number| number.parse().ok()).expect("a number"));
+        println!("{}", grown(shards, series));
+        return;
+    }
     let svg = std::env::args().skip_while(|arg| arg != "--svg").nth(1);
     // First, while the process has few shards: each measurement adds some.
     let snapshots = snapshots();
@@ -80,32 +92,64 @@ struct Point {
     snapshot: Duration,
 }
 
-/// Time of a snapshot and memory of the process, by shards and series. Every thread touches every series.
+/// A registry of so many counters, and their handles.
+fn counters(series: usize) -> (Registry, Vec<Counter>) {
+    let registry = Registry::new();
+    let opts = Opts::new("series_total", "").series_max(series);
+    let family = registry.counter_family(opts, ["place"]).expect("a new name");
+    let counters = (0..series).map(|place| family.with([&place.to_string()])).collect();
+    (registry, counters)
+}
+
+/// So many threads, alive at once or they would share shards, move every counter; `meanwhile` runs before they end.
+fn touch<R>(shards: usize, counters: &[&[Counter]], meanwhile: impl FnOnce() -> R) -> R {
+    let alive = Barrier::new(shards + 1);
+    thread::scope(|scope| {
+        for _ in 0..shards {
+            scope.spawn(|| {
+                alive.wait();
+                counters.iter().copied().flatten().for_each(|counter| counter.inc());
+                alive.wait();
+                alive.wait();
+            });
+        }
+        alive.wait();
+        alive.wait();
+        let result = meanwhile();
+        alive.wait();
+        result
+    })
+}
+
+/// Bytes by which this process grows by a registry of so many series that so many threads have touched.
+fn grown(shards: usize, series: usize) -> u64 {
+    // The threads' own memory is not the registry's: as many have lived before.
+    touch(shards, &[], || ());
+    let before = touch(shards, &[], resident_bytes);
+    let (_registry, counters) = counters(series);
+    touch(shards, &[&counters], resident_bytes).saturating_sub(before)
+}
+
+/// [`grown`] in a process of its own.
+fn grown_elsewhere(shards: usize, series: usize) -> f64 {
+    let program = std::env::current_exe().expect("this program");
+    let arguments = [MEMORY, &shards.to_string(), &series.to_string()];
+    let output = Command::new(program).args(arguments).output().expect("this program starts");
+    let bytes = String::from_utf8_lossy(&output.stdout).trim().parse::<f64>();
+    bytes.expect("it prints a number")
+}
+
+/// Time of a snapshot, and memory, by shards and series. Every thread touches every series.
 fn snapshots() -> Vec<Point> {
-    let registries = SERIES.map(|series| {
-        let registry = Registry::new();
-        let opts = Opts::new("series_total", "").series_max(series);
-        let family = registry.counter_family(opts, ["place"]).expect("a new name");
-        let counters: Vec<_> = (0..series).map(|place| family.with([&place.to_string()])).collect();
-        (registry, counters)
-    });
+    let registries = SERIES.map(counters);
     println!(
-        "| shards | series | snapshot, us | ns a cell and shard | memory of the process, MiB |"
+        "| shards | series | snapshot, us | ns a cell and shard | memory, KiB | bytes a series |"
     );
-    println!("|---|---|---|---|---|");
+    println!("|---|---|---|---|---|---|");
     let mut points = Vec::new();
     for shards in SHARDS {
-        // All alive at once, or they would share shards.
-        let alive = Barrier::new(shards);
-        thread::scope(|scope| {
-            for _ in 0..shards {
-                scope.spawn(|| {
-                    alive.wait();
-                    registries.iter().flat_map(|(_, counters)| counters).for_each(|c| c.inc());
-                    alive.wait();
-                });
-            }
-        });
+        let all: Vec<&[Counter]> = registries.iter().map(|(_, counters)| &counters[..]).collect();
+        touch(shards, &all, || ());
         for (registry, counters) in &registries {
             let mut snapshot = Snapshot::new();
             snapshot.take(registry);
@@ -119,10 +163,12 @@ fn snapshots() -> Vec<Point> {
                 .unwrap_or_default();
             let (shards, series) = (shard_count(), counters.len());
             let cell = time.as_nanos() as f64 / (shards * series) as f64;
-            let mib = resident_bytes() / (1 << 20);
+            let bytes = grown_elsewhere(shards, series);
             println!(
-                "| {shards} | {series} | {:.1} | {cell:.2} | {mib} |",
-                time.as_secs_f64() * 1e6
+                "| {shards} | {series} | {:.1} | {cell:.2} | {:.0} | {:.0} |",
+                time.as_secs_f64() * 1e6,
+                bytes / 1024.0,
+                bytes / series as f64,
             );
             points.push(Point { shards, series, snapshot: time });
         }
