@@ -232,32 +232,40 @@ impl Pool {
             totals.resize(pool.places as usize, 0);
         }
         // The extents cover every place, so what the first shards say replaces what the last scrape left. Shards are taken
-        // in pairs: where a cell is, is worked out once for both, and the total is stored once.
+        // in pairs, so that the total is stored once for both.
         let (mut shards, mut first) = (shards().iter(), true);
         while let Some(shard) = shards.next() {
+            let one = |start, len| shard.run(start, len);
             match (first, shards.next()) {
-                (true, None) => pass(extents, totals, |cell, _| add(0, shard.read(cell))),
-                (false, None) => pass(extents, totals, |cell, total| add(total, shard.read(cell))),
-                (true, Some(other)) => {
-                    pass(extents, totals, |cell, _| add(add(0, shard.read(cell)), other.read(cell)))
+                (true, None) => pass(extents, totals, one, |_, cell| add(0, cell)),
+                (false, None) => pass(extents, totals, one, &add),
+                (first, Some(other)) => {
+                    let two = |start, len| shard.run(start, len).zip(other.run(start, len));
+                    if first {
+                        pass(extents, totals, two, |_, (one, other)| add(add(0, one), other));
+                    } else {
+                        pass(extents, totals, two, |all, (one, other)| add(add(all, one), other));
+                    }
                 }
-                (false, Some(other)) => pass(extents, totals, |cell, total| {
-                    add(add(total, shard.read(cell)), other.read(cell))
-                }),
             }
             first = false;
         }
     }
 }
 
-/// Replaces the total of each cell by what `of` makes of both.
+/// Replaces each total by what `of` makes of it and of what `run` says of its cell.
 #[inline(always)]
-fn pass(extents: &[(Extent, u32)], totals: &mut [u64], of: impl Fn(CellIndex, u64) -> u64) {
+fn pass<I: Iterator>(
+    extents: &[(Extent, u32)],
+    totals: &mut [u64],
+    run: impl Fn(CellIndex, u32) -> I,
+    of: impl Fn(u64, I::Item) -> u64,
+) {
     for &(extent, place) in extents {
         let Some(start) = CellIndex::new(extent.start) else { continue };
         let totals = &mut totals[place as usize..][..extent.len as usize];
-        for (offset, total) in totals.iter_mut().enumerate() {
-            *total = of(start.offset(offset), *total);
+        for (total, cells) in totals.iter_mut().zip(run(start, extent.len)) {
+            *total = of(*total, cells);
         }
     }
 }

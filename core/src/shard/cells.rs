@@ -104,6 +104,19 @@ impl Cells {
         self.base().cell(index)
     }
 
+    /// `len` cells from `start` on; fewer if the block ends before. For a scrape, which reads runs of thousands: without the
+    /// mask and the address of each cell it takes half the instructions.
+    #[inline(always)]
+    pub(crate) fn run(&self, start: CellIndex, len: u32) -> &'static [AtomicU64] {
+        let len = len.min(CELLS_MAX - start.0) as usize;
+        // SAFETY: `start < CELLS_MAX` (`CellIndex::new` and `offset`) and the block has `CELLS_MAX` cells, so the address
+        // stays inside one live allocation.
+        let first = unsafe { self.base.add(start.0 as usize) };
+        // SAFETY: `start.0 + len <= CELLS_MAX` by the first line, so the run lies inside the block, which is aligned,
+        // zero-initialised and never unmapped (`Cells::reserve`), and which nobody accesses but through `AtomicU64`.
+        unsafe { std::slice::from_raw_parts(first.as_ptr(), len) }
+    }
+
     /// The block's address, for a thread's own fast path.
     #[inline(always)]
     pub(crate) fn base(&self) -> Base {

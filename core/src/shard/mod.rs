@@ -43,6 +43,13 @@ impl Shard {
         self.cells.cell(index).load(Ordering::Acquire)
     }
 
+    /// The shard's values of `len` cells from `start` on, each read as by [`read`](Self::read).
+    #[inline(always)]
+    pub(crate) fn run(&self, start: CellIndex, len: u32) -> impl Iterator<Item = u64> + use<> {
+        // Acquire as in `read`.
+        self.cells.run(start, len).iter().map(|cell| cell.load(Ordering::Acquire))
+    }
+
     /// The shard's cells.
     pub fn cells(&self) -> &Cells {
         &self.cells
