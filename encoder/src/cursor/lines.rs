@@ -1,8 +1,12 @@
-//! The bucket lines of a histogram: one text, again and again, each time with another bound and count.
+//! The lines of a histogram: one text, again and again, each time with another bound and count, and at last twice with
+//! another name.
 //!
 //! ```text
 //! name_bucket{model="a",   le="0.5"}    1234 \n
 //! text, in registers       tail         digits
+//!
+//! name        _sum{     model="a"   }   0.25 \n
+//! registers   suffix    text        }   value
 //! ```
 //!
 //! The text is read once and kept in vector registers, so a line is stores and the digits of its count. Measured beside a
@@ -11,9 +15,10 @@
 
 #![forbid(unsafe_code)]
 
-use super::texts::{LINE_BYTES, LINES_AHEAD};
-use super::{Cursor, HALF, SLACK, Text, Texts, long_number};
+use super::texts::{LINE_BYTES, LINES_AHEAD, READABLE_BEYOND};
+use super::{Cursor, HALF, SLACK, Text, Texts, fraction, long_number};
 use crate::integer::{self, is_medium, is_short};
+use crate::number;
 use std::array;
 use std::mem::MaybeUninit;
 
@@ -37,6 +42,20 @@ struct Tail {
     len: u8,
 }
 
+/// The lines for the sum and the count of a series whose text is `name_bucket{labels,`.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Totals {
+    name_len: usize,
+    /// Where the labels begin.
+    labels: usize,
+}
+
+/// What takes the place of [`BUCKET`] in a text, and how much of it.
+type Suffix = ([u8; 8], usize);
+const SUM: Suffix = (*b"_sum{   ", 5);
+const COUNT: Suffix = (*b"_count{ ", 7);
+const BUCKET: &str = "_bucket{";
+
 /// Digits of `u64::MAX`.
 const LONGEST_DIGITS: usize = 20;
 
@@ -44,6 +63,13 @@ const LONGEST_DIGITS: usize = 20;
 const ROOM_BESIDE_TEXT: usize = u8::MAX as usize + LONGEST_DIGITS + 1;
 
 const _: () = assert!(HALVES_MAX * HALF + ROOM_BESIDE_TEXT <= SLACK);
+
+/// Room of a line for the sum or the count: the name and the labels are each copied as if they were the whole text.
+const ROOM_OF_TOTAL: usize = 2 * HALVES_MAX * HALF + 32;
+
+const _: () = assert!(ROOM_OF_TOTAL <= SLACK, "the last line may ask for it");
+const _: () =
+    assert!(HALVES_MAX * HALF <= READABLE_BEYOND, "labels are read as if they were the whole text");
 
 impl Tails {
     /// `None` if one is longer than half a block.
@@ -67,8 +93,24 @@ impl Tail {
     }
 }
 
+impl Totals {
+    /// Of series whose texts begin with `open`. `None` if that is not a name and a brace.
+    pub(crate) fn new(open: &str) -> Option<Self> {
+        let name = open.strip_suffix(BUCKET)?;
+        Some(Self { name_len: name.len(), labels: open.len() })
+    }
+
+    /// Whether the text has labels: without any there are no braces.
+    #[inline(always)]
+    pub(crate) fn fit(self, text: Text<'_>) -> bool {
+        text.len > self.labels
+    }
+}
+
 impl Cursor<'_> {
     /// Appends a line for each count: the text, the count's tail, and the sum of all counts so far. Returns the last sum.
+    ///
+    /// With `totals`, which must [fit](Totals::fit), and a sum, two more lines for the sum and the count.
     ///
     /// An error is the cursor itself, with nothing written, if the text is too long for registers.
     #[inline(always)]
@@ -77,20 +119,21 @@ impl Cursor<'_> {
         text: Text<'_>,
         Tails(tails): &Tails,
         counts: &[u64],
+        totals: Option<(Totals, f64)>,
     ) -> Result<(Self, u64), Self> {
         let room = &mut self.room[self.at..];
         let (written, total) = match text.len.div_ceil(HALF) {
-            0..=2 => lines::<2>(room, text, tails, counts),
-            3 => lines::<3>(room, text, tails, counts),
-            4 => lines::<4>(room, text, tails, counts),
-            5 => lines::<5>(room, text, tails, counts),
-            6 => lines::<6>(room, text, tails, counts),
-            7 => lines::<7>(room, text, tails, counts),
-            8 => lines::<8>(room, text, tails, counts),
-            9 => lines::<9>(room, text, tails, counts),
-            10 => lines::<10>(room, text, tails, counts),
-            11 => lines::<11>(room, text, tails, counts),
-            HALVES_MAX => lines::<HALVES_MAX>(room, text, tails, counts),
+            0..=2 => lines::<2>(room, text, tails, counts, totals),
+            3 => lines::<3>(room, text, tails, counts, totals),
+            4 => lines::<4>(room, text, tails, counts, totals),
+            5 => lines::<5>(room, text, tails, counts, totals),
+            6 => lines::<6>(room, text, tails, counts, totals),
+            7 => lines::<7>(room, text, tails, counts, totals),
+            8 => lines::<8>(room, text, tails, counts, totals),
+            9 => lines::<9>(room, text, tails, counts, totals),
+            10 => lines::<10>(room, text, tails, counts, totals),
+            11 => lines::<11>(room, text, tails, counts, totals),
+            HALVES_MAX => lines::<HALVES_MAX>(room, text, tails, counts, totals),
             _ => return Err(self),
         };
         Ok((Self { at: self.at + written, ..self }, total))
@@ -105,37 +148,90 @@ fn lines<const HALVES: usize>(
     text: Text<'_>,
     tails: &[Tail],
     counts: &[u64],
+    totals: Option<(Totals, f64)>,
 ) -> (usize, u64) {
-    let (chunks, _) = text.bytes[..HALVES * HALF].as_chunks::<HALF>();
-    let halves: [Half; HALVES] = array::from_fn(|at| bytemuck::must_cast(chunks[at]));
+    let halves = halves::<HALVES>(text.bytes);
     let text_len = text.len.min(HALVES * HALF);
     let (mut at, mut total) = (0, 0u64);
     for (tail, count) in tails.iter().zip(counts) {
         total = total.wrapping_add(*count);
         let line = &mut room[at..][..HALVES * HALF + ROOM_BESIDE_TEXT];
-        for (at, half) in halves.iter().enumerate() {
-            let bytes: [u8; HALF] = bytemuck::must_cast(*half);
-            line[at * HALF..][..HALF].write_copy_of_slice(&bytes);
-        }
+        write_halves(line, halves);
         line[text_len..][..HALF].write_copy_of_slice(&tail.bytes);
         let start = text_len + usize::from(tail.len);
-        let end = start
-            + if is_short(total) {
-                let (digits, len) = integer::short(total);
-                line[start..][..8].write_copy_of_slice(&digits.to_le_bytes());
-                len
-            } else if is_medium(total) {
-                let (first, len, rest) = integer::medium(total);
-                line[start..][..8].write_copy_of_slice(&first.to_le_bytes());
-                line[start + len..][..8].write_copy_of_slice(&rest.to_le_bytes());
-                len + 8
-            } else {
-                long_number(&mut line[start..], total)
-            };
+        let end = start + digits(&mut line[start..], total);
         line[end].write(b'\n');
         at += end + 1;
     }
-    (at, total)
+    let Some((totals, sum)) = totals else { return (at, total) };
+    let labels = &text.bytes[totals.labels..];
+    let labels_len = text_len.saturating_sub(totals.labels + 1);
+    let name_len = totals.name_len.min(text_len);
+    // What stands before the value of the sum or count.
+    let head = |line: &mut [MaybeUninit<u8>], (suffix, suffix_len): Suffix| {
+        write_halves(line, halves);
+        line[name_len..][..8].write_copy_of_slice(&suffix);
+        let start = name_len + suffix_len;
+        write_halves(&mut line[start..], self::halves::<HALVES>(labels));
+        let end = start + labels_len;
+        line[end..][..2].write_copy_of_slice(b"} ");
+        end + 2
+    };
+    let line = &mut room[at..][..ROOM_OF_TOTAL];
+    let start = head(line, SUM);
+    let end = start + value(&mut line[start..], sum);
+    line[end].write(b'\n');
+    at += end + 1;
+    let line = &mut room[at..][..ROOM_OF_TOTAL];
+    let start = head(line, COUNT);
+    let end = start + digits(&mut line[start..], total);
+    line[end].write(b'\n');
+    (at + end + 1, total)
+}
+
+#[inline(always)]
+fn halves<const HALVES: usize>(bytes: &[u8]) -> [Half; HALVES] {
+    let (chunks, _) = bytes[..HALVES * HALF].as_chunks::<HALF>();
+    array::from_fn(|at| bytemuck::must_cast(chunks[at]))
+}
+
+#[inline(always)]
+fn write_halves<const HALVES: usize>(room: &mut [MaybeUninit<u8>], halves: [Half; HALVES]) {
+    let room = &mut room[..HALVES * HALF];
+    for (at, half) in halves.into_iter().enumerate() {
+        let bytes: [u8; HALF] = bytemuck::must_cast(half);
+        room[at * HALF..][..HALF].write_copy_of_slice(&bytes);
+    }
+}
+
+/// Writes a number to the beginning of the room; returns how many bytes that is.
+#[inline(always)]
+fn digits(room: &mut [MaybeUninit<u8>], v: u64) -> usize {
+    if is_short(v) {
+        let (digits, len) = integer::short(v);
+        room[..8].write_copy_of_slice(&digits.to_le_bytes());
+        len
+    } else if is_medium(v) {
+        let (first, len, rest) = integer::medium(v);
+        room[..8].write_copy_of_slice(&first.to_le_bytes());
+        room[len..len + 8].write_copy_of_slice(&rest.to_le_bytes());
+        len + 8
+    } else {
+        long_number(room, v)
+    }
+}
+
+/// Writes a sum, as [`Cursor::value`] spells it, to the beginning of the room; returns how many bytes that is.
+#[inline(always)]
+fn value(room: &mut [MaybeUninit<u8>], v: f64) -> usize {
+    match number::whole(v) {
+        Some(v) if v < 0 => {
+            room[0].write(b'-');
+            1 + digits(&mut room[1..], v.unsigned_abs())
+        }
+        Some(v) => digits(room, v.unsigned_abs()),
+        None => fraction(room, v),
+    }
 }
 
 #[cfg(test)]
@@ -161,7 +257,7 @@ mod tests {
             let mut body = BytesMut::new();
             let mut result = None;
             append(&mut body, 4 * (len + HALF + LONGEST_DIGITS + 1), |cursor| {
-                match cursor.cumulative_lines(text.get(0), &tails_of, &counts) {
+                match cursor.cumulative_lines(text.get(0), &tails_of, &counts, None) {
                     Ok((cursor, sum)) => {
                         result = Some(sum);
                         cursor
@@ -184,9 +280,36 @@ mod tests {
         let (text, tails) = (texts(["x "]), Tails::new(&texts([""])).unwrap());
         let mut body = BytesMut::new();
         append(&mut body, 2 + LONGEST_DIGITS + 1, |cursor| {
-            cursor.cumulative_lines(text.get(0), &tails, &[u64::MAX]).unwrap().0
+            cursor.cumulative_lines(text.get(0), &tails, &[u64::MAX], None).unwrap().0
         });
         assert_eq!(body, format!("x {}\n", u64::MAX).as_bytes());
+    }
+
+    #[test]
+    fn sum_and_count_have_the_name_and_the_labels_of_the_text() {
+        let tails = Tails::new(&texts(["le=\"+Inf\"} "])).unwrap();
+        for (name, labels) in (1..HALVES_MAX * HALF - 12).flat_map(|len| {
+            [(1, len), (len, 1), (len / 2 + 1, len / 2 + 1)]
+                .map(|(name, labels)| ("n".repeat(name), "l".repeat(labels)))
+        }) {
+            let open = format!("{name}_bucket{{");
+            let totals = Totals::new(&open).unwrap();
+            let text = texts([&*format!("{open}{labels},")]);
+            for (sum, value) in [(0.25, "0.25"), (-3.0, "-3"), (1e15, "1000000000000000")] {
+                let mut body = BytesMut::new();
+                append(&mut body, 3 * (name.len() + labels.len() + 64), |cursor| {
+                    let text = text.get(0);
+                    assert!(totals.fit(text));
+                    cursor.cumulative_lines(text, &tails, &[42], Some((totals, sum))).unwrap().0
+                });
+                let expected = format!(
+                    "{open}{labels},le=\"+Inf\"}} 42\n{name}_sum{{{labels}}} {value}\n\
+                     {name}_count{{{labels}}} 42\n"
+                );
+                assert_eq!(body, expected.as_bytes());
+            }
+        }
+        assert!(Totals::new("{\"http.wait_bucket\",").is_none());
     }
 
     #[test]

@@ -14,7 +14,7 @@
 mod lines;
 mod texts;
 
-pub(crate) use lines::Tails;
+pub(crate) use lines::{Tails, Totals};
 pub(crate) use texts::{Text, Texts, touch};
 
 use crate::integer::{self, is_medium, is_short};

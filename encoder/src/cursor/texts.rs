@@ -9,10 +9,14 @@ pub(super) const BLOCK: usize = 32;
 /// What is copied of a text that is no longer, where texts are usually that short.
 pub(super) const HALF: usize = BLOCK / 2;
 
+/// Bytes that can be read behind the end of each text: as many as a text may have that is kept in registers (`lines.rs`),
+/// since its labels are read as if they were the whole of it.
+pub(super) const READABLE_BEYOND: usize = 192;
+
 /// Texts one after the other, each readable beyond its end.
 #[derive(Debug, Default)]
 pub(crate) struct Texts {
-    /// Ends with [`BLOCK`] bytes of padding, once it holds a text.
+    /// Ends with [`READABLE_BEYOND`] bytes of padding, once it holds a text.
     bytes: Vec<u8>,
     /// Where each text begins, and where the last one ends; empty while there is none.
     bounds: Vec<usize>,
@@ -21,7 +25,7 @@ pub(crate) struct Texts {
 /// One of [`Texts`].
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Text<'a> {
-    /// The text, and at least [`BLOCK`] bytes more.
+    /// The text, and at least [`READABLE_BEYOND`] bytes more.
     pub(super) bytes: &'a [u8],
     pub(super) len: usize,
 }
@@ -36,7 +40,7 @@ impl Texts {
             self.bounds.push(start);
         }
         self.bounds.push(self.bytes.len());
-        self.bytes.resize(self.bytes.len() + BLOCK, 0);
+        self.bytes.resize(self.bytes.len() + READABLE_BEYOND, 0);
     }
 
     pub(crate) fn clear(&mut self) {
@@ -129,7 +133,7 @@ mod tests {
         }
         assert_eq!(text_of(&texts), ["one", "", "two"]);
         assert_eq!((texts.len(), texts.bytes_len()), (3, 6));
-        assert!(texts.iter().all(|text| text.bytes.len() >= text.len + BLOCK));
+        assert!(texts.iter().all(|text| text.bytes.len() >= text.len + READABLE_BEYOND));
         texts.clear();
         assert_eq!((texts.len(), texts.bytes_len()), (0, 0));
     }

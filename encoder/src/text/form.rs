@@ -8,7 +8,7 @@
 
 use super::dialect::Dialect;
 use super::extras::EXEMPLAR_BYTES_MAX;
-use crate::cursor::{Cursor, Tails, Text, Texts};
+use crate::cursor::{Cursor, Tails, Text, Texts, Totals};
 use crate::layout::{Form, labels};
 use dynamo_metrics_core::{
     Descriptor, Escaping, FamilySnapshot, Kind, PartSnapshot, SeriesSnapshot,
@@ -38,6 +38,8 @@ pub(crate) struct TextForm {
     names: Texts,
     /// The lines for the sum and the count, if there are such lines.
     pub(crate) totals: Option<[Name; 2]>,
+    /// The same, if their names are told from that of the buckets by a suffix.
+    pub(crate) suffixed_totals: Option<Totals>,
     /// The line for the start time, if there is one.
     pub(crate) created: Option<Name>,
     /// Exemplars that a series may print.
@@ -90,8 +92,10 @@ impl Form for TextForm {
         let totals = has_totals.then(|| [name("_sum"), name("_count")]);
         let created =
             (dialect.created && descriptor.kind().accumulates()).then(|| name("_created"));
+        let open = dialect.open(&sample);
         Self {
-            open: dialect.open(&sample),
+            suffixed_totals: totals.and_then(|_| Totals::new(&open)),
+            open,
             bare: dialect.bare(&sample),
             one_line,
             #[cfg(feature = "openmetrics2")]

@@ -70,7 +70,15 @@ fn write_histograms<'a>(
     form: &TextForm,
     part: PartSnapshot<'_>,
 ) -> Cursor<'a> {
-    texts.iter().zip(part.histograms()).fold(cursor, |cursor, (text, (counts, sum))| {
+    texts.iter().zip(part.histograms()).fold(cursor, |mut cursor, (text, (counts, sum))| {
+        if let (Some(tails), Some(totals)) = (&form.short_tails, form.suffixed_totals)
+            && totals.fit(text)
+        {
+            match cursor.cumulative_lines(text, tails, counts, Some((totals, sum))) {
+                Ok((written, _)) => return written,
+                Err(unwritten) => cursor = unwritten,
+            }
+        }
         let (cursor, count) = write_plain_buckets(cursor, form, text, counts);
         write_totals(cursor, form, text, sum, count)
     })
@@ -162,7 +170,7 @@ fn write_plain_buckets<'a>(
     counts: &[u64],
 ) -> (Cursor<'a>, u64) {
     if let Some(tails) = &form.short_tails {
-        match cursor.cumulative_lines(text, tails, counts) {
+        match cursor.cumulative_lines(text, tails, counts, None) {
             Ok(written) => return written,
             Err(unwritten) => cursor = unwritten,
         }
