@@ -35,8 +35,12 @@ bash ci/loom.sh
 step "ThreadSanitizer, short"
 RUNS=2 bash ci/tsan.sh
 
-step "benches compile"
+step "benches, each once"
 cargo bench --workspace --no-run --locked --no-default-features
+cargo bench -p dynamo-metrics-benches --locked --no-default-features --benches -- --test
+
+step "soak, short"
+SOAK_SECONDS="${SOAK_SECONDS:-30}" SOAK_SAMPLE="${SOAK_SAMPLE:-2}" bash ci/soak.sh
 
 step "instructions of each recording"
 bash ci/instructions.sh

@@ -1,5 +1,5 @@
-//! What a smaller body costs: bytes against time for gzip levels 1 to 9 and zstd 1 to 3, on the body of a realistic
-//! frontend, and the size below which compressing is not worth it.
+//! What a smaller body costs: bytes against time for gzip levels 1 to 9 (by zlib-rs, and by libdeflate, which is in C) and
+//! zstd 1 to 3, on the body of a realistic frontend, and the size below which compressing is not worth it.
 //!
 //! `cargo run --release -p dynamo-metrics-benches --no-default-features --features compression
 //! --bin compression [-- --rounds N]`
@@ -13,18 +13,22 @@ use bytes::BytesMut;
 use dynamo_metrics_benches::{ours, shape};
 use dynamo_metrics_encoder::Encoder as Exposer;
 use flate2::{Compress, Compression, FlushCompress, Status};
+use libdeflater::{CompressionLvl, Compressor};
 use std::hint::black_box;
 use std::time::Instant;
 use zstd::stream::raw::{Encoder, InBuffer, Operation, OutBuffer};
 
 /// As the largest window of gzip, which the server uses.
 const WINDOW_BITS: u8 = 15;
+/// Levels of libdeflate, which has twelve.
+const LIBDEFLATE: [i32; 4] = [1, 2, 6, 12];
 /// Prefixes of the body, for the least size.
 const SIZES: [usize; 8] = [128, 256, 512, 1024, 2048, 4096, 16384, 65536];
 
 enum Codec {
     Encode(Box<Exposer>),
     Gzip(u32, Box<Compress>),
+    Libdeflate(i32, Compressor),
     Zstd(i32, Encoder<'static>),
 }
 
@@ -39,6 +43,9 @@ fn main() {
     let mut codecs = vec![Codec::Encode(Box::default())];
     codecs.extend((1..=9).map(|level| {
         Codec::Gzip(level, Box::new(Compress::new_gzip(Compression::new(level), WINDOW_BITS)))
+    }));
+    codecs.extend(LIBDEFLATE.map(|level| {
+        Codec::Libdeflate(level, Compressor::new(CompressionLvl::new(level).expect("a level")))
     }));
     codecs.extend((1..=3).map(|level| Codec::Zstd(level, Encoder::new(level).expect("a level"))));
     let mut times = vec![Vec::new(); codecs.len()];
@@ -55,6 +62,9 @@ fn main() {
                     text.len()
                 }
                 Codec::Gzip(_, gzip) => compress_gzip(gzip, &body, &mut output),
+                Codec::Libdeflate(_, compressor) => compressor
+                    .gzip_compress(&body, &mut output)
+                    .expect("the output is large enough"),
                 Codec::Zstd(_, zstd) => compress_zstd(zstd, &body, &mut output),
             };
             times[at].push(begin.elapsed().as_secs_f64() * 1e6);
@@ -67,6 +77,7 @@ fn main() {
         let what = match codec {
             Codec::Encode(_) => "(encoding the text)".to_owned(),
             Codec::Gzip(level, _) => format!("gzip {level}"),
+            Codec::Libdeflate(level, _) => format!("gzip {level} by libdeflate"),
             Codec::Zstd(level, _) => format!("zstd {level}"),
         };
         let us = median(&mut times[at]);
