@@ -287,7 +287,7 @@ pub enum RegisterError {
     },
     /// The unit is not the name's suffix.
     #[error(
-        "metric {name:?} has unit {unit:?}, which must be the end of its name (before `_total`); rename it to end in \"_{unit}\""
+        "metric {name:?} has unit {unit:?}, which must be the end of its name (before `_total` if it is a counter); rename it to end in \"_{unit}\""
     )]
     Unit {
         /// The metric.

@@ -1,6 +1,8 @@
 //! What a registry accepts, what it refuses, and what it says then.
 
-use dynamo_metrics_core::{Buckets, Counter, Opts, RegisterError, Registry, Snapshot, Value};
+use dynamo_metrics_core::{
+    Buckets, Counter, NativeBuckets, Opts, RegisterError, Registry, Snapshot, SummaryOpts, Value,
+};
 
 fn buckets() -> Buckets {
     Buckets::new([1.0]).unwrap()
@@ -94,6 +96,33 @@ fn invalid_and_reserved_names_are_refused_with_a_reason() {
     let unit = registry.gauge(Opts::new("a_ms", "").unit("seconds")).unwrap_err();
     assert!(matches!(unit, RegisterError::Unit { .. }));
     registry.counter(Opts::new("a_seconds_total", "").unit("seconds")).unwrap();
+}
+
+#[test]
+fn only_a_counter_has_its_unit_before_total() {
+    let registry = Registry::new();
+    let opts = || Opts::new("a_seconds_total", "").unit("seconds");
+    let error = registry.gauge(opts()).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "metric \"a_seconds_total\" has unit \"seconds\", which must be the end of its name (before `_total` if it is \
+         a counter); rename it to end in \"_seconds\""
+    );
+    let refused = [
+        registry.up_down_counter(opts()).map(drop),
+        registry.gauge_callback(opts(), || 0.0),
+        registry.histogram(opts(), &buckets()).map(drop),
+        registry.native_histogram(opts(), &NativeBuckets::new()).map(drop),
+        registry.summary(opts(), &SummaryOpts::new()).map(drop),
+    ];
+    for result in refused {
+        assert!(matches!(result, Err(RegisterError::Unit { .. })), "{result:?}");
+    }
+    registry.counter_callback(opts(), || 0).unwrap();
+    registry.unregister("a_seconds_total");
+    registry.float_counter(opts()).unwrap();
+    // The last word of a name may be a unit, whatever it is.
+    registry.gauge(Opts::new("b_total", "").unit("total")).unwrap();
 }
 
 #[test]

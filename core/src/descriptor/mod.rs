@@ -118,7 +118,7 @@ impl Descriptor {
             if !unit.chars().all(plain) {
                 return Err(RegisterError::InvalidUnit { name, unit: unit.clone() });
             }
-            let stem = name.strip_suffix("_total").unwrap_or(&name);
+            let stem = kind.stem(&name);
             if unit.is_empty()
                 || !stem.strip_suffix(unit.as_str()).is_some_and(|s| s.ends_with('_'))
             {
@@ -229,7 +229,7 @@ impl Descriptor {
     pub(crate) fn occupied_as(&self, name: &str) -> Vec<String> {
         let suffixes: &[&str] = match self.kind {
             Kind::Counter | Kind::FloatCounter | Kind::CounterCallback => {
-                let stem = name.strip_suffix("_total").unwrap_or(name);
+                let stem = self.kind.stem(name);
                 return ["", "_total", "_created"].map(|suffix| format!("{stem}{suffix}")).into();
             }
             Kind::Histogram | Kind::NativeHistogram => {

@@ -45,7 +45,7 @@ impl Opts {
         }
     }
 
-    /// The unit in OpenMetrics' sense. It must be the end of the name, before `_total`.
+    /// The unit in OpenMetrics' sense. It must be the end of the name; of a counter's, before `_total`.
     #[must_use]
     pub fn unit(mut self, unit: impl Into<String>) -> Self {
         self.unit = Some(unit.into());
