@@ -145,7 +145,61 @@ fn scopes_share_names_but_never_series() {
     // The same series from two levels.
     let error = registry.counter_family(("x_total", ""), ["component", "model"]).unwrap_err();
     assert!(matches!(error, RegisterError::SameSeries { .. }), "{error}");
-    registry.counter_family(("x_total", ""), ["component", "tenant"]).unwrap();
+    // With empty values, which are the same as no labels.
+    let error = registry.counter_family(("x_total", ""), ["component", "tenant"]).unwrap_err();
+    assert!(matches!(error, RegisterError::SameSeries { .. }), "{error}");
+    registry.counter_family(("x_total", ""), ["tenant"]).unwrap().with(["t"]).add(3);
+    assert_eq!(values(&registry, "x_total").len(), 3);
+}
+
+#[test]
+fn endpoints_of_one_component_may_have_labels_of_their_own() {
+    let registry = Registry::new();
+    let component = registry.scope(&[("component", "a")]).unwrap();
+    for (endpoint, label) in [("generate", "model"), ("embed", "lora"), ("clear", "model")] {
+        let endpoint = component.scope(&[("endpoint", endpoint)]).unwrap();
+        let family = endpoint.counter_family(("x_total", ""), [label]).unwrap();
+        ["", "m"].into_iter().for_each(|value| family.with([value]).inc());
+    }
+    assert_eq!(values(&registry, "x_total").len(), 6);
+    // In the component itself it could be the series of an endpoint only with the label of the endpoint.
+    component.counter_family(("x_total", ""), ["model"]).unwrap();
+    let other = registry.counter_family(("x_total", ""), ["component", "endpoint"]).unwrap_err();
+    assert!(matches!(other, RegisterError::SameSeries { .. }), "{other}");
+}
+
+#[test]
+fn a_constant_label_with_an_empty_value_is_no_label() {
+    let registry = Registry::new();
+    let scope = registry.scope(&[("zone", "")]).unwrap();
+    assert_eq!(scope.labels().count(), 0);
+    scope.counter(("x_total", "")).unwrap().inc();
+    assert_eq!(registry.counter(("x_total", "")).unwrap().get(), 1, "the scope is this level");
+    let opts = Opts::new("x_total", "").const_label("rack", "");
+    assert_eq!(registry.counter(opts).unwrap().get(), 1, "no constant label either");
+    assert_eq!(values(&registry, "x_total").len(), 1);
+    assert!(registry.scope(&[("__zone", "")]).is_err(), "names are checked all the same");
+    let twice = Opts::new("y_total", "").const_label("zone", "");
+    let twice = registry.counter_family(twice, ["zone"]).unwrap_err();
+    assert!(matches!(twice, RegisterError::DuplicateLabel { .. }));
+}
+
+#[test]
+fn one_set_of_labels_is_one_scope_on_whatever_way_it_is_reached() {
+    let registry = Registry::new();
+    let at_once = registry.scope(&[("a", "1"), ("b", "2")]).unwrap();
+    let in_steps = registry.scope(&[("a", "1")]).unwrap().scope(&[("b", "2")]).unwrap();
+    at_once.counter(("x_total", "")).unwrap().inc();
+    assert_eq!(in_steps.counter(("x_total", "")).unwrap().get(), 1);
+    assert!(in_steps.unregister("x_total") && !at_once.unregister("x_total"));
+    assert!(values(&registry, "x_total").is_empty());
+    assert_eq!(registry.scope(&[]).unwrap().labels().count(), 0);
+    registry.gauge(("x_total", "")).unwrap();
+    assert!(registry.scope(&[]).unwrap().unregister("x_total"), "no labels: the level itself");
+    // In another order it is another scope, with the same series.
+    at_once.counter(("x_total", "")).unwrap();
+    let turned = registry.scope(&[("b", "2"), ("a", "1")]).unwrap();
+    assert!(matches!(turned.counter(("x_total", "")), Err(RegisterError::SameSeries { .. })));
 }
 
 #[test]

@@ -24,7 +24,7 @@ pub struct Descriptor {
     pub(crate) help: Box<str>,
     pub(crate) kind: Kind,
     pub(crate) unit: Option<Box<str>>,
-    /// The scope's labels, then the metric's own.
+    /// The scope's labels, then the metric's own. None has an empty value: that is the same as no label.
     pub(crate) const_labels: Box<[(Box<str>, Box<str>)]>,
     pub(crate) label_names: Box<[Box<str>]>,
     pub(crate) buckets: Option<Arc<Buckets>>,
@@ -126,12 +126,13 @@ impl Descriptor {
             }
         }
         let label_names = label_names.iter().map(|&label| label.into()).collect();
+        let told = const_labels.into_iter().filter(|(_, value)| !value.is_empty());
         Ok(Self {
             name: name.into(),
             help: help.into(),
             kind,
             unit: unit.map(Into::into),
-            const_labels,
+            const_labels: told.collect(),
             label_names,
             buckets,
             native: None,
@@ -246,12 +247,10 @@ impl Descriptor {
         suffixes.iter().map(|suffix| format!("{name}{suffix}")).collect()
     }
 
-    /// The scheme under which `self` and `other`, of one name in two scopes, could have a series in common:
-    /// they have the same label names, and no label has a constant value in both that differs.
+    /// The scheme under which `self` and `other`, of one name in two scopes, could have a series in common. A label whose
+    /// value is empty is the same as none, so what varies may be there or not: only constant labels tell series apart,
+    /// by another value, or by not being a label of the other at all.
     pub(crate) fn may_meet(&self, other: &Self) -> Option<Escaping> {
-        fn labels(d: &Descriptor) -> impl Iterator<Item = &str> {
-            d.const_labels().map(|(label, _)| label).chain(d.label_names())
-        }
         let differ = |same: &dyn Fn(&str, &str) -> bool| {
             self.const_labels().any(|(label, value)| {
                 other.const_labels().any(|(also, theirs)| value != theirs && same(label, also))
@@ -259,13 +258,20 @@ impl Descriptor {
         };
         // Scopes mostly differ in a value. What is one label as it is, is one under every scheme: this answers
         // for all of them and escapes nothing, which counts where a name is registered in thousands of scopes.
-        if differ(&|a, b| a == b) || labels(self).count() != labels(other).count() {
+        if differ(&|a, b| a == b) {
             return None;
         }
         Escaping::ALL.into_iter().find(|scheme| {
             let same = |a: &str, b: &str| scheme.label_name(a) == scheme.label_name(b);
-            // No two labels of one family are the same under any scheme, so with equal numbers this is equality.
-            labels(self).all(|label| labels(other).any(|also| same(label, also))) && !differ(&same)
+            self.is_covered_by(other, &same) && other.is_covered_by(self, &same) && !differ(&same)
+        })
+    }
+
+    /// Whether a series of `other` can have every constant label of `self`.
+    fn is_covered_by(&self, other: &Self, same: &dyn Fn(&str, &str) -> bool) -> bool {
+        self.const_labels().all(|(label, _)| {
+            let constant = other.const_labels().map(|(also, _)| also);
+            constant.chain(other.label_names()).any(|also| same(label, also))
         })
     }
 

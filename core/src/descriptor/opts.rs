@@ -52,7 +52,19 @@ impl Opts {
         self
     }
 
-    /// A label with one value for all series of the family.
+    /// A label with one value for all series of the family. With an empty value it is no label at all, as Prometheus
+    /// has it.
+    ///
+    /// ```
+    /// use dynamo_metrics_core::{Opts, Registry};
+    ///
+    /// let registry = Registry::new();
+    /// let shard = |n: &str| Opts::new("writes_total", "Writes.").const_label("shard", n);
+    /// registry.counter(shard("0"))?.inc();
+    /// registry.counter(shard("1"))?.add(2);
+    /// assert_eq!(registry.counter(shard("0"))?.get(), 1);
+    /// # Ok::<(), dynamo_metrics_core::RegisterError>(())
+    /// ```
     #[must_use]
     pub fn const_label(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.const_labels.push((name.into(), value.into()));
