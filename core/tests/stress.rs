@@ -116,37 +116,74 @@ fn a_panicking_thread_keeps_its_counts() {
 
 #[test]
 fn recording_in_the_destructor_of_another_thread_local_is_not_lost() {
-    use dynamo_metrics_core::{Counter, LocalCounter};
+    use dynamo_metrics_core::{
+        Counter, Family, Histogram, LocalCounter, LocalHistogram, UpDownCounter,
+    };
     use std::cell::RefCell;
 
-    struct Late(Counter);
+    #[derive(Clone)]
+    struct Late {
+        counter: Counter,
+        values: Histogram,
+        open: UpDownCounter,
+        family: Family<Counter, 1>,
+    }
+    impl Late {
+        fn record(&self) {
+            self.counter.inc();
+            self.values.observe_n(0.5, 3);
+            self.open.add(3);
+            self.open.dec();
+            self.family.visit(["late"], Counter::inc);
+        }
+    }
     impl Drop for Late {
         fn drop(&mut self) {
-            self.0.inc();
+            self.record();
         }
     }
     thread_local! {
         static LATE: RefCell<Option<Late>> = const { RefCell::new(None) };
-        static LOCAL: RefCell<Option<LocalCounter>> = const { RefCell::new(None) };
+        static LOCAL: RefCell<Option<(LocalCounter, LocalHistogram)>> = const { RefCell::new(None) };
     }
     let registry = Registry::new();
+    let buckets = Buckets::new([1.0]).unwrap();
     let counter = registry.counter(("late_total", "")).unwrap();
+    let values = registry.histogram(("late_values", ""), &buckets).unwrap();
+    let open = registry.up_down_counter(("late_open", "")).unwrap();
+    let family = registry.counter_family(("late_by_model_total", ""), ["model"]).unwrap();
     // Both orders of registration, which decide the order of destruction.
     for record_first in [false, true] {
-        let counter = counter.clone();
+        let late = Late {
+            counter: counter.clone(),
+            values: values.clone(),
+            open: open.clone(),
+            family: family.clone(),
+        };
         thread::spawn(move || {
+            let here = std::mem::ManuallyDrop::new(late.clone());
             if record_first {
-                counter.inc();
+                here.record();
             }
-            LATE.with(|late| *late.borrow_mut() = Some(Late(counter.clone())));
-            LOCAL.with(|local| *local.borrow_mut() = counter.local());
-            LOCAL.with(|local| local.borrow().as_ref().unwrap().inc());
-            if !record_first {
+            LATE.with(|place| *place.borrow_mut() = Some(late));
+            let local = here.counter.local().zip(here.values.local());
+            LOCAL.with(|place| *place.borrow_mut() = local);
+            LOCAL.with(|place| {
+                let place = place.borrow();
+                let (counter, values) = place.as_ref().unwrap();
                 counter.inc();
+                values.observe(0.5);
+            });
+            if !record_first {
+                here.record();
             }
         })
         .join()
         .unwrap();
     }
+    // Of each thread: here, late, and through the local handles.
     assert_eq!(counter.get(), 6);
+    assert_eq!((values.get().counts, values.get().sum), (vec![14, 0], 7.0));
+    assert_eq!(open.get(), 8);
+    assert_eq!(family.with(["late"]).get(), 4);
 }

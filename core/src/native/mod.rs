@@ -151,14 +151,14 @@ impl NativeHistogram {
             return;
         }
         if v.is_nan() {
-            return self.series.reject("nan");
+            return self.series.reject("nan", n);
         }
         if v < 0.0 && !self.layout.signed {
-            return self.series.reject("negative");
+            return self.series.reject("negative", n);
         }
         let finite = (v * n as f64).is_finite();
         if !finite {
-            self.series.reject("infinite");
+            self.series.reject("infinite", n);
         }
         let side = self.layout.side();
         let magnitude =

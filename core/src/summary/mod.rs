@@ -109,14 +109,14 @@ impl Summary {
             return;
         }
         if v.is_nan() {
-            return self.series.reject("nan");
+            return self.series.reject("nan", n);
         }
         if v < 0.0 {
-            return self.series.reject("negative");
+            return self.series.reject("negative", n);
         }
         let finite = (v * n as f64).is_finite();
         if !finite {
-            self.series.reject("infinite");
+            self.series.reject("infinite", n);
         }
         if let Some(writer) = own().map(Writer::Own).or_else(writer) {
             self.write(writer, v.abs().to_bits(), if finite { v } else { 0.0 }, n);
