@@ -3,7 +3,7 @@
 use dynamo_metrics_core::{Buckets, Family, Gauge, Kind, Opts, Registry, Snapshot};
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 
 /// The labels of every series of the family `x` as a scraper has them: an empty value is no label.
@@ -69,45 +69,51 @@ proptest! {
     }
 }
 
-/// A name goes from a type in the root to another in a scope and back, while others scrape. Scopes in between make a
+/// A name goes from a type in one scope to another type in another scope and back, while others scrape. Scopes in between make a
 /// listing take long enough to be overtaken.
 #[test]
 fn a_name_that_changes_hands_between_scopes_has_one_type_on_every_page() {
-    const TURNS: usize = 3000;
+    const TURNS: u64 = 20_000;
     let registry = Registry::new();
-    for at in 0..200 {
-        registry.scope(&[("at", &at.to_string())]).unwrap().gauge(("filler", "")).unwrap();
-    }
+    let first = registry.scope(&[("at", "first")]).unwrap();
+    (0..2000).for_each(|at| drop(registry.scope(&[("at", &at.to_string())]).unwrap()));
     let last = registry.scope(&[("at", "last")]).unwrap();
     let buckets = Buckets::new([1.0]).unwrap();
-    let (done, registry) = (AtomicBool::new(false), &registry);
+    let (done, turns, registry) = (AtomicBool::new(false), AtomicU64::new(0), &registry);
     thread::scope(|threads| {
-        let pages = threads.spawn(|| {
-            let (mut pages, mut snapshot) = (0u64, Snapshot::new());
-            while !done.load(Ordering::Relaxed) || pages == 0 {
-                snapshot.take(registry);
-                let named = |name: &str| {
-                    let family = snapshot.families().find(|family| family.name() == name)?;
-                    let kinds: Vec<Kind> = family.parts().map(|part| part.kind()).collect();
-                    assert_eq!(kinds.len(), 1, "{name}: {kinds:?}");
-                    Some(kinds[0])
-                };
-                named("x_total");
-                let (histogram, gauge) = (named("y"), named("y_count"));
-                assert!(histogram.is_none() || gauge.is_none(), "{histogram:?} and {gauge:?}");
-                pages += 1;
+        threads.spawn(|| {
+            while !done.load(Ordering::Relaxed) {
+                first.counter(("x_total", "")).unwrap();
+                first.histogram(("y", ""), &buckets).unwrap();
+                assert!(first.unregister("x_total") && first.unregister("y"));
+                last.gauge(("x_total", "")).unwrap();
+                last.gauge(("y_count", "")).unwrap();
+                assert!(last.unregister("x_total") && last.unregister("y_count"));
+                turns.fetch_add(1, Ordering::Relaxed);
             }
-            pages
         });
-        for _ in 0..TURNS {
-            registry.counter(("x_total", "")).unwrap();
-            registry.histogram(("y", ""), &buckets).unwrap();
-            assert!(registry.unregister("x_total") && registry.unregister("y"));
-            last.gauge(("x_total", "")).unwrap();
-            last.gauge(("y_count", "")).unwrap();
-            assert!(last.unregister("x_total") && last.unregister("y_count"));
+        // The other thread ends when this one does, by a panic as well.
+        let _done = Done(&done);
+        let mut snapshot = Snapshot::new();
+        while turns.load(Ordering::Relaxed) < TURNS {
+            snapshot.take(registry);
+            let named = |name: &str| {
+                let family = snapshot.families().find(|family| family.name() == name)?;
+                let kinds: Vec<Kind> = family.parts().map(|part| part.kind()).collect();
+                assert_eq!(kinds.len(), 1, "{name}: {kinds:?}");
+                Some(kinds[0])
+            };
+            named("x_total");
+            let (histogram, gauge) = (named("y"), named("y_count"));
+            assert!(histogram.is_none() || gauge.is_none(), "{histogram:?} and {gauge:?}");
         }
-        done.store(true, Ordering::Relaxed);
-        assert!(pages.join().unwrap() > 0);
     });
+}
+
+struct Done<'a>(&'a AtomicBool);
+
+impl Drop for Done<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }
