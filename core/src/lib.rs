@@ -58,6 +58,7 @@ mod label;
 mod lookup;
 mod native;
 mod occupied;
+mod octaves;
 mod optional;
 mod registry;
 mod seqlock;
