@@ -1,6 +1,6 @@
 //! Threads that come and go record while others scrape: nothing lost, nothing backwards, nothing inconsistent.
 
-use dynamo_metrics_core::{Buckets, Opts, Registry, Snapshot, Value, shard_count};
+use dynamo_metrics_core::{Buckets, Counter, Opts, Registry, Snapshot, Value, shard_count};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
@@ -8,6 +8,8 @@ const LANES: u64 = 8;
 const INCREMENTS_PER_LANE: u64 = 10_000_000;
 /// Threads that each lane runs, one after the other.
 const THREADS_PER_LANE: u64 = 100;
+/// Series that the lanes make and remove under each other's hands.
+const MODELS: [&str; 5] = ["a", "b", "c", "d", "e"];
 
 #[test]
 fn eighty_million_increments_under_churn_and_scrapes() {
@@ -16,8 +18,11 @@ fn eighty_million_increments_under_churn_and_scrapes() {
     let histogram = registry
         .histogram(("stress_value", ""), &Buckets::new([1.0, 2.0, 3.0, 4.0]).unwrap())
         .unwrap();
+    let one = Buckets::new([1.0]).unwrap();
     let outer = registry.up_down_counter(("stress_outer", "")).unwrap();
     let inner = registry.up_down_counter(Opts::new("stress_inner", "").nested()).unwrap();
+    let churning = registry.histogram_family(("stress_churning", ""), ["model"], &one).unwrap();
+    let lasting = registry.counter_family(("stress_lasting_total", ""), ["model"]).unwrap();
     let done = AtomicBool::new(false);
 
     let (scrapes, observations) = thread::scope(|scope| {
@@ -51,12 +56,19 @@ fn eighty_million_increments_under_churn_and_scrapes() {
                     panic!()
                 };
                 assert!(0 <= inner && inner <= outer, "0 <= {inner} <= {outer}");
+                // Every observation of the series that come and go is 1: cells that another one left behind would show.
+                let family = snapshot.families().find(|f| f.name() == "stress_churning").unwrap();
+                for (counts, sum) in family.parts().next().unwrap().histograms() {
+                    assert_eq!(counts[1], 0, "another series' numbers");
+                    assert!(sum <= counts[0] as f64, "{sum} of {counts:?}");
+                }
             }
             scrapes
         });
         let lanes: Vec<_> = (0..LANES)
             .map(|lane| {
                 let (counter, histogram) = (&counter, &histogram);
+                let (churning, lasting) = (&churning, &lasting);
                 let (outer, inner) = (&outer, &inner);
                 scope.spawn(move || {
                     let mut observations = 0;
@@ -71,6 +83,14 @@ fn eighty_million_increments_under_churn_and_scrapes() {
                                     if i % 64 == 0 {
                                         histogram.observe(((lane + turn + i) % 5 + 1) as f64);
                                         observations += 1;
+                                        let model = MODELS[(lane + turn + i / 64) as usize % 5];
+                                        lasting.visit([model], Counter::inc);
+                                        let late = churning.with([model]);
+                                        if i % 4096 == 0 {
+                                            churning.remove([model]);
+                                        }
+                                        // Seen or, once in 64 times, into what is removed.
+                                        late.observe(1.0);
                                     }
                                 }
                                 // Ends here what began on the thread of the lane.
@@ -93,6 +113,8 @@ fn eighty_million_increments_under_churn_and_scrapes() {
     assert_eq!(counter.get(), LANES * INCREMENTS_PER_LANE, "lost or invented");
     assert_eq!(histogram.get().counts.iter().sum::<u64>(), observations);
     assert_eq!((outer.get(), inner.get()), (0, 0));
+    let lasting: u64 = MODELS.iter().map(|model| lasting.with([model]).get()).sum();
+    assert_eq!(lasting, observations);
     // 8 lanes, each with one worker at a time, and the main thread at most; never one for each of 800 threads.
     assert!(shard_count() <= 2 * LANES as usize + 1, "{} shards", shard_count());
     assert!(scrapes > 100, "only {scrapes} scrapes");
@@ -116,9 +138,7 @@ fn a_panicking_thread_keeps_its_counts() {
 
 #[test]
 fn recording_in_the_destructor_of_another_thread_local_is_not_lost() {
-    use dynamo_metrics_core::{
-        Counter, Family, Histogram, LocalCounter, LocalHistogram, UpDownCounter,
-    };
+    use dynamo_metrics_core::{Family, Histogram, LocalCounter, LocalHistogram, UpDownCounter};
     use std::cell::RefCell;
 
     #[derive(Clone)]
