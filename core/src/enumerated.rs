@@ -134,6 +134,25 @@ impl<M: Metric, const N: usize> Family<M, N> {
 impl<M: Metric, const N: usize, L: LabelEnums<N>> EnumeratedFamily<M, N, L> {
     /// The handle of the series with these labels. Cost: an array index, after the first time.
     ///
+    /// ```
+    /// # use dynamo_metrics_core::{LabelEnum, Registry};
+    /// # #[derive(Clone, Copy)]
+    /// # enum Status { Success, Error }
+    /// # impl LabelEnum for Status {
+    /// #     const VALUES: &'static [&'static str] = &["success", "error"];
+    /// #     fn index(self) -> usize {
+    /// #         self as usize
+    /// #     }
+    /// # }
+    /// # let registry = Registry::new();
+    /// let requests = registry.counter_family(("requests_total", "Requests."), ["status"])?;
+    /// let by_status = requests.enumerated::<(Status,)>();
+    /// by_status.get((Status::Success,)).add(2);
+    /// assert_eq!(by_status.get((Status::Success,)).get(), 2);
+    /// assert_eq!(by_status.get((Status::Error,)).get(), 0);
+    /// # Ok::<(), dynamo_metrics_core::RegisterError>(())
+    /// ```
+    ///
     /// # Panics
     /// When a [`LabelEnum::index`] is not below the number of its values, which is a defect of that enum.
     #[inline]

@@ -91,6 +91,15 @@ impl<M: Metric, const N: usize> Family<M, N> {
     /// values allocates. Never fails: beyond the family's cap it is the handle of the overflow series.
     ///
     /// For a single recording [`visit`](Self::visit) is cheaper; for many, keep the handle.
+    ///
+    /// ```
+    /// # let registry = dynamo_metrics_core::Registry::new();
+    /// # let requests = registry.counter_family(("requests_total", "Requests."), ["model"])?;
+    /// let model = requests.with(["qwen3-0.6b"]); // once
+    /// (0..1000).for_each(|_| model.inc()); // and often
+    /// assert_eq!(requests.with(["qwen3-0.6b"]).get(), 1000);
+    /// # Ok::<(), dynamo_metrics_core::RegisterError>(())
+    /// ```
     pub fn with(&self, values: [&str; N]) -> M {
         self.visit(values, M::clone)
     }
@@ -144,12 +153,32 @@ impl<M: Metric, const N: usize> Family<M, N> {
     }
 
     /// The handle of the series with these label values, if it is there.
+    ///
+    /// ```
+    /// # let registry = dynamo_metrics_core::Registry::new();
+    /// # let requests = registry.counter_family(("requests_total", "Requests."), ["model"])?;
+    /// assert!(requests.get(["qwen3-0.6b"]).is_none() && requests.is_empty());
+    /// requests.with(["qwen3-0.6b"]).inc();
+    /// assert_eq!(requests.get(["qwen3-0.6b"]).map(|model| model.get()), Some(1));
+    /// # Ok::<(), dynamo_metrics_core::RegisterError>(())
+    /// ```
     pub fn get(&self, values: [&str; N]) -> Option<M> {
         self.core.get(&values.map(cut)).map(M::bind)
     }
 
     /// Removes one series from the exposition; says whether it was there. Handles to it go on working, unseen.
     /// The same values later make a new series that starts at zero.
+    ///
+    /// ```
+    /// # let registry = dynamo_metrics_core::Registry::new();
+    /// # let requests = registry.counter_family(("requests_total", "Requests."), ["model"])?;
+    /// let model = requests.with(["qwen3-0.6b"]);
+    /// model.inc();
+    /// assert!(requests.remove(["qwen3-0.6b"]) && !requests.remove(["qwen3-0.6b"]));
+    /// model.inc(); // harmless, and seen by nobody
+    /// assert_eq!(requests.with(["qwen3-0.6b"]).get(), 0);
+    /// # Ok::<(), dynamo_metrics_core::RegisterError>(())
+    /// ```
     pub fn remove(&self, values: [&str; N]) -> bool {
         self.core.remove_one(&values.map(cut))
     }
@@ -182,6 +211,16 @@ impl<M: Metric, const N: usize> Family<M, N> {
     }
 
     /// Removes all series.
+    ///
+    /// ```
+    /// # let registry = dynamo_metrics_core::Registry::new();
+    /// # let requests = registry.counter_family(("requests_total", "Requests."), ["model"])?;
+    /// ["a", "b"].into_iter().for_each(|model| requests.with([model]).inc());
+    /// assert_eq!(requests.len(), 2);
+    /// requests.clear();
+    /// assert!(requests.is_empty());
+    /// # Ok::<(), dynamo_metrics_core::RegisterError>(())
+    /// ```
     pub fn clear(&self) {
         self.core.remove(|_| true);
     }

@@ -18,6 +18,27 @@ pub use kind::Kind;
 pub use opts::{Opts, SERIES_MAX_DEFAULT};
 
 /// Everything that is fixed about a family when it is registered.
+///
+/// ```
+/// use dynamo_metrics_core::{Buckets, Kind, Opts, Registry, Snapshot};
+///
+/// let registry = Registry::new().scope(&[("component", "worker")])?;
+/// let opts = Opts::new("wait_seconds", "Time in the queue.").unit("seconds").exemplars();
+/// registry.histogram_family(opts, ["model"], &Buckets::new([0.1, 1.0])?)?;
+/// let mut snapshot = Snapshot::new();
+/// snapshot.take(&registry);
+/// let descriptor = snapshot.families().next().unwrap().parts().next().unwrap().descriptor();
+/// assert_eq!((descriptor.name(), descriptor.help()), ("wait_seconds", "Time in the queue."));
+/// assert_eq!((descriptor.kind(), descriptor.unit()), (Kind::Histogram, Some("seconds")));
+/// assert_eq!(descriptor.const_labels().collect::<Vec<_>>(), [("component", "worker")]);
+/// assert_eq!(descriptor.label_names().collect::<Vec<_>>(), ["model"]);
+/// assert_eq!(descriptor.buckets().unwrap().bounds(), [0.1, 1.0]);
+/// assert_eq!(descriptor.exemplar_slots(), 3, "one a bucket");
+/// // What other kinds have.
+/// assert_eq!((descriptor.native_buckets_max(), descriptor.quantiles()), (0, None));
+/// assert_eq!(descriptor.states().len(), 0);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct Descriptor {
     pub(crate) name: Box<str>,
