@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # ThreadSanitizer over the crate `core`: 2 minutes, a quarter of it a build in a target directory of its own. LONG=1: one
-# run of 8 writers with 10 million steps each on 160,000 threads, and a million scrapes at least; hours, for a night
-# before a release.
+# run of 8 writers with 10 million steps each on 160,000 threads, and a million scrapes at least; about an hour on two
+# cores, for the night before a release.
 # Needs nightly. core/tests/tsan.rs says why that works without an instrumented standard library. The test runs RUNS
 # times (default 5) and must be clean; so does its twin with a planted race, which must be reported every time.
 set -euo pipefail

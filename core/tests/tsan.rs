@@ -156,7 +156,7 @@ fn run(world: &'static World, lane: u64, round: u64) {
     world.inner.inc();
     thread::spawn(move || work(world, lane + round)).join().unwrap();
     // Names of one registry come and go as well.
-    if round % 8 == 0 {
+    if round.is_multiple_of(8) {
         let name = format!("tsan_lane_{lane}_total");
         let fresh = world.registry.counter((&*name, "")).unwrap();
         fresh.inc();
