@@ -11,11 +11,13 @@
 //! ```
 //!
 //! `shift` is chosen so that no two bounds share a key. When bounds lie so close that the table would outgrow
-//! [`TABLE_MAX`] keys, or when some are negative, a binary search over the same bit patterns serves instead.
+//! [`TABLE_MAX`] keys, or when some are negative, a table for each octave serves instead (`octaves.rs`), which is O(1) as
+//! well; and where that one would outgrow its limit too, a binary search over the same bit patterns.
 //! Measured alternatives on a Zen 4 core, 11 and 20 bounds: linear scan 2.3 and 3.9 ns, binary search 3.0 and
 //! 4.0 ns, this table 1.1 ns for any number.
 
 use crate::error::BucketsError;
+use crate::octaves::SignedOctaves;
 use std::hint::select_unpredictable;
 
 /// Bounds of one histogram, `+Inf` not counted. Upstream's generator allows 512; a scrape prints a line each.
@@ -45,6 +47,8 @@ pub struct Buckets {
     /// [`order`] of each bound, for the search.
     orders: Box<[u64]>,
     table: Table,
+    /// In place of the table, where there is none.
+    octaves: Option<Box<SignedOctaves>>,
 }
 
 /// The lookup table. No two bounds share a key. Empty when bounds lie closer than it can tell apart, or when
@@ -91,7 +95,8 @@ impl Buckets {
         }
         let orders = bounds.iter().map(|&bound| order(bound)).collect();
         let table = if bounds[0] < 0.0 { Table::default() } else { Table::new(&bounds) };
-        Ok(Self { bounds: bounds.into(), orders, table })
+        let octaves = if table.keys.is_empty() { SignedOctaves::new(&bounds) } else { None };
+        Ok(Self { bounds: bounds.into(), orders, table, octaves: octaves.map(Box::new) })
     }
 
     /// `count` bounds: `start`, `start + width`, ...
@@ -165,7 +170,11 @@ impl Buckets {
 
     /// The place of the first bucket whose bound is at least `value`: `0..=bounds().len()`, the last for
     /// `+Inf`. NaN, which no bucket holds, lands in the last; [`Histogram`](crate::Histogram) rejects it
-    /// before it comes here. Cost: O(1), see the module's first lines.
+    /// before it comes here.
+    ///
+    /// Cost: O(1), a load from a table, or two where bounds are negative or lie close. The exception are bounds that no
+    /// table of 2,048 keys tells apart, as such that differ in the last bits of their mantissas: they are searched, in at
+    /// most 10 steps.
     #[inline]
     pub fn index(&self, value: f64) -> usize {
         // Adding 0.0 turns -0.0 into 0.0, whose bit pattern sorts where the value does.
@@ -176,6 +185,8 @@ impl Buckets {
             bucket
         } else if value.is_nan() {
             self.bounds.len()
+        } else if let Some(octaves) = &self.octaves {
+            octaves.index(value.to_bits())
         } else {
             self.orders.partition_point(|&bound| bound < order(value))
         }
@@ -267,8 +278,8 @@ mod tests {
         bounds.iter().position(|&bound| value <= bound).unwrap_or(bounds.len())
     }
 
-    fn check(bounds: &[f64], value: f64) {
-        let buckets = Buckets::new(bounds.iter().copied()).unwrap();
+    fn check(buckets: &Buckets, value: f64) {
+        let bounds = buckets.bounds();
         assert_eq!(buckets.index(value), naive(bounds, value), "{value:e} in {bounds:?}");
     }
 
@@ -336,6 +347,23 @@ mod tests {
     }
 
     #[test]
+    fn only_bounds_that_lie_very_close_are_searched() {
+        let searched =
+            |buckets: &Buckets| buckets.table.keys.is_empty() && buckets.octaves.is_none();
+        for buckets in [
+            Buckets::linear(0.0, 1.0, 256),
+            Buckets::linear(-256.0, 1.0, 512),
+            Buckets::dynamo(1.0, 256.0, 512),
+            Buckets::new([-1.0, 1.0]),
+        ] {
+            assert!(!searched(&buckets.unwrap()));
+        }
+        let close = Buckets::new([1.0, 1f64.next_up()]).unwrap();
+        assert!(searched(&close));
+        assert_eq!([1.0, 1f64.next_up(), 2.0].map(|value| close.index(value)), [0, 1, 2]);
+    }
+
+    #[test]
     fn bad_bounds_are_refused() {
         assert_eq!(Buckets::new([]), Err(BucketsError::Empty));
         assert_eq!(Buckets::new([f64::INFINITY]), Err(BucketsError::Empty));
@@ -374,16 +402,17 @@ mod tests {
 
         #[test]
         fn lookup_agrees_with_a_naive_scan(bounds in any_bounds(), value in any::<f64>()) {
+            let buckets = Buckets::new(bounds.iter().copied()).unwrap();
             if !value.is_nan() {
-                check(&bounds, value);
+                check(&buckets, value);
             }
             for special in [0.0, -0.0, f64::INFINITY, f64::NEG_INFINITY, f64::MIN_POSITIVE, 5e-324, -5e-324] {
-                check(&bounds, special);
+                check(&buckets, special);
             }
             for &bound in &bounds {
-                check(&bounds, bound);
-                check(&bounds, bound.next_up());
-                check(&bounds, bound.next_down());
+                check(&buckets, bound);
+                check(&buckets, bound.next_up());
+                check(&buckets, bound.next_down());
             }
         }
     }

@@ -6,7 +6,7 @@ use crate::family::{Metric, sealed};
 use crate::histogram::finite;
 use crate::lookup::AnyHandle;
 use crate::series::{Numbers, Series, SeriesRef};
-use crate::shard::{CellIndex, LocalLease, Writer, own, writer};
+use crate::shard::{Base, CellIndex, LocalLease, Writer, own, writer};
 
 /// A count that only grows. Exact up to 2^64 - 1, where it wraps to 0, which scrapers see as a restart.
 ///
@@ -86,8 +86,9 @@ impl Counter {
         crate::shard::shards().iter().map(|shard| shard.read(self.cell)).fold(0, u64::wrapping_add)
     }
 
-    /// A handle pinned to the calling thread: the plain addition itself, without looking the shard up. `None`
-    /// when the operating system refuses the thread any address space for a shard.
+    /// A handle pinned to the calling thread: the plain addition itself, without looking the shard up. `None` for a
+    /// thread that has no shard, because the operating system refuses it the address space or the thread is past its end;
+    /// then the handle itself still [records](Self::add).
     ///
     /// ```
     /// # let registry = dynamo_metrics_core::Registry::new();
@@ -109,15 +110,15 @@ impl Counter {
     /// std::thread::spawn(move || local.inc());
     /// ```
     pub fn local(&self) -> Option<LocalCounter> {
-        let (lease, writer) = LocalLease::take()?;
-        Some(LocalCounter { writer, cell: self.cell, _series: self.series.clone(), _lease: lease })
+        let (lease, base) = LocalLease::take()?;
+        Some(LocalCounter { base, cell: self.cell, _series: self.series.clone(), _lease: lease })
     }
 }
 
 /// A [`Counter`] pinned to one thread; see [`Counter::local`].
 #[derive(Debug)]
 pub struct LocalCounter {
-    writer: Writer,
+    base: Base,
     cell: CellIndex,
     // Keeps the cells from being reused.
     _series: SeriesRef,
@@ -135,7 +136,7 @@ impl LocalCounter {
     /// Adds `n`.
     #[inline]
     pub fn add(&self, n: u64) {
-        self.writer.add(self.cell, n);
+        Writer::Own(self.base).add(self.cell, n);
     }
 }
 
@@ -221,13 +222,14 @@ impl FloatCounter {
 
     #[cold]
     fn reject(&self, v: f64) {
-        self.series.reject(if v.is_nan() {
+        let reason = if v.is_nan() {
             "nan"
         } else if v < 0.0 {
             "negative"
         } else {
             "infinite"
-        });
+        };
+        self.series.reject(reason, 1);
     }
 }
 
@@ -261,11 +263,11 @@ impl Metric for FloatCounter {
 }
 
 impl Series {
-    /// Counts a value that was not recorded as given.
+    /// Counts `n` values that were not recorded as given.
     #[cold]
-    pub(crate) fn reject(&self, reason: &'static str) {
+    pub(crate) fn reject(&self, reason: &'static str, n: u64) {
         if let Some(telemetry) = &self.shape.telemetry {
-            telemetry.rejected.with([self.shape.descriptor.name(), reason]).inc();
+            telemetry.rejected.with([self.shape.descriptor.name(), reason]).add(n);
         }
     }
 }

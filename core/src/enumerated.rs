@@ -91,10 +91,13 @@ impl<A: LabelEnum, B: LabelEnum, C: LabelEnum> LabelEnums<3> for (A, B, C) {
 /// A [`Family`] seen through enums. Made by [`Family::enumerated`]; cheap to clone.
 ///
 /// A series appears when it is first asked for. One that is removed from the family goes on being found here,
-/// unseen by scrapes, as with any handle that is kept.
+/// unseen by scrapes, as with any handle that is kept. Labels beyond the family's cap record into its overflow series
+/// and are looked up each time, so that they get a series once there is room.
 pub struct EnumeratedFamily<M, const N: usize, L> {
     family: Family<M, N>,
     handles: Arc<[OnceLock<M>]>,
+    /// What is lent out beyond the cap, behind a place of its own: no combination is to keep it.
+    overflow: Arc<OnceLock<M>>,
     labels: PhantomData<fn(L)>,
 }
 
@@ -119,12 +122,36 @@ impl<M: Metric, const N: usize> Family<M, N> {
     /// ```
     pub fn enumerated<L: LabelEnums<N>>(&self) -> EnumeratedFamily<M, N, L> {
         let handles = (0..L::COMBINATIONS).map(|_| OnceLock::new()).collect();
-        EnumeratedFamily { family: self.clone(), handles, labels: PhantomData }
+        EnumeratedFamily {
+            family: self.clone(),
+            handles,
+            overflow: Arc::default(),
+            labels: PhantomData,
+        }
     }
 }
 
 impl<M: Metric, const N: usize, L: LabelEnums<N>> EnumeratedFamily<M, N, L> {
     /// The handle of the series with these labels. Cost: an array index, after the first time.
+    ///
+    /// ```
+    /// # use dynamo_metrics_core::{LabelEnum, Registry};
+    /// # #[derive(Clone, Copy)]
+    /// # enum Status { Success, Error }
+    /// # impl LabelEnum for Status {
+    /// #     const VALUES: &'static [&'static str] = &["success", "error"];
+    /// #     fn index(self) -> usize {
+    /// #         self as usize
+    /// #     }
+    /// # }
+    /// # let registry = Registry::new();
+    /// let requests = registry.counter_family(("requests_total", "Requests."), ["status"])?;
+    /// let by_status = requests.enumerated::<(Status,)>();
+    /// by_status.get((Status::Success,)).add(2);
+    /// assert_eq!(by_status.get((Status::Success,)).get(), 2);
+    /// assert_eq!(by_status.get((Status::Error,)).get(), 0);
+    /// # Ok::<(), dynamo_metrics_core::RegisterError>(())
+    /// ```
     ///
     /// # Panics
     /// When a [`LabelEnum::index`] is not below the number of its values, which is a defect of that enum.
@@ -133,15 +160,22 @@ impl<M: Metric, const N: usize, L: LabelEnums<N>> EnumeratedFamily<M, N, L> {
         let slot = &self.handles[labels.index()];
         match slot.get() {
             Some(handle) => handle,
-            None => slot.get_or_init(|| self.family.with(labels.values())),
+            None => self.look_up(slot, labels),
         }
+    }
+
+    #[cold]
+    fn look_up<'a>(&'a self, slot: &'a OnceLock<M>, labels: L) -> &'a M {
+        let (handle, is_overflow) = self.family.find_or_make(labels.values());
+        let slot = if is_overflow { &*self.overflow } else { slot };
+        slot.get_or_init(|| handle)
     }
 }
 
 impl<M, const N: usize, L> Clone for EnumeratedFamily<M, N, L> {
     fn clone(&self) -> Self {
-        let handles = Arc::clone(&self.handles);
-        Self { family: self.family.clone(), handles, labels: PhantomData }
+        let (handles, overflow) = (Arc::clone(&self.handles), Arc::clone(&self.overflow));
+        Self { family: self.family.clone(), handles, overflow, labels: PhantomData }
     }
 }
 
@@ -154,7 +188,7 @@ impl<M, const N: usize, L> fmt::Debug for EnumeratedFamily<M, N, L> {
 #[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
-    use crate::Registry;
+    use crate::{Opts, Registry};
 
     #[derive(Clone, Copy)]
     enum Two {
@@ -187,5 +221,22 @@ mod tests {
         }
         assert_eq!(family.len(), 8);
         assert_eq!(<(Two, Two) as LabelEnums<2>>::COMBINATIONS, 4);
+    }
+
+    #[test]
+    fn labels_beyond_the_cap_get_their_series_once_there_is_room() {
+        let registry = Registry::new();
+        let opts = Opts::new("x_total", "").series_max(1);
+        let family = registry.counter_family(opts, ["p"]).unwrap();
+        let by_enum = family.enumerated::<(Two,)>();
+        family.with(["taken"]);
+        by_enum.get((Two::A,)).inc();
+        by_enum.clone().get((Two::A,)).inc();
+        by_enum.get((Two::B,)).inc();
+        assert_eq!(family.with(["other"]).get(), 3);
+        assert!(family.remove(["taken"]) && family.remove(["other"]));
+        by_enum.get((Two::A,)).add(5);
+        by_enum.get((Two::A,)).add(5);
+        assert_eq!(family.get(["a"]).unwrap().get(), 10);
     }
 }

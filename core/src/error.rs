@@ -265,7 +265,7 @@ pub enum RegisterError {
     },
     /// Two scopes could print the same series.
     #[error(
-        "metric {name:?} in scope {scope} could print the same series as in scope {other}: both have the labels {labels}; give one of them a label that the other lacks, or register it once and share it"
+        "metric {name:?} in scope {scope} could print the same series as in scope {other}: both can have the labels {labels}, of which none tells them apart (an empty value is the same as no label); give each a constant label with a value of its own, or register it once and share it"
     )]
     SameSeries {
         /// The metric.
@@ -274,7 +274,7 @@ pub enum RegisterError {
         scope: String,
         /// Constant labels of the one that is there.
         other: String,
-        /// The label names they share.
+        /// The label names of the new one.
         labels: String,
     },
     /// A callback is registered already; there is no get-or-create for closures.
@@ -287,7 +287,7 @@ pub enum RegisterError {
     },
     /// The unit is not the name's suffix.
     #[error(
-        "metric {name:?} has unit {unit:?}, which must be the end of its name (before `_total`); rename it to end in \"_{unit}\""
+        "metric {name:?} has unit {unit:?}, which must be the end of its name (before `_total` if it is a counter); rename it to end in \"_{unit}\""
     )]
     Unit {
         /// The metric.

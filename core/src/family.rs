@@ -1,11 +1,15 @@
 //! Label values -> series, with a cap.
 //!
-//! A lookup hashes the values with a keyed hash (client-chosen strings cannot be made to collide on purpose)
+//! A lookup hashes the values, with seeds that are the operating system's randomness and another one for each family,
 //! and then **compares** them: two sets of values never share a series because their hashes, or their
-//! concatenations, are equal. Resolve a handle once and keep it; recording through a handle does no lookup.
+//! concatenations, are equal. The hash is fast and not cryptographic: should a client find values whose hashes are equal,
+//! a lookup costs a comparison for each of them, and the cap bounds how many there are. Resolve a handle once and keep
+//! it; recording through a handle does no lookup.
 //!
 //! **The cap.** A family has at most `series_max` series. A set of values beyond it gets the handle of one
-//! overflow series, whose values are all `other`, and `dynamo_metrics_series_overflow_total` counts the lookup.
+//! overflow series, whose values are all `other`, and `dynamo_metrics_series_overflow_total` counts the lookup. Such
+//! values come from clients and in any number, so they leave nothing behind: no memory, no entry in a thread's cache, and
+//! they take no lock that keeps others from looking up.
 
 use crate::clock::Millis;
 use crate::descriptor::Kind;
@@ -14,11 +18,12 @@ use crate::label::cut;
 use crate::lookup::{self, AnyHandle};
 use crate::series::{SeriesRef, Shape};
 use crate::sync::{AtomicU64, Ordering, RwLock};
-use foldhash::fast::RandomState;
+use foldhash::SharedSeed;
+use foldhash::fast::SeedableRandomState;
 use hashbrown::HashTable;
-use std::hash::{BuildHasher, Hasher};
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::marker::PhantomData;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// Each label value of the series that takes what lies beyond the cap.
 pub const OVERFLOW_VALUE: &str = "other";
@@ -86,6 +91,15 @@ impl<M: Metric, const N: usize> Family<M, N> {
     /// values allocates. Never fails: beyond the family's cap it is the handle of the overflow series.
     ///
     /// For a single recording [`visit`](Self::visit) is cheaper; for many, keep the handle.
+    ///
+    /// ```
+    /// # let registry = dynamo_metrics_core::Registry::new();
+    /// # let requests = registry.counter_family(("requests_total", "Requests."), ["model"])?;
+    /// let model = requests.with(["qwen3-0.6b"]); // once
+    /// (0..1000).for_each(|_| model.inc()); // and often
+    /// assert_eq!(requests.with(["qwen3-0.6b"]).get(), 1000);
+    /// # Ok::<(), dynamo_metrics_core::RegisterError>(())
+    /// ```
     pub fn with(&self, values: [&str; N]) -> M {
         self.visit(values, M::clone)
     }
@@ -118,18 +132,53 @@ impl<M: Metric, const N: usize> Family<M, N> {
     #[cold]
     fn look_up(&self, key: u64, values: &[&str]) -> M {
         let hash = self.core.hash(values);
-        let handle = M::bind(self.core.get_or_create(hash, values));
-        lookup::remember(key, hash, handle.clone().into_any());
-        handle
+        match self.core.get_or_create(hash, values) {
+            Found::Own(series) => {
+                let handle = M::bind(series);
+                lookup::remember(key, hash, handle.clone().into_any());
+                handle
+            }
+            // Not remembered: it would push out what is looked up again, and hide that there is room meanwhile.
+            Found::Overflow(series) => M::bind(series),
+        }
+    }
+
+    /// [`with`](Self::with), and whether the handle is that of the overflow series although the values are others.
+    pub(crate) fn find_or_make(&self, values: [&str; N]) -> (M, bool) {
+        let values = values.map(cut);
+        match self.core.get_or_create(self.core.hash(&values), &values) {
+            Found::Own(series) => (M::bind(series), false),
+            Found::Overflow(series) => (M::bind(series), true),
+        }
     }
 
     /// The handle of the series with these label values, if it is there.
+    ///
+    /// ```
+    /// # let registry = dynamo_metrics_core::Registry::new();
+    /// # let requests = registry.counter_family(("requests_total", "Requests."), ["model"])?;
+    /// assert!(requests.get(["qwen3-0.6b"]).is_none() && requests.is_empty());
+    /// requests.with(["qwen3-0.6b"]).inc();
+    /// assert_eq!(requests.get(["qwen3-0.6b"]).map(|model| model.get()), Some(1));
+    /// # Ok::<(), dynamo_metrics_core::RegisterError>(())
+    /// ```
     pub fn get(&self, values: [&str; N]) -> Option<M> {
         self.core.get(&values.map(cut)).map(M::bind)
     }
 
     /// Removes one series from the exposition; says whether it was there. Handles to it go on working, unseen.
     /// The same values later make a new series that starts at zero.
+    ///
+    /// ```
+    /// # let registry = dynamo_metrics_core::Registry::new();
+    /// # let requests = registry.counter_family(("requests_total", "Requests."), ["model"])?;
+    /// let model = requests.with(["qwen3-0.6b"]);
+    /// model.inc();
+    /// assert!(requests.remove(["qwen3-0.6b"]) && !requests.remove(["qwen3-0.6b"]));
+    /// model.inc(); // harmless, and seen by nobody
+    /// assert_eq!(requests.with(["qwen3-0.6b"]).get(), 0);
+    /// # Ok::<(), dynamo_metrics_core::RegisterError>(())
+    /// ```
     pub fn remove(&self, values: [&str; N]) -> bool {
         self.core.remove_one(&values.map(cut))
     }
@@ -162,6 +211,16 @@ impl<M: Metric, const N: usize> Family<M, N> {
     }
 
     /// Removes all series.
+    ///
+    /// ```
+    /// # let registry = dynamo_metrics_core::Registry::new();
+    /// # let requests = registry.counter_family(("requests_total", "Requests."), ["model"])?;
+    /// ["a", "b"].into_iter().for_each(|model| requests.with([model]).inc());
+    /// assert_eq!(requests.len(), 2);
+    /// requests.clear();
+    /// assert!(requests.is_empty());
+    /// # Ok::<(), dynamo_metrics_core::RegisterError>(())
+    /// ```
     pub fn clear(&self) {
         self.core.remove(|_| true);
     }
@@ -188,8 +247,16 @@ pub(crate) struct FamilyCore {
     /// Grows, while the table's lock is held, with whatever changes what a scrape lists. A scrape that has seen it needs
     /// no lock and none of the table's memory.
     changes: AtomicU64,
-    hasher: RandomState,
+    hasher: SeedableRandomState,
     table: RwLock<Table>,
+}
+
+/// What a lookup finds, or makes.
+enum Found {
+    /// The series of these values.
+    Own(SeriesRef),
+    /// The one that takes what lies beyond the cap. The lookup is counted.
+    Overflow(SeriesRef),
 }
 
 /// A key that no family has had.
@@ -197,6 +264,16 @@ fn new_key() -> u64 {
     // std's: it orders nothing, so the models need not see it.
     static NEXT: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
     NEXT.fetch_add(1, std::sync::atomic::Ordering::Relaxed)
+}
+
+/// A hash of its own for a family. foldhash's own seeds are addresses and the time, which a client may learn; these are
+/// std's, which are the operating system's randomness.
+fn new_hasher() -> SeedableRandomState {
+    // One set of seeds a process, as foldhash has it: they are 48 bytes.
+    static SEEDS: OnceLock<SharedSeed> = OnceLock::new();
+    let random = || RandomState::new().hash_one(0u64);
+    let seeds = SEEDS.get_or_init(|| SharedSeed::from_u64(random()));
+    SeedableRandomState::with_seed(random(), seeds)
 }
 
 #[derive(Debug)]
@@ -211,6 +288,8 @@ struct Table {
     removals: u64,
     /// Made with the family, so that a lookup never fails; listed from its first use on. `None` for callbacks.
     overflow: Option<SeriesRef>,
+    /// Whether it is in `order`.
+    overflow_listed: bool,
 }
 
 /// A scrape's copy of a family's series, brought up to date by [`FamilyCore::sync`].
@@ -249,9 +328,9 @@ impl FamilyCore {
 
     fn with(shape: Arc<Shape>, overflow: Option<SeriesRef>) -> Self {
         let (index, order, created) = (HashTable::new(), Vec::new(), Vec::new());
-        let table = Table { index, order, created, removals: 0, overflow };
+        let table = Table { index, order, created, removals: 0, overflow, overflow_listed: false };
         let (key, changes) = (AtomicU64::new(new_key()), AtomicU64::new(0));
-        Self { shape, key, changes, hasher: RandomState::default(), table: RwLock::new(table) }
+        Self { shape, key, changes, hasher: new_hasher(), table: RwLock::new(table) }
     }
 
     fn get(&self, values: &[&str]) -> Option<SeriesRef> {
@@ -259,20 +338,26 @@ impl FamilyCore {
         self.table.read().find(hash, values).cloned()
     }
 
-    fn get_or_create(&self, hash: u64, values: &[&str]) -> SeriesRef {
-        if let Some(series) = self.table.read().find(hash, values) {
-            return series.clone();
+    fn get_or_create(&self, hash: u64, values: &[&str]) -> Found {
+        let table = self.table.read();
+        if let Some(series) = table.find(hash, values) {
+            return Found::Own(series.clone());
         }
-        self.create(hash, values)
+        let overflow = table.full(self.shape.descriptor.series_max).cloned();
+        drop(table);
+        match overflow {
+            Some(overflow) => self.overflowed(overflow),
+            None => self.create(hash, values),
+        }
     }
 
     #[cold]
-    fn create(&self, hash: u64, values: &[&str]) -> SeriesRef {
+    fn create(&self, hash: u64, values: &[&str]) -> Found {
         // Before the lock, since the clock is the caller's code; and before the first recording.
         let created = self.now();
         let mut table = self.table.write();
         if let Some(series) = table.find(hash, values) {
-            return series.clone();
+            return Found::Own(series.clone());
         }
         let is_overflow = values.iter().all(|&value| value == OVERFLOW_VALUE);
         if !is_overflow
@@ -281,23 +366,27 @@ impl FamilyCore {
         {
             table.insert(series.clone(), created, hash, |series| self.hash_of(series));
             self.changed();
-            return series;
+            return Found::Own(series);
         }
         let Some(overflow) = table.overflow.clone() else {
             unreachable!("nobody looks a callback up")
         };
-        let values = vec![OVERFLOW_VALUE; values.len()];
-        let hash = self.hash(&values);
-        if table.find(hash, &values).is_none() {
+        if !table.overflow_listed {
+            table.overflow_listed = true;
+            let hash = self.hash_of(&overflow);
             table.insert(overflow.clone(), created, hash, |series| self.hash_of(series));
             self.changed();
         }
-        // The telemetry's own tables are other tables, so this lock is never taken twice.
         drop(table);
-        if !is_overflow && let Some(telemetry) = &self.shape.telemetry {
+        if is_overflow { Found::Own(overflow) } else { self.overflowed(overflow) }
+    }
+
+    /// Counts a lookup that ends in the overflow series. Not under the table's lock: this is a lookup in a table of its own.
+    fn overflowed(&self, overflow: SeriesRef) -> Found {
+        if let Some(telemetry) = &self.shape.telemetry {
             telemetry.overflowed.with([self.shape.descriptor.name()]).inc();
         }
-        overflow
+        Found::Overflow(overflow)
     }
 
     fn remove(&self, mut matches: impl FnMut(&SeriesRef) -> bool) -> usize {
@@ -361,6 +450,7 @@ impl FamilyCore {
             created.swap_remove(place);
         }
         if table.overflow.as_ref().is_some_and(|overflow| overflow.is(&series)) {
+            table.overflow_listed = false;
             // The next overflow starts at zero. Without cells for a new series the old one has to go on.
             let values: Vec<&str> = series.values().iter().collect();
             table.overflow = SeriesRef::new(&self.shape, &values).or(table.overflow.take());
@@ -428,6 +518,12 @@ impl Table {
         self.place(hash, values).map(|place| &self.order[place])
     }
 
+    /// The overflow series, if there is no room for another one and it is listed already.
+    fn full(&self, series_max: usize) -> Option<&SeriesRef> {
+        let full = self.overflow_listed && self.order.len() >= series_max;
+        self.overflow.as_ref().filter(|_| full)
+    }
+
     fn insert(
         &mut self,
         series: SeriesRef,
@@ -443,5 +539,88 @@ impl Table {
         order.push(series);
         self.created.extend(created);
         index.insert_unique(hash, place, |&place| hash_of(&order[place as usize]));
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use crate::{Counter, Opts, Registry};
+    use std::sync::atomic::AtomicU64 as Calls;
+    use std::time::Duration;
+
+    fn family(registry: &Registry, name: &str, series_max: usize) -> Family<Counter, 1> {
+        registry.counter_family(Opts::new(name, "").series_max(series_max), ["model"]).unwrap()
+    }
+
+    fn overflows(registry: &Registry) -> u64 {
+        let name = crate::telemetry::OVERFLOWED;
+        let overflowed = registry.counter_family((name.0, name.1), name.2).unwrap();
+        overflowed.with(["x_total"]).get()
+    }
+
+    #[test]
+    fn two_families_hash_the_same_strings_differently() {
+        let registry = Registry::new();
+        let families: Vec<_> =
+            (0..8).map(|at| family(&registry, &format!("x{at}_total"), 10)).collect();
+        for values in [&["a"][..], &["qwen3-0.6b"], &["a", "b"], &[]] {
+            let mut hashes: Vec<u64> = families.iter().map(|f| f.core.hash(values)).collect();
+            hashes.sort_unstable();
+            hashes.dedup();
+            assert_eq!(hashes.len(), families.len(), "{values:?}");
+        }
+    }
+
+    #[test]
+    fn lookups_beyond_the_cap_leave_neighbours_in_the_threads_cache() {
+        let registry = Registry::new();
+        let family = family(&registry, "x_total", 16);
+        let models: Vec<String> = (0..16).map(|i| format!("model-{i}")).collect();
+        family.with(["junk"]); // makes the counter of such lookups, which is looked up as well
+        models.iter().for_each(|model| drop(family.with([model])));
+        family.with(["junk"]);
+        let cached = || {
+            let key = family.core.key.load(Ordering::Relaxed);
+            let is_cached = |model: &&String| {
+                let values = [model.as_str()];
+                lookup::find(key, &values, || family.core.hash(&values), |_: &Counter| ()).is_ok()
+            };
+            models.iter().filter(is_cached).count()
+        };
+        let before = cached();
+        assert!(before > 8, "{before}");
+        let counted = overflows(&registry);
+        (0..1000).for_each(|i| family.with([&format!("junk-{i}")]).inc());
+        assert_eq!(cached(), before);
+        assert_eq!(overflows(&registry), counted + 1000);
+        assert_eq!(family.with([OVERFLOW_VALUE]).get(), 1000);
+    }
+
+    #[test]
+    fn the_clock_is_read_for_a_new_series_only() {
+        static CALLS: Calls = Calls::new(0);
+        let registry = Registry::with_clock(|| {
+            CALLS.fetch_add(1, Ordering::Relaxed);
+            Duration::from_secs(1)
+        });
+        let family = family(&registry, "x_total", 1);
+        ["a", "b", "b"].into_iter().for_each(|model| family.with([model]).inc());
+        let calls = CALLS.load(Ordering::Relaxed);
+        ["b", "c", "a"].into_iter().for_each(|model| family.with([model]).inc());
+        assert_eq!(CALLS.load(Ordering::Relaxed), calls);
+    }
+
+    #[test]
+    fn values_beyond_the_cap_get_a_series_once_there_is_room() {
+        let registry = Registry::new();
+        let family = family(&registry, "x_total", 2);
+        ["a", "b", "c"].into_iter().for_each(|model| family.with([model]).inc());
+        assert_eq!((family.len(), family.with(["c"]).get()), (3, 1), "a, b and other");
+        assert!(family.remove(["a"]) && family.remove([OVERFLOW_VALUE]));
+        family.with(["c"]).add(5);
+        assert_eq!(family.get(["c"]).unwrap().get(), 5);
+        family.with(["d"]).add(7);
+        assert_eq!(family.get([OVERFLOW_VALUE]).unwrap().get(), 7, "the next one starts at zero");
     }
 }

@@ -16,7 +16,7 @@ use crate::exemplar::Exemplar;
 use crate::family::{Metric, sealed};
 use crate::lookup::AnyHandle;
 use crate::series::{Numbers, SUMS, SeriesRef};
-use crate::shard::{CellIndex, LocalLease, Writer, own, writer};
+use crate::shard::{Base, CellIndex, LocalLease, Writer, own, writer};
 use std::cell::Cell;
 use std::sync::Arc;
 
@@ -128,8 +128,9 @@ impl Histogram {
         HistogramValue { counts, sum }
     }
 
-    /// A handle pinned to the calling thread: the observation itself, without looking the thread's shard up. `None`
-    /// when the operating system refuses the thread any address space for a shard.
+    /// A handle pinned to the calling thread: the observation itself, without looking the thread's shard up. `None` for a
+    /// thread that has no shard, because the operating system refuses it the address space or the thread is past its end;
+    /// then the handle itself still [records](Self::observe).
     ///
     /// In a program it costs what [`observe`](Self::observe) costs. In a shared library, where each use of a thread-local is
     /// a call, it saves that call.
@@ -157,8 +158,8 @@ impl Histogram {
     /// std::thread::spawn(move || local.observe(0.5));
     /// ```
     pub fn local(&self) -> Option<LocalHistogram> {
-        let (lease, writer) = LocalLease::take()?;
-        Some(LocalHistogram { histogram: self.clone(), writer, turn: Cell::new(0), _lease: lease })
+        let (lease, base) = LocalLease::take()?;
+        Some(LocalHistogram { histogram: self.clone(), base, turn: Cell::new(0), _lease: lease })
     }
 
     fn record(&self, bucket: usize, v: f64, n: u64) {
@@ -197,11 +198,11 @@ impl Histogram {
             return;
         }
         if v.is_nan() {
-            self.series.reject("nan");
+            self.series.reject("nan", n);
         } else if v < 0.0 && !self.buckets.is_signed() {
-            self.series.reject("negative");
+            self.series.reject("negative", n);
         } else if !(v * n as f64).is_finite() {
-            self.series.reject("infinite");
+            self.series.reject("infinite", n);
             self.record(self.buckets.index(v), 0.0, n);
         } else {
             self.record(self.buckets.index(v), v, n);
@@ -214,7 +215,7 @@ impl Histogram {
 pub struct LocalHistogram {
     // Keeps the cells from being reused, too.
     histogram: Histogram,
-    writer: Writer,
+    base: Base,
     turn: Cell<usize>,
     // Keeps the shard from being adopted by another thread.
     _lease: LocalLease,
@@ -235,7 +236,7 @@ impl LocalHistogram {
             Some(bucket) => {
                 let turn = self.turn.get() ^ 1;
                 self.turn.set(turn);
-                histogram.write(self.writer, bucket, turn, v, n);
+                histogram.write(Writer::Own(self.base), bucket, turn, v, n);
             }
             // Rare, so it may look the shard up, or find that the thread is past its end and has none any more.
             None => histogram.observe_slowly(v, n),

@@ -27,8 +27,9 @@
 //! * No increment is lost, and no counter goes backwards, across scrapes, thread exits and the adoption of
 //!   memory. Counters are exact `u64`.
 //! * In every scrape a histogram's `+Inf` bucket equals its count, because the count is the sum of its buckets.
-//! * Recording never locks, fails or panics. It allocates at most once a thread (address space for its shard).
-//!   (A value that is rejected, as NaN, is counted through a lookup, which may do both.)
+//! * Recording never locks, fails or panics. At most once a thread it asks the operating system for address space, for
+//!   its shard, and never the allocator, which may itself count with a counter of this crate.
+//!   (A value that is rejected, as NaN, is counted through a lookup, which may lock and allocate.)
 //! * A scrape never waits for a recording.
 //! * Label values are compared, not only hashed, and every family has a cap on its series.
 //!
@@ -58,6 +59,7 @@ mod label;
 mod lookup;
 mod native;
 mod occupied;
+mod octaves;
 mod optional;
 mod registry;
 mod seqlock;

@@ -8,12 +8,13 @@
 //! ```text
 //! mixed = mix(key, addresses and lengths of the values)
 //! entry = entries[hints[mixed]], if family and values are equal    these very strings led there last time
-//!         else search by the keyed hash of the values              and correct the hint
+//!         else search by the seeded hash of the values              and correct the hint
 //! ```
 //!
 //! A hint is only a guess: **contents are compared whatever the addresses say**, so a string that was changed or made
 //! anew in the same place costs the search by hash and is never taken for another one. Addresses are not a client's
-//! to choose, and the search behind them is by the keyed hash, so no client can make lookups collide.
+//! to choose, and the search behind them is by a hash with random seeds (`family.rs`). What collides all the same costs a
+//! comparison and then the table's search, which is the cost of a lookup without this cache.
 //!
 //! A hint remembers some bits of its mixture besides. Without them every string at a new address followed somebody
 //! else's hint and found that out by a comparison that no branch predictor foresees (14 ns on top of 16).

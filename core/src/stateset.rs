@@ -177,6 +177,14 @@ impl<S> fmt::Debug for EnumStateSet<S> {
 impl Registry {
     /// A state set without labels of its own.
     ///
+    /// ```
+    /// # let registry = dynamo_metrics_core::Registry::new();
+    /// let health = registry.state_set(("health", "State of the worker."), &["starting", "ready"])?;
+    /// health.only("ready").expect("one of its states");
+    /// assert!(health.only("gone").is_err());
+    /// # Ok::<(), dynamo_metrics_core::RegisterError>(())
+    /// ```
+    ///
     /// # Errors
     /// No states, more than [`STATES_MAX`], an empty one, one twice or of more than
     /// [`LABEL_VALUE_BYTES_MAX`] bytes; a name that is no label name, or is the name of a label of the metric; a unit;
@@ -190,6 +198,14 @@ impl Registry {
     }
 
     /// State sets told apart by label values.
+    ///
+    /// ```
+    /// # let registry = dynamo_metrics_core::Registry::new();
+    /// let health = registry.state_set_family(("health", "State."), ["worker"], &["starting", "ready"])?;
+    /// health.with(["0"]).only("ready").expect("one of its states");
+    /// assert_eq!(health.len(), 1);
+    /// # Ok::<(), dynamo_metrics_core::RegisterError>(())
+    /// ```
     ///
     /// # Errors
     /// See [`state_set`](Self::state_set).

@@ -47,6 +47,14 @@ fn recording_lookups_and_steady_scrapes_allocate_nothing() {
         native.observe(0.5);
         summary.observe(0.5);
     };
+    let capped = Opts::new("capped_total", "").series_max(1);
+    let capped = registry.counter_family(capped, ["model", "endpoint"]).unwrap();
+    capped.with(["m", "e"]);
+    let record = || {
+        record();
+        capped.with(["beyond", "the cap"]).inc();
+        capped.visit(["beyond it", "too"], |counter| counter.inc());
+    };
     record(); // leases the shard, makes the series
     assert_eq!(allocations(|| (0..1000).for_each(|_| record())), 0);
 

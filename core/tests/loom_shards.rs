@@ -1,4 +1,5 @@
-//! Models of the shards, run through every interleaving that the memory model allows.
+//! Models of the shards, run through the interleavings that the memory model allows: all of them, or where a model has a
+//! `preemption_bound`, all in which threads are interrupted at most so often, since all of those would take hours.
 //!
 //! Run with `ci/loom.sh`. Each model has a twin that leaves out the one thing the model is about and must fail:
 //! so we know that the model would notice.
@@ -62,7 +63,7 @@ fn adoption_loses_nothing_and_never_steps_back() {
 
 /// The twin: a lease that is handed over without Release and Acquire loses a count.
 #[test]
-#[should_panic]
+#[should_panic(expected = "a count is lost")]
 fn a_relaxed_hand_over_loses_counts() {
     loom::model(|| {
         let leased = Arc::new(AtomicBool::new(false));
@@ -85,7 +86,7 @@ fn a_relaxed_hand_over_loses_counts() {
             })
             .collect();
         let counted: u64 = writers.into_iter().map(|writer| writer.join().unwrap()).sum();
-        assert_eq!(cell.load(Ordering::Relaxed), counted);
+        assert_eq!(cell.load(Ordering::Relaxed), counted, "a count is lost");
     });
 }
 
@@ -117,7 +118,7 @@ fn a_sum_is_never_ahead_of_its_buckets() {
 
 /// The twin: without Release and Acquire the sum can be seen before its bucket.
 #[test]
-#[should_panic]
+#[should_panic(expected = "a sum ahead of its bucket")]
 fn a_relaxed_sum_can_be_ahead() {
     loom::model(|| {
         let cells = Arc::new([AtomicU64::new(0), AtomicU64::new(0)]);
@@ -130,7 +131,7 @@ fn a_relaxed_sum_can_be_ahead() {
         };
         let sum = cells[1].load(Ordering::Relaxed);
         let count = cells[0].load(Ordering::Relaxed);
-        assert!(sum <= count);
+        assert!(sum <= count, "a sum ahead of its bucket");
         writer.join().unwrap();
     });
 }
@@ -190,7 +191,7 @@ fn nested_counts_stay_nested_across_threads() {
 
 /// The twin: a scrape that reads rises first sees counts that are negative or not nested.
 #[test]
-#[should_panic]
+#[should_panic(expected = "a fall without its rise")]
 fn reading_rises_first_breaks_the_nesting() {
     let mut builder = loom::model::Builder::new();
     builder.preemption_bound = Some(3);
@@ -200,7 +201,8 @@ fn reading_rises_first_breaks_the_nesting() {
         let scrape = scrape(&shards, |shards| {
             let [outer_rise, inner_rise, inner_fall, outer_fall] =
                 [OUTER_RISE, INNER_RISE, INNER_FALL, OUTER_FALL].map(|i| total(shards, i));
-            assert!(inner_fall <= inner_rise && outer_fall <= outer_rise);
+            let falls_have_rises = inner_fall <= inner_rise && outer_fall <= outer_rise;
+            assert!(falls_have_rises, "a fall without its rise");
         });
         for thread in threads.into_iter().chain([scrape]) {
             thread.join().unwrap();
@@ -224,6 +226,36 @@ fn the_fallback_is_made_once_and_counts_every_writer() {
         }
         assert_eq!(total(&shards, 0), 2);
         assert_eq!(shards.count(), 0);
+    });
+}
+
+/// The fallback is made while the shards are counted; it is none of them.
+fn count_beside_the_fallback(count: fn(&Shards) -> Option<usize>) {
+    loom::model(move || {
+        let shards = Arc::new(Shards::new());
+        let maker = {
+            let shards = Arc::clone(&shards);
+            thread::spawn(move || _ = shards.fallback().unwrap())
+        };
+        let scrape =
+            scrape(&shards, move |shards| assert_eq!(count(shards), Some(0), "a wrong number"));
+        maker.join().unwrap();
+        scrape.join().unwrap();
+    });
+}
+
+#[test]
+fn the_fallback_is_not_counted_whenever_it_is_made() {
+    count_beside_the_fallback(|shards| Some(shards.count()));
+}
+
+/// The twin: counts everything, and takes off the fallback that is there by then.
+#[test]
+#[should_panic(expected = "a wrong number")]
+fn taking_the_fallback_off_again_counts_less_than_none() {
+    count_beside_the_fallback(|shards| {
+        let all = shards.iter().count();
+        all.checked_sub(shards.iter().count())
     });
 }
 

@@ -77,7 +77,7 @@ fn odd_values_are_counted_where_the_documentation_says() {
     assert_eq!(value.start, None);
     assert_eq!(rejected(&registry, "nan"), 1);
     assert_eq!(rejected(&registry, "negative"), 2);
-    assert_eq!(rejected(&registry, "infinite"), 2);
+    assert_eq!(rejected(&registry, "infinite"), 3);
 }
 
 #[test]

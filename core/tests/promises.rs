@@ -6,7 +6,8 @@
 #![cfg(unix)]
 
 use dynamo_metrics_core::{
-    Buckets, Counter, Gauge, Histogram, Opts, Registry, Snapshot, UpDownCounter, Value, shard_count,
+    Buckets, Counter, Gauge, Histogram, NativeBuckets, Opts, Registry, Snapshot, SummaryOpts,
+    UpDownCounter, Value, shard_count,
 };
 use parking_lot::Mutex;
 use proptest::prelude::*;
@@ -101,7 +102,8 @@ fn a_writer_stopped_in_the_middle_of_an_observation_delays_no_scrape() {
         })
     };
     let mut snapshot = Snapshot::new();
-    let (mut torn, mut last, mut slowest) = (0, (0, 0.0), Duration::ZERO);
+    let (mut torn, mut last) = (0, (0, 0.0));
+    let (mut fastest, mut slowest) = (Duration::MAX, Duration::ZERO);
     let mut stops = 0;
     while stops < 300 || (torn < 3 && stops < 10_000) {
         stops += 1;
@@ -112,7 +114,8 @@ fn a_writer_stopped_in_the_middle_of_an_observation_delays_no_scrape() {
         }
         let start = Instant::now();
         snapshot.take(&registry);
-        slowest = slowest.max(start.elapsed());
+        let took = start.elapsed();
+        (fastest, slowest) = (fastest.min(took), slowest.max(took));
         let seen = distribution(&snapshot, "parked");
         snapshot.take(&registry);
         assert_eq!(distribution(&snapshot, "parked"), seen, "nobody else writes");
@@ -129,7 +132,11 @@ fn a_writer_stopped_in_the_middle_of_an_observation_delays_no_scrape() {
     }
     done.store(true, Ordering::Relaxed);
     let observations = writer.join().unwrap();
-    println!("{stops} stops, {torn} between bucket and sum; slowest scrape {slowest:?}");
+    println!(
+        "{stops} stops, {torn} between bucket and sum; scrapes took {fastest:?} to {slowest:?}"
+    );
+    // Of the fastest, because the slowest may have waited for a processor; one that waits for the writer waits each time.
+    assert!(fastest < Duration::from_millis(10), "{fastest:?} beside a writer that stands still");
     assert!(torn > 0, "no stop hit the middle of an observation");
     assert_eq!(histogram.get().counts, [observations, 0, 0, 0, 0]);
     assert_eq!(histogram.get().sum, observations as f64);
@@ -408,22 +415,63 @@ fn two_hundred_thousand_threads_leave_their_counts_and_nothing_else() {
 
 // ---- Numbers --------------------------------------------------------------------------------------------------
 
+fn any_value() -> impl Strategy<Value = f64> {
+    let odd = vec![f64::NAN, f64::INFINITY, f64::NEG_INFINITY, -0.0, -0.5, -3.0];
+    prop_oneof![3 => 0.0..10.0f64, 1 => prop::sample::select(odd)]
+}
+
+/// How many observations of a metric were rejected, by reason.
+fn rejected(registry: &Registry, metric: &str) -> Vec<(String, u64)> {
+    let mut snapshot = Snapshot::new();
+    snapshot.take(registry);
+    let name = "dynamo_metrics_rejected_observations_total";
+    let family = snapshot.families().find(|family| family.name() == name).unwrap();
+    let part = family.parts().next().unwrap();
+    let series = (0..part.len()).filter_map(|at| part.series(at)).zip(part.counts());
+    let mut counts: Vec<(String, u64)> = series
+        .filter(|(series, _)| series.label_values().next() == Some(metric))
+        .map(|(series, count)| (series.label_values().nth(1).unwrap().to_owned(), count))
+        .collect();
+    counts.sort();
+    counts
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn observe_n_is_n_observations(values in prop::collection::vec((0.0..10.0f64, 0..300u64), 1..20)) {
+    fn observe_n_is_n_observations(values in prop::collection::vec((any_value(), 0..300u64), 1..20)) {
         let registry = Registry::new();
-        let at_once = registry.histogram(("at_once", ""), &unit_buckets()).unwrap();
-        let one_by_one = registry.histogram(("one_by_one", ""), &unit_buckets()).unwrap();
+        let signed = Buckets::new([-1.0, 1.0, 4.0]).unwrap();
+        for (kind, buckets) in [("plain", unit_buckets()), ("signed", signed)] {
+            let make = |way| registry.histogram((format!("{way}_{kind}"), ""), &buckets).unwrap();
+            let (at_once, one_by_one) = (make("at_once"), make("one_by_one"));
+            for &(value, n) in &values {
+                at_once.observe_n(value, n);
+                (0..n).for_each(|_| one_by_one.observe(value));
+            }
+            let (at_once, one_by_one) = (at_once.get(), one_by_one.get());
+            prop_assert_eq!(at_once.counts, one_by_one.counts);
+            let error = (at_once.sum - one_by_one.sum).abs();
+            prop_assert!(error <= 1e-9, "{} and {}", at_once.sum, one_by_one.sum);
+        }
+        let make = |way| registry.native_histogram((way, ""), &NativeBuckets::new()).unwrap();
+        let (at_once, one_by_one) = (make("at_once_native"), make("one_by_one_native"));
+        let make = |way| registry.summary((way, ""), &SummaryOpts::new()).unwrap();
+        let (summary_at_once, summary_one_by_one) = (make("at_once_summary"), make("one_by_one_summary"));
         for &(value, n) in &values {
             at_once.observe_n(value, n);
-            (0..n).for_each(|_| one_by_one.observe(value));
+            summary_at_once.observe_n(value, n);
+            for _ in 0..n {
+                one_by_one.observe(value);
+                summary_one_by_one.observe(value);
+            }
         }
-        let (at_once, one_by_one) = (at_once.get(), one_by_one.get());
-        prop_assert_eq!(at_once.counts, one_by_one.counts);
-        let error = (at_once.sum - one_by_one.sum).abs();
-        prop_assert!(error <= 1e-12 * one_by_one.sum, "{} and {}", at_once.sum, one_by_one.sum);
+        prop_assert_eq!(summary_at_once.get().count, summary_one_by_one.get().count);
+        for kind in ["plain", "signed", "native", "summary"] {
+            let rejected = |way| rejected(&registry, &format!("{way}_{kind}"));
+            prop_assert_eq!(rejected("at_once"), rejected("one_by_one"), "{}", kind);
+        }
     }
 
     /// Whatever is added by whichever thread, the total is the sum modulo 2^64: no float in between.

@@ -1,6 +1,8 @@
 //! What a registry accepts, what it refuses, and what it says then.
 
-use dynamo_metrics_core::{Buckets, Counter, Opts, RegisterError, Registry, Snapshot, Value};
+use dynamo_metrics_core::{
+    Buckets, Counter, NativeBuckets, Opts, RegisterError, Registry, Snapshot, SummaryOpts, Value,
+};
 
 fn buckets() -> Buckets {
     Buckets::new([1.0]).unwrap()
@@ -97,6 +99,33 @@ fn invalid_and_reserved_names_are_refused_with_a_reason() {
 }
 
 #[test]
+fn only_a_counter_has_its_unit_before_total() {
+    let registry = Registry::new();
+    let opts = || Opts::new("a_seconds_total", "").unit("seconds");
+    let error = registry.gauge(opts()).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "metric \"a_seconds_total\" has unit \"seconds\", which must be the end of its name (before `_total` if it is \
+         a counter); rename it to end in \"_seconds\""
+    );
+    let refused = [
+        registry.up_down_counter(opts()).map(drop),
+        registry.gauge_callback(opts(), || 0.0),
+        registry.histogram(opts(), &buckets()).map(drop),
+        registry.native_histogram(opts(), &NativeBuckets::new()).map(drop),
+        registry.summary(opts(), &SummaryOpts::new()).map(drop),
+    ];
+    for result in refused {
+        assert!(matches!(result, Err(RegisterError::Unit { .. })), "{result:?}");
+    }
+    registry.counter_callback(opts(), || 0).unwrap();
+    registry.unregister("a_seconds_total");
+    registry.float_counter(opts()).unwrap();
+    // The last word of a name may be a unit, whatever it is.
+    registry.gauge(Opts::new("b_total", "").unit("total")).unwrap();
+}
+
+#[test]
 fn scopes_share_names_but_never_series() {
     let registry = Registry::new();
     let [a, b] = ["a", "b"].map(|value| registry.scope(&[("component", value)]).unwrap());
@@ -116,7 +145,61 @@ fn scopes_share_names_but_never_series() {
     // The same series from two levels.
     let error = registry.counter_family(("x_total", ""), ["component", "model"]).unwrap_err();
     assert!(matches!(error, RegisterError::SameSeries { .. }), "{error}");
-    registry.counter_family(("x_total", ""), ["component", "tenant"]).unwrap();
+    // With empty values, which are the same as no labels.
+    let error = registry.counter_family(("x_total", ""), ["component", "tenant"]).unwrap_err();
+    assert!(matches!(error, RegisterError::SameSeries { .. }), "{error}");
+    registry.counter_family(("x_total", ""), ["tenant"]).unwrap().with(["t"]).add(3);
+    assert_eq!(values(&registry, "x_total").len(), 3);
+}
+
+#[test]
+fn endpoints_of_one_component_may_have_labels_of_their_own() {
+    let registry = Registry::new();
+    let component = registry.scope(&[("component", "a")]).unwrap();
+    for (endpoint, label) in [("generate", "model"), ("embed", "lora"), ("clear", "model")] {
+        let endpoint = component.scope(&[("endpoint", endpoint)]).unwrap();
+        let family = endpoint.counter_family(("x_total", ""), [label]).unwrap();
+        ["", "m"].into_iter().for_each(|value| family.with([value]).inc());
+    }
+    assert_eq!(values(&registry, "x_total").len(), 6);
+    // In the component itself it could be the series of an endpoint only with the label of the endpoint.
+    component.counter_family(("x_total", ""), ["model"]).unwrap();
+    let other = registry.counter_family(("x_total", ""), ["component", "endpoint"]).unwrap_err();
+    assert!(matches!(other, RegisterError::SameSeries { .. }), "{other}");
+}
+
+#[test]
+fn a_constant_label_with_an_empty_value_is_no_label() {
+    let registry = Registry::new();
+    let scope = registry.scope(&[("zone", "")]).unwrap();
+    assert_eq!(scope.labels().count(), 0);
+    scope.counter(("x_total", "")).unwrap().inc();
+    assert_eq!(registry.counter(("x_total", "")).unwrap().get(), 1, "the scope is this level");
+    let opts = Opts::new("x_total", "").const_label("rack", "");
+    assert_eq!(registry.counter(opts).unwrap().get(), 1, "no constant label either");
+    assert_eq!(values(&registry, "x_total").len(), 1);
+    assert!(registry.scope(&[("__zone", "")]).is_err(), "names are checked all the same");
+    let twice = Opts::new("y_total", "").const_label("zone", "");
+    let twice = registry.counter_family(twice, ["zone"]).unwrap_err();
+    assert!(matches!(twice, RegisterError::DuplicateLabel { .. }));
+}
+
+#[test]
+fn one_set_of_labels_is_one_scope_on_whatever_way_it_is_reached() {
+    let registry = Registry::new();
+    let at_once = registry.scope(&[("a", "1"), ("b", "2")]).unwrap();
+    let in_steps = registry.scope(&[("a", "1")]).unwrap().scope(&[("b", "2")]).unwrap();
+    at_once.counter(("x_total", "")).unwrap().inc();
+    assert_eq!(in_steps.counter(("x_total", "")).unwrap().get(), 1);
+    assert!(in_steps.unregister("x_total") && !at_once.unregister("x_total"));
+    assert!(values(&registry, "x_total").is_empty());
+    assert_eq!(registry.scope(&[]).unwrap().labels().count(), 0);
+    registry.gauge(("x_total", "")).unwrap();
+    assert!(registry.scope(&[]).unwrap().unregister("x_total"), "no labels: the level itself");
+    // In another order it is another scope, with the same series.
+    at_once.counter(("x_total", "")).unwrap();
+    let turned = registry.scope(&[("b", "2"), ("a", "1")]).unwrap();
+    assert!(matches!(turned.counter(("x_total", "")), Err(RegisterError::SameSeries { .. })));
 }
 
 #[test]
@@ -250,7 +333,7 @@ fn odd_observations_are_counted_by_reason() {
     let mut rejected = values(&registry, "dynamo_metrics_rejected_observations_total");
     rejected.sort_by(|a, b| a.0.cmp(&b.0));
     let row = |reason: &str, n| (vec!["h".to_string(), reason.to_string()], n);
-    assert_eq!(rejected, [row("infinite", 1.0), row("nan", 1.0), row("negative", 2.0)]);
+    assert_eq!(rejected, [row("infinite", 1.0), row("nan", 1.0), row("negative", 4.0)]);
 }
 
 #[test]

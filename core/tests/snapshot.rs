@@ -126,3 +126,21 @@ fn a_family_that_changed_between_two_scrapes_is_listed_anew() {
     family.clear();
     assert_eq!(listed(), []);
 }
+
+#[test]
+fn a_sum_that_outgrows_its_two_cells_together_stays_finite() {
+    let registry = Registry::new();
+    let histogram = registry.histogram(("large", ""), &Buckets::new([1.0]).unwrap()).unwrap();
+    // One into each of the cells, which are finite by themselves.
+    histogram.observe(f64::MAX);
+    histogram.observe(f64::MAX);
+    let mut snapshot = Snapshot::new();
+    snapshot.take(&registry);
+    let family = snapshot.families().find(|family| family.name() == "large").unwrap();
+    let part = family.parts().next().unwrap();
+    assert_eq!(
+        part.series(0).unwrap().value(),
+        Value::Histogram { counts: &[0, 2], sum: f64::MAX }
+    );
+    assert_eq!(part.histograms().next().unwrap().1, f64::MAX);
+}

@@ -1,6 +1,6 @@
 //! Threads that come and go record while others scrape: nothing lost, nothing backwards, nothing inconsistent.
 
-use dynamo_metrics_core::{Buckets, Opts, Registry, Snapshot, Value, shard_count};
+use dynamo_metrics_core::{Buckets, Counter, Opts, Registry, Snapshot, Value, shard_count};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
@@ -8,6 +8,8 @@ const LANES: u64 = 8;
 const INCREMENTS_PER_LANE: u64 = 10_000_000;
 /// Threads that each lane runs, one after the other.
 const THREADS_PER_LANE: u64 = 100;
+/// Series that the lanes make and remove under each other's hands.
+const MODELS: [&str; 5] = ["a", "b", "c", "d", "e"];
 
 #[test]
 fn eighty_million_increments_under_churn_and_scrapes() {
@@ -16,8 +18,11 @@ fn eighty_million_increments_under_churn_and_scrapes() {
     let histogram = registry
         .histogram(("stress_value", ""), &Buckets::new([1.0, 2.0, 3.0, 4.0]).unwrap())
         .unwrap();
+    let one = Buckets::new([1.0]).unwrap();
     let outer = registry.up_down_counter(("stress_outer", "")).unwrap();
     let inner = registry.up_down_counter(Opts::new("stress_inner", "").nested()).unwrap();
+    let churning = registry.histogram_family(("stress_churning", ""), ["model"], &one).unwrap();
+    let lasting = registry.counter_family(("stress_lasting_total", ""), ["model"]).unwrap();
     let done = AtomicBool::new(false);
 
     let (scrapes, observations) = thread::scope(|scope| {
@@ -51,12 +56,19 @@ fn eighty_million_increments_under_churn_and_scrapes() {
                     panic!()
                 };
                 assert!(0 <= inner && inner <= outer, "0 <= {inner} <= {outer}");
+                // Every observation of the series that come and go is 1: cells that another one left behind would show.
+                let family = snapshot.families().find(|f| f.name() == "stress_churning").unwrap();
+                for (counts, sum) in family.parts().next().unwrap().histograms() {
+                    assert_eq!(counts[1], 0, "another series' numbers");
+                    assert!(sum <= counts[0] as f64, "{sum} of {counts:?}");
+                }
             }
             scrapes
         });
         let lanes: Vec<_> = (0..LANES)
             .map(|lane| {
                 let (counter, histogram) = (&counter, &histogram);
+                let (churning, lasting) = (&churning, &lasting);
                 let (outer, inner) = (&outer, &inner);
                 scope.spawn(move || {
                     let mut observations = 0;
@@ -71,6 +83,14 @@ fn eighty_million_increments_under_churn_and_scrapes() {
                                     if i % 64 == 0 {
                                         histogram.observe(((lane + turn + i) % 5 + 1) as f64);
                                         observations += 1;
+                                        let model = MODELS[(lane + turn + i / 64) as usize % 5];
+                                        lasting.visit([model], Counter::inc);
+                                        let late = churning.with([model]);
+                                        if i % 4096 == 0 {
+                                            churning.remove([model]);
+                                        }
+                                        // Seen or, once in 64 times, into what is removed.
+                                        late.observe(1.0);
                                     }
                                 }
                                 // Ends here what began on the thread of the lane.
@@ -93,6 +113,8 @@ fn eighty_million_increments_under_churn_and_scrapes() {
     assert_eq!(counter.get(), LANES * INCREMENTS_PER_LANE, "lost or invented");
     assert_eq!(histogram.get().counts.iter().sum::<u64>(), observations);
     assert_eq!((outer.get(), inner.get()), (0, 0));
+    let lasting: u64 = MODELS.iter().map(|model| lasting.with([model]).get()).sum();
+    assert_eq!(lasting, observations);
     // 8 lanes, each with one worker at a time, and the main thread at most; never one for each of 800 threads.
     assert!(shard_count() <= 2 * LANES as usize + 1, "{} shards", shard_count());
     assert!(scrapes > 100, "only {scrapes} scrapes");
@@ -116,37 +138,72 @@ fn a_panicking_thread_keeps_its_counts() {
 
 #[test]
 fn recording_in_the_destructor_of_another_thread_local_is_not_lost() {
-    use dynamo_metrics_core::{Counter, LocalCounter};
+    use dynamo_metrics_core::{Family, Histogram, LocalCounter, LocalHistogram, UpDownCounter};
     use std::cell::RefCell;
 
-    struct Late(Counter);
+    #[derive(Clone)]
+    struct Late {
+        counter: Counter,
+        values: Histogram,
+        open: UpDownCounter,
+        family: Family<Counter, 1>,
+    }
+    impl Late {
+        fn record(&self) {
+            self.counter.inc();
+            self.values.observe_n(0.5, 3);
+            self.open.add(3);
+            self.open.dec();
+            self.family.visit(["late"], Counter::inc);
+        }
+    }
     impl Drop for Late {
         fn drop(&mut self) {
-            self.0.inc();
+            self.record();
         }
     }
     thread_local! {
         static LATE: RefCell<Option<Late>> = const { RefCell::new(None) };
-        static LOCAL: RefCell<Option<LocalCounter>> = const { RefCell::new(None) };
+        static LOCAL: RefCell<Option<(LocalCounter, LocalHistogram)>> = const { RefCell::new(None) };
     }
     let registry = Registry::new();
+    let buckets = Buckets::new([1.0]).unwrap();
     let counter = registry.counter(("late_total", "")).unwrap();
+    let values = registry.histogram(("late_values", ""), &buckets).unwrap();
+    let open = registry.up_down_counter(("late_open", "")).unwrap();
+    let family = registry.counter_family(("late_by_model_total", ""), ["model"]).unwrap();
     // Both orders of registration, which decide the order of destruction.
     for record_first in [false, true] {
-        let counter = counter.clone();
+        let late = Late {
+            counter: counter.clone(),
+            values: values.clone(),
+            open: open.clone(),
+            family: family.clone(),
+        };
         thread::spawn(move || {
+            let here = std::mem::ManuallyDrop::new(late.clone());
             if record_first {
-                counter.inc();
+                here.record();
             }
-            LATE.with(|late| *late.borrow_mut() = Some(Late(counter.clone())));
-            LOCAL.with(|local| *local.borrow_mut() = counter.local());
-            LOCAL.with(|local| local.borrow().as_ref().unwrap().inc());
-            if !record_first {
+            LATE.with(|place| *place.borrow_mut() = Some(late));
+            let local = here.counter.local().zip(here.values.local());
+            LOCAL.with(|place| *place.borrow_mut() = local);
+            LOCAL.with(|place| {
+                let place = place.borrow();
+                let (counter, values) = place.as_ref().unwrap();
                 counter.inc();
+                values.observe(0.5);
+            });
+            if !record_first {
+                here.record();
             }
         })
         .join()
         .unwrap();
     }
+    // Of each thread: here, late, and through the local handles.
     assert_eq!(counter.get(), 6);
+    assert_eq!((values.get().counts, values.get().sum), (vec![14, 0], 7.0));
+    assert_eq!(open.get(), 8);
+    assert_eq!(family.with(["late"]).get(), 4);
 }

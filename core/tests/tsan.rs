@@ -5,7 +5,8 @@
 //! channels look like races), `parking_lot`'s locks on every tested path (they are compiled with us), and plain
 //! spawn and join over leaked data (the end of a `thread::scope` is not seen).
 //!
-//! * `TSAN_ROUNDS=N`: rounds of every lane, instead of 40.
+//! * `TSAN_ROUNDS=N`: rounds of every lane, instead of 40; a round is a thread and 500 steps.
+//! * `TSAN_SCRAPES=N`: so many scrapes at least, instead of 40, beside which lanes that are done begin anew.
 //! * `TSAN_TWIN=1`: a race on purpose beside it, which ThreadSanitizer must report.
 
 use dynamo_metrics_core::__private::{CellIndex, Shards, add, add_shared};
@@ -13,7 +14,7 @@ use dynamo_metrics_core::{
     Buckets, Counter, Family, Histogram, Opts, Registry, Snapshot, UpDownCounter, Value,
 };
 use std::cell::UnsafeCell;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 
 const LANES: u64 = 8;
@@ -31,6 +32,8 @@ struct World {
     /// Series of this one are never removed, so they must add up.
     lasting: Family<Counter, 1>,
     done: AtomicBool,
+    /// How many there were so far.
+    scrapes: AtomicU64,
     planted: Planted,
     twin: bool,
 }
@@ -98,7 +101,8 @@ fn publication() {
 }
 
 fn churn() {
-    let rounds = std::env::var("TSAN_ROUNDS").map_or(40, |n| n.parse().expect("a number"));
+    let number = |name| std::env::var(name).map_or(40, |n| n.parse().expect("a number"));
+    let (rounds, scrapes_min): (u64, u64) = (number("TSAN_ROUNDS"), number("TSAN_SCRAPES"));
     let registry = Registry::new();
     let buckets = Buckets::new([1.0, 2.0, 3.0]).unwrap();
     let world: &'static World = Box::leak(Box::new(World {
@@ -110,19 +114,30 @@ fn churn() {
         lasting: registry.counter_family(("tsan_lasting_total", ""), ["model"]).unwrap(),
         registry,
         done: AtomicBool::new(false),
+        scrapes: AtomicU64::new(0),
         planted: Planted(UnsafeCell::new(0)),
         twin: std::env::var_os("TSAN_TWIN").is_some(),
     }));
     let scraper = thread::spawn(move || scrape(world));
-    let lanes: Vec<_> =
-        (0..LANES).map(|lane| thread::spawn(move || run(world, lane, rounds))).collect();
-    for lane in lanes {
-        lane.join().unwrap();
-    }
+    let lanes: Vec<_> = (0..LANES)
+        .map(|lane| {
+            thread::spawn(move || {
+                let mut done = 0;
+                // Relaxed: a number to go by. What is asserted is the scraper's own count, below.
+                while done < rounds || world.scrapes.load(Ordering::Relaxed) < scrapes_min {
+                    run(world, lane, done);
+                    done += 1;
+                }
+                done
+            })
+        })
+        .collect();
+    let rounds: u64 = lanes.into_iter().map(|lane| lane.join().unwrap()).sum();
     world.done.store(true, Ordering::Relaxed);
     let scrapes = scraper.join().unwrap();
 
-    let steps = LANES * rounds * STEPS_PER_THREAD;
+    assert!(scrapes >= scrapes_min, "only {scrapes} scrapes");
+    let steps = rounds * STEPS_PER_THREAD;
     assert_eq!(world.count.get(), steps);
     assert_eq!(world.values.get().counts.iter().sum::<u64>(), steps);
     assert_eq!((world.outer.get(), world.inner.get()), (0, 0));
@@ -130,25 +145,23 @@ fn churn() {
     assert_eq!(lasting, steps);
     println!(
         "{steps} steps by {} threads beside {scrapes} scrapes; {} shards",
-        LANES * rounds,
+        rounds,
         dynamo_metrics_core::shard_count()
     );
 }
 
-/// One lane: a thread a round, each ending what the lane began.
-fn run(world: &'static World, lane: u64, rounds: u64) {
-    for round in 0..rounds {
-        world.outer.inc();
-        world.inner.inc();
-        thread::spawn(move || work(world, lane + round)).join().unwrap();
-        // Names of one registry come and go as well.
-        if round % 8 == 0 {
-            let name = format!("tsan_lane_{lane}_total");
-            let fresh = world.registry.counter((&*name, "")).unwrap();
-            fresh.inc();
-            assert_eq!(fresh.get(), 1, "cells are zero when they are handed out");
-            assert!(world.registry.unregister(&name));
-        }
+/// A round of a lane: a thread, which ends what the lane began.
+fn run(world: &'static World, lane: u64, round: u64) {
+    world.outer.inc();
+    world.inner.inc();
+    thread::spawn(move || work(world, lane + round)).join().unwrap();
+    // Names of one registry come and go as well.
+    if round.is_multiple_of(8) {
+        let name = format!("tsan_lane_{lane}_total");
+        let fresh = world.registry.counter((&*name, "")).unwrap();
+        fresh.inc();
+        assert_eq!(fresh.get(), 1, "cells are zero when they are handed out");
+        assert!(world.registry.unregister(&name));
     }
 }
 
@@ -182,6 +195,7 @@ fn scrape(world: &'static World) -> u64 {
     while !world.done.load(Ordering::Relaxed) {
         snapshot.take(&world.registry);
         scrapes += 1;
+        world.scrapes.store(scrapes, Ordering::Relaxed);
         let (mut outer, mut inner) = (0, 0);
         for family in snapshot.families() {
             let part = family.parts().next().unwrap();

@@ -197,6 +197,16 @@ fn a_unit_is_left_out_where_escaping_makes_it_no_suffix() {
 }
 
 #[test]
+fn a_gauge_shows_the_unit_that_ends_its_name() {
+    let registry = Registry::new();
+    registry.gauge(Opts::new("a_total", "").unit("total")).unwrap();
+    registry.counter(Opts::new("b_seconds_total", "").unit("seconds")).unwrap();
+    let text = encode_as(&registry, Format::OpenMetrics, Escaping::Underscores);
+    let units: Vec<&str> = text.lines().filter(|line| line.starts_with("# UNIT")).collect();
+    assert_eq!(units, ["# UNIT a_total total", "# UNIT b_seconds seconds"]);
+}
+
+#[test]
 fn an_empty_registry_is_its_last_line() {
     let registry = Registry::new().scope(&[("a", "b")]).unwrap();
     assert_eq!(encode_as(&registry, Format::OpenMetrics, Escaping::Dots), "# EOF\n");

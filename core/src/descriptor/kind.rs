@@ -72,6 +72,23 @@ impl Kind {
         )
     }
 
+    /// The name of a metric of this kind without the `_total` that ends a counter's. In any other kind's that is a part of
+    /// the name as any other, and the unit stands after it.
+    ///
+    /// ```
+    /// use dynamo_metrics_core::Kind;
+    /// assert_eq!(Kind::Counter.stem("busy_seconds_total"), "busy_seconds");
+    /// assert_eq!(Kind::Gauge.stem("busy_seconds_total"), "busy_seconds_total");
+    /// ```
+    pub fn stem(self, name: &str) -> &str {
+        match self {
+            Self::Counter | Self::FloatCounter | Self::CounterCallback => {
+                name.strip_suffix("_total").unwrap_or(name)
+            }
+            _ => name,
+        }
+    }
+
     pub(super) fn named(self) -> &'static str {
         match self {
             Self::Counter => "counter",

@@ -18,13 +18,34 @@ pub use kind::Kind;
 pub use opts::{Opts, SERIES_MAX_DEFAULT};
 
 /// Everything that is fixed about a family when it is registered.
+///
+/// ```
+/// use dynamo_metrics_core::{Buckets, Kind, Opts, Registry, Snapshot};
+///
+/// let registry = Registry::new().scope(&[("component", "worker")])?;
+/// let opts = Opts::new("wait_seconds", "Time in the queue.").unit("seconds").exemplars();
+/// registry.histogram_family(opts, ["model"], &Buckets::new([0.1, 1.0])?)?;
+/// let mut snapshot = Snapshot::new();
+/// snapshot.take(&registry);
+/// let descriptor = snapshot.families().next().unwrap().parts().next().unwrap().descriptor();
+/// assert_eq!((descriptor.name(), descriptor.help()), ("wait_seconds", "Time in the queue."));
+/// assert_eq!((descriptor.kind(), descriptor.unit()), (Kind::Histogram, Some("seconds")));
+/// assert_eq!(descriptor.const_labels().collect::<Vec<_>>(), [("component", "worker")]);
+/// assert_eq!(descriptor.label_names().collect::<Vec<_>>(), ["model"]);
+/// assert_eq!(descriptor.buckets().unwrap().bounds(), [0.1, 1.0]);
+/// assert_eq!(descriptor.exemplar_slots(), 3, "one a bucket");
+/// // What other kinds have.
+/// assert_eq!((descriptor.native_buckets_max(), descriptor.quantiles()), (0, None));
+/// assert_eq!(descriptor.states().len(), 0);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct Descriptor {
     pub(crate) name: Box<str>,
     pub(crate) help: Box<str>,
     pub(crate) kind: Kind,
     pub(crate) unit: Option<Box<str>>,
-    /// The scope's labels, then the metric's own.
+    /// The scope's labels, then the metric's own. None has an empty value: that is the same as no label.
     pub(crate) const_labels: Box<[(Box<str>, Box<str>)]>,
     pub(crate) label_names: Box<[Box<str>]>,
     pub(crate) buckets: Option<Arc<Buckets>>,
@@ -118,7 +139,7 @@ impl Descriptor {
             if !unit.chars().all(plain) {
                 return Err(RegisterError::InvalidUnit { name, unit: unit.clone() });
             }
-            let stem = name.strip_suffix("_total").unwrap_or(&name);
+            let stem = kind.stem(&name);
             if unit.is_empty()
                 || !stem.strip_suffix(unit.as_str()).is_some_and(|s| s.ends_with('_'))
             {
@@ -126,12 +147,13 @@ impl Descriptor {
             }
         }
         let label_names = label_names.iter().map(|&label| label.into()).collect();
+        let told = const_labels.into_iter().filter(|(_, value)| !value.is_empty());
         Ok(Self {
             name: name.into(),
             help: help.into(),
             kind,
             unit: unit.map(Into::into),
-            const_labels,
+            const_labels: told.collect(),
             label_names,
             buckets,
             native: None,
@@ -229,7 +251,7 @@ impl Descriptor {
     pub(crate) fn occupied_as(&self, name: &str) -> Vec<String> {
         let suffixes: &[&str] = match self.kind {
             Kind::Counter | Kind::FloatCounter | Kind::CounterCallback => {
-                let stem = name.strip_suffix("_total").unwrap_or(name);
+                let stem = self.kind.stem(name);
                 return ["", "_total", "_created"].map(|suffix| format!("{stem}{suffix}")).into();
             }
             Kind::Histogram | Kind::NativeHistogram => {
@@ -246,12 +268,10 @@ impl Descriptor {
         suffixes.iter().map(|suffix| format!("{name}{suffix}")).collect()
     }
 
-    /// The scheme under which `self` and `other`, of one name in two scopes, could have a series in common:
-    /// they have the same label names, and no label has a constant value in both that differs.
+    /// The scheme under which `self` and `other`, of one name in two scopes, could have a series in common. A label whose
+    /// value is empty is the same as none, so what varies may be there or not: only constant labels tell series apart,
+    /// by another value, or by not being a label of the other at all.
     pub(crate) fn may_meet(&self, other: &Self) -> Option<Escaping> {
-        fn labels(d: &Descriptor) -> impl Iterator<Item = &str> {
-            d.const_labels().map(|(label, _)| label).chain(d.label_names())
-        }
         let differ = |same: &dyn Fn(&str, &str) -> bool| {
             self.const_labels().any(|(label, value)| {
                 other.const_labels().any(|(also, theirs)| value != theirs && same(label, also))
@@ -259,13 +279,20 @@ impl Descriptor {
         };
         // Scopes mostly differ in a value. What is one label as it is, is one under every scheme: this answers
         // for all of them and escapes nothing, which counts where a name is registered in thousands of scopes.
-        if differ(&|a, b| a == b) || labels(self).count() != labels(other).count() {
+        if differ(&|a, b| a == b) {
             return None;
         }
         Escaping::ALL.into_iter().find(|scheme| {
             let same = |a: &str, b: &str| scheme.label_name(a) == scheme.label_name(b);
-            // No two labels of one family are the same under any scheme, so with equal numbers this is equality.
-            labels(self).all(|label| labels(other).any(|also| same(label, also))) && !differ(&same)
+            self.is_covered_by(other, &same) && other.is_covered_by(self, &same) && !differ(&same)
+        })
+    }
+
+    /// Whether a series of `other` can have every constant label of `self`.
+    fn is_covered_by(&self, other: &Self, same: &dyn Fn(&str, &str) -> bool) -> bool {
+        self.const_labels().all(|(label, _)| {
+            let constant = other.const_labels().map(|(also, _)| also);
+            constant.chain(other.label_names()).any(|also| same(label, also))
         })
     }
 

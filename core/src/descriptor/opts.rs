@@ -31,6 +31,15 @@ pub struct Opts {
 
 impl Opts {
     /// A metric of this name and help text.
+    ///
+    /// ```
+    /// # use dynamo_metrics_core::{Opts, Registry};
+    /// # let registry = Registry::new();
+    /// let opts = Opts::new("requests_total", "Requests received.");
+    /// registry.counter(opts)?.inc();
+    /// assert!(registry.occupies("requests_total"));
+    /// # Ok::<(), dynamo_metrics_core::RegisterError>(())
+    /// ```
     pub fn new(name: impl Into<String>, help: impl Into<String>) -> Self {
         Self {
             name: name.into(),
@@ -45,14 +54,34 @@ impl Opts {
         }
     }
 
-    /// The unit in OpenMetrics' sense. It must be the end of the name, before `_total`.
+    /// The unit in OpenMetrics' sense. It must be the end of the name; of a counter's, before `_total`.
+    ///
+    /// ```
+    /// # use dynamo_metrics_core::{Opts, Registry};
+    /// # let registry = Registry::new();
+    /// registry.counter(Opts::new("busy_seconds_total", "").unit("seconds"))?;
+    /// assert!(registry.gauge(Opts::new("busy_ms", "").unit("seconds")).is_err());
+    /// # Ok::<(), dynamo_metrics_core::RegisterError>(())
+    /// ```
     #[must_use]
     pub fn unit(mut self, unit: impl Into<String>) -> Self {
         self.unit = Some(unit.into());
         self
     }
 
-    /// A label with one value for all series of the family.
+    /// A label with one value for all series of the family. With an empty value it is no label at all, as Prometheus
+    /// has it.
+    ///
+    /// ```
+    /// use dynamo_metrics_core::{Opts, Registry};
+    ///
+    /// let registry = Registry::new();
+    /// let shard = |n: &str| Opts::new("writes_total", "Writes.").const_label("shard", n);
+    /// registry.counter(shard("0"))?.inc();
+    /// registry.counter(shard("1"))?.add(2);
+    /// assert_eq!(registry.counter(shard("0"))?.get(), 1);
+    /// # Ok::<(), dynamo_metrics_core::RegisterError>(())
+    /// ```
     #[must_use]
     pub fn const_label(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.const_labels.push((name.into(), value.into()));
@@ -61,6 +90,15 @@ impl Opts {
 
     /// How many series the family may have; beyond it observations fold into one series whose label values are
     /// all `other`. [`SERIES_MAX_DEFAULT`] unless set; at least 1.
+    ///
+    /// ```
+    /// # use dynamo_metrics_core::{Opts, Registry};
+    /// # let registry = Registry::new();
+    /// let requests = registry.counter_family(Opts::new("requests_total", "").series_max(2), ["model"])?;
+    /// ["a", "b", "c", "d"].into_iter().for_each(|model| requests.with([model]).inc());
+    /// assert_eq!(requests.with(["other"]).get(), 2);
+    /// # Ok::<(), dynamo_metrics_core::RegisterError>(())
+    /// ```
     #[must_use]
     pub fn series_max(mut self, series_max: usize) -> Self {
         self.series_max = series_max.max(1);
@@ -69,6 +107,19 @@ impl Opts {
 
     /// For an [`UpDownCounter`](crate::UpDownCounter) that counts a part of what another one counts: it rises
     /// after and falls before the one around it. Then it exceeds the other in no scrape.
+    ///
+    /// ```
+    /// # use dynamo_metrics_core::{Opts, Registry};
+    /// # let registry = Registry::new();
+    /// let inflight = registry.up_down_counter(("inflight", "Requests in progress."))?;
+    /// let queued = registry.up_down_counter(Opts::new("queued", "Of these, waiting.").nested())?;
+    /// inflight.inc();
+    /// queued.inc();
+    /// queued.dec();
+    /// inflight.dec();
+    /// assert_eq!((queued.get(), inflight.get()), (0, 0));
+    /// # Ok::<(), dynamo_metrics_core::RegisterError>(())
+    /// ```
     #[must_use]
     pub fn nested(mut self) -> Self {
         self.nested = true;
@@ -99,6 +150,17 @@ impl Opts {
 
     /// For a counter or histogram that keeps the newest [`Exemplar`](crate::Exemplar): one a counter, one a bucket.
     /// Each takes 72 bytes of the series. Without this, exemplars given to a metric are dropped.
+    ///
+    /// ```
+    /// # use dynamo_metrics_core::{Opts, Registry};
+    /// # let registry = Registry::new();
+    /// use dynamo_metrics_core::Exemplar;
+    ///
+    /// let requests = registry.counter(Opts::new("requests_total", "").exemplars())?;
+    /// requests.inc_with_exemplar(&Exemplar::new("4bf92f3577b34da6")?);
+    /// assert_eq!(requests.get(), 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn exemplars(mut self) -> Self {
         self.exemplars = true;

@@ -151,14 +151,14 @@ impl NativeHistogram {
             return;
         }
         if v.is_nan() {
-            return self.series.reject("nan");
+            return self.series.reject("nan", n);
         }
         if v < 0.0 && !self.layout.signed {
-            return self.series.reject("negative");
+            return self.series.reject("negative", n);
         }
         let finite = (v * n as f64).is_finite();
         if !finite {
-            self.series.reject("infinite");
+            self.series.reject("infinite", n);
         }
         let side = self.layout.side();
         let magnitude =
@@ -206,6 +206,17 @@ impl Registry {
     /// A native histogram without labels of its own. Formats without native histograms show it as a classic one, see
     /// [`NativeBuckets::classic`].
     ///
+    /// ```
+    /// # let registry = dynamo_metrics_core::Registry::new();
+    /// use dynamo_metrics_core::NativeBuckets;
+    ///
+    /// let latency = registry.native_histogram(("latency_seconds", "Time."), &NativeBuckets::new())?;
+    /// latency.observe(0.02);
+    /// latency.observe_n(0.5, 2);
+    /// assert_eq!((latency.get().positive.len(), latency.get().sum), (2, 1.02));
+    /// # Ok::<(), dynamo_metrics_core::RegisterError>(())
+    /// ```
+    ///
     /// # Errors
     /// See [`RegisterError`]; [`RegisterError::Native`] for buckets that cannot be.
     pub fn native_histogram(
@@ -217,6 +228,17 @@ impl Registry {
     }
 
     /// Native histograms told apart by label values.
+    ///
+    /// ```
+    /// # let registry = dynamo_metrics_core::Registry::new();
+    /// use dynamo_metrics_core::NativeBuckets;
+    ///
+    /// let opts = ("latency_seconds", "Time.");
+    /// let latency = registry.native_histogram_family(opts, ["model"], &NativeBuckets::new())?;
+    /// latency.with(["qwen3-0.6b"]).observe(0.02);
+    /// assert_eq!(latency.with(["qwen3-0.6b"]).get().sum, 0.02);
+    /// # Ok::<(), dynamo_metrics_core::RegisterError>(())
+    /// ```
     ///
     /// # Errors
     /// See [`native_histogram`](Self::native_histogram).

@@ -14,6 +14,14 @@ use std::sync::Arc;
 impl Registry {
     /// A counter without labels of its own.
     ///
+    /// ```
+    /// # let registry = dynamo_metrics_core::Registry::new();
+    /// let requests = registry.counter(("requests_total", "Requests."))?;
+    /// requests.inc();
+    /// assert_eq!(requests.get(), 1);
+    /// # Ok::<(), dynamo_metrics_core::RegisterError>(())
+    /// ```
+    ///
     /// # Errors
     /// As for every registration: an invalid name or label, or a collision; see [`RegisterError`].
     pub fn counter(&self, opts: impl Into<Opts>) -> Result<Counter, RegisterError> {
@@ -21,6 +29,15 @@ impl Registry {
     }
 
     /// Counters told apart by label values.
+    ///
+    /// ```
+    /// # let registry = dynamo_metrics_core::Registry::new();
+    /// let requests = registry.counter_family(("requests_total", "Requests."), ["model", "status"])?;
+    /// requests.with(["qwen3-0.6b", "success"]).add(2);
+    /// assert_eq!(requests.with(["qwen3-0.6b", "success"]).get(), 2);
+    /// assert_eq!(requests.with(["qwen3-0.6b", "error"]).get(), 0);
+    /// # Ok::<(), dynamo_metrics_core::RegisterError>(())
+    /// ```
     ///
     /// # Errors
     /// See [`RegisterError`].
@@ -34,6 +51,14 @@ impl Registry {
 
     /// A float counter without labels of its own.
     ///
+    /// ```
+    /// # let registry = dynamo_metrics_core::Registry::new();
+    /// let busy = registry.float_counter(("busy_seconds_total", "Time spent working."))?;
+    /// busy.add(0.25);
+    /// assert_eq!(busy.get(), 0.25);
+    /// # Ok::<(), dynamo_metrics_core::RegisterError>(())
+    /// ```
+    ///
     /// # Errors
     /// See [`RegisterError`].
     pub fn float_counter(&self, opts: impl Into<Opts>) -> Result<FloatCounter, RegisterError> {
@@ -41,6 +66,14 @@ impl Registry {
     }
 
     /// Float counters told apart by label values.
+    ///
+    /// ```
+    /// # let registry = dynamo_metrics_core::Registry::new();
+    /// let busy = registry.float_counter_family(("busy_seconds_total", "Time spent."), ["worker"])?;
+    /// busy.with(["0"]).add(0.25);
+    /// assert_eq!(busy.with(["0"]).get() + busy.with(["1"]).get(), 0.25);
+    /// # Ok::<(), dynamo_metrics_core::RegisterError>(())
+    /// ```
     ///
     /// # Errors
     /// See [`RegisterError`].
@@ -54,6 +87,14 @@ impl Registry {
 
     /// A gauge without labels of its own.
     ///
+    /// ```
+    /// # let registry = dynamo_metrics_core::Registry::new();
+    /// let usage = registry.gauge(("cache_usage_ratio", "Used share of the cache."))?;
+    /// usage.set(0.5);
+    /// assert_eq!(usage.get(), 0.5);
+    /// # Ok::<(), dynamo_metrics_core::RegisterError>(())
+    /// ```
+    ///
     /// # Errors
     /// See [`RegisterError`].
     pub fn gauge(&self, opts: impl Into<Opts>) -> Result<Gauge, RegisterError> {
@@ -61,6 +102,14 @@ impl Registry {
     }
 
     /// Gauges told apart by label values.
+    ///
+    /// ```
+    /// # let registry = dynamo_metrics_core::Registry::new();
+    /// let usage = registry.gauge_family(("cache_usage_ratio", "Used share."), ["cache"])?;
+    /// usage.with(["gpu"]).set(0.5);
+    /// assert_eq!((usage.with(["gpu"]).get(), usage.with(["cpu"]).get()), (0.5, 0.0));
+    /// # Ok::<(), dynamo_metrics_core::RegisterError>(())
+    /// ```
     ///
     /// # Errors
     /// See [`RegisterError`].
@@ -74,6 +123,15 @@ impl Registry {
 
     /// An up/down counter without labels of its own.
     ///
+    /// ```
+    /// # let registry = dynamo_metrics_core::Registry::new();
+    /// let inflight = registry.up_down_counter(("inflight_requests", "Requests in progress."))?;
+    /// inflight.add(2);
+    /// inflight.dec();
+    /// assert_eq!(inflight.get(), 1);
+    /// # Ok::<(), dynamo_metrics_core::RegisterError>(())
+    /// ```
+    ///
     /// # Errors
     /// See [`RegisterError`].
     pub fn up_down_counter(&self, opts: impl Into<Opts>) -> Result<UpDownCounter, RegisterError> {
@@ -81,6 +139,14 @@ impl Registry {
     }
 
     /// Up/down counters told apart by label values.
+    ///
+    /// ```
+    /// # let registry = dynamo_metrics_core::Registry::new();
+    /// let inflight = registry.up_down_counter_family(("inflight_requests", "Requests."), ["model"])?;
+    /// inflight.visit(["qwen3-0.6b"], |requests| requests.inc());
+    /// assert_eq!(inflight.with(["qwen3-0.6b"]).get(), 1);
+    /// # Ok::<(), dynamo_metrics_core::RegisterError>(())
+    /// ```
     ///
     /// # Errors
     /// See [`RegisterError`].
@@ -94,6 +160,16 @@ impl Registry {
 
     /// A histogram without labels of its own.
     ///
+    /// ```
+    /// # use dynamo_metrics_core::Buckets;
+    /// # let registry = dynamo_metrics_core::Registry::new();
+    /// let buckets = Buckets::exponential(0.001, 10.0, 4)?;
+    /// let latency = registry.histogram(("latency_seconds", "Time to answer."), &buckets)?;
+    /// latency.observe(0.02);
+    /// assert_eq!(latency.get().counts, [0, 0, 1, 0, 0]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     /// See [`RegisterError`].
     pub fn histogram(
@@ -105,6 +181,16 @@ impl Registry {
     }
 
     /// Histograms told apart by label values.
+    ///
+    /// ```
+    /// # use dynamo_metrics_core::Buckets;
+    /// # let registry = dynamo_metrics_core::Registry::new();
+    /// let buckets = Buckets::new([0.1, 1.0])?;
+    /// let latency = registry.histogram_family(("latency_seconds", "Time."), ["model"], &buckets)?;
+    /// latency.with(["qwen3-0.6b"]).observe(0.5);
+    /// assert_eq!(latency.with(["qwen3-0.6b"]).get().counts, [0, 1, 0]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     /// See [`RegisterError`].
@@ -119,6 +205,19 @@ impl Registry {
 
     /// A counter that `value` computes at every scrape. It must not fall; a panic in it costs its sample in
     /// that scrape and is counted in `dynamo_metrics_callback_panics_total`.
+    ///
+    /// ```
+    /// use dynamo_metrics_core::{Registry, Snapshot, Value};
+    ///
+    /// let registry = Registry::new();
+    /// registry.counter_callback(("reads_total", "Reads of another library."), || 42)?;
+    /// let mut snapshot = Snapshot::new();
+    /// snapshot.take(&registry);
+    /// let family = snapshot.families().find(|family| family.name() == "reads_total").unwrap();
+    /// let series = family.parts().next().unwrap().series(0).unwrap();
+    /// assert_eq!(series.value(), Value::Unsigned(42));
+    /// # Ok::<(), dynamo_metrics_core::RegisterError>(())
+    /// ```
     ///
     /// # Errors
     /// See [`RegisterError`]; there is one callback for a name and set of constant labels.
@@ -142,6 +241,7 @@ impl Registry {
     /// registry.gauge_callback(("uptime_seconds", "Time since the start."), move || {
     ///     start.elapsed().as_secs_f64()
     /// })?;
+    /// assert!(registry.occupies("uptime_seconds"));
     /// # Ok::<(), dynamo_metrics_core::RegisterError>(())
     /// ```
     ///

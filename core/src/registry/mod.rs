@@ -76,7 +76,7 @@ pub(crate) struct Root {
     pub(crate) clock: Option<Clock>,
 }
 
-/// The index of names. Its lock also puts registrations in order.
+/// The index of names. Its lock also puts registrations, removals and listings in order.
 #[derive(Debug, Default)]
 struct Names {
     /// Family name -> its parts, one for each level and set of constant labels.
@@ -87,7 +87,7 @@ struct Names {
 
 #[derive(Debug)]
 struct Part {
-    /// The labels of the level tell levels apart, since a level's scopes have distinct labels.
+    /// The labels of the level tell levels apart, since a level's scopes have one label more each, and distinct ones.
     labels: Labels,
     family: Arc<FamilyCore>,
 }
@@ -130,7 +130,9 @@ impl Registry {
         })
     }
 
-    /// The child whose metrics all carry these labels besides this level's; made if it is not there.
+    /// The child whose metrics all carry these labels besides this level's; made if it is not there. Several labels are
+    /// as many levels, so one set of labels in one order is one scope on whatever way it is reached. A label with an
+    /// empty value is the same as no label, and makes no level.
     ///
     /// ```
     /// use dynamo_metrics_core::Registry;
@@ -139,34 +141,44 @@ impl Registry {
     /// let worker = registry.scope(&[("component", "worker")])?;
     /// worker.counter(("requests_total", "Requests."))?.inc();
     /// assert_eq!(worker.labels().collect::<Vec<_>>(), [("component", "worker")]);
+    /// let engine = worker.scope(&[("engine", "0"), ("zone", "")])?;
+    /// assert_eq!(engine.labels().collect::<Vec<_>>(), [("component", "worker"), ("engine", "0")]);
     /// # Ok::<(), dynamo_metrics_core::RegisterError>(())
     /// ```
     ///
     /// # Errors
     /// A label name that is invalid, reserved, or there already.
     pub fn scope(&self, labels: &[(&str, &str)]) -> Result<Self, RegisterError> {
-        let own = labels.iter().map(|&(label, value)| (label.into(), value.into()));
-        let all: Labels = self.node.labels.iter().cloned().chain(own).collect();
-        for (at, (label, _)) in all.iter().enumerate() {
+        let above = self.labels().map(|(label, _)| label);
+        let all: Vec<&str> = above.chain(labels.iter().map(|&(label, _)| label)).collect();
+        for (at, label) in all.iter().enumerate() {
             check_label_name("(scope)", label)?;
-            if all[..at].iter().any(|(other, _)| other == label) {
-                return Err(RegisterError::DuplicateLabel {
-                    name: "(scope)".into(),
-                    label: label.to_string(),
-                });
+            if all[..at].contains(label) {
+                let (name, label) = ("(scope)".into(), label.to_string());
+                return Err(RegisterError::DuplicateLabel { name, label });
             }
         }
+        let told = labels.iter().filter(|(_, value)| !value.is_empty());
+        Ok(told.fold(self.clone(), |level, &(label, value)| level.child(label, value)))
+    }
+
+    /// The level below with one label more.
+    fn child(&self, label: &str, value: &str) -> Self {
+        let is_it = |scope: &&Self| {
+            scope.node.labels.last().is_some_and(|(l, v)| **l == *label && **v == *value)
+        };
         let mut members = self.node.members.write();
-        if let Some(scope) = members.scopes.iter().find(|scope| scope.node.labels == all) {
-            return Ok(scope.clone());
+        if let Some(scope) = members.scopes.iter().find(is_it) {
+            return scope.clone();
         }
-        let root = Arc::clone(&self.node.root);
-        let node = Node { root, labels: all, members: RwLock::new(Members::default()) };
+        let labels = self.node.labels.iter().cloned().chain([(label.into(), value.into())]);
+        let (root, labels) = (Arc::clone(&self.node.root), labels.collect());
+        let node = Node { root, labels, members: RwLock::new(Members::default()) };
         let scope = Self { node: Arc::new(node) };
         members.scopes.push(scope.clone());
         drop(members);
         self.node.root.changed();
-        Ok(scope)
+        scope
     }
 
     /// The labels of this level and all above.
@@ -324,12 +336,23 @@ impl Registry {
         family
     }
 
-    /// Every family of this level and below, own level first.
-    pub(crate) fn families(&self, into: &mut Vec<Arc<FamilyCore>>) {
+    /// Every family of this level and below at one instant, own level first.
+    ///
+    /// **Under the lock that puts registrations in order.** A name that is free again may be given to another type in
+    /// another scope, and level by level a listing could find it in both: a page that no scraper takes.
+    pub(crate) fn families(&self) -> Vec<Arc<FamilyCore>> {
+        let mut families = Vec::new();
+        let names = self.node.root.names.lock();
+        self.families_into(&mut families);
+        drop(names);
+        families
+    }
+
+    fn families_into(&self, into: &mut Vec<Arc<FamilyCore>>) {
         let members = self.node.members.read();
         into.extend(members.families.iter().cloned());
         for scope in &members.scopes {
-            scope.families(into);
+            scope.families_into(into);
         }
     }
 

@@ -4,11 +4,15 @@
 //! between. The block is address space, not memory: the operating system commits a 4 KiB page when its first
 //! cell is written, so a thread pays only for the pages of the metrics that it touches.
 //!
+//! What the list of shards knows of a block stands before it in the same map, so a shard is made without the allocator.
+//!
 //! This file and `lease.rs` hold all `unsafe` code of the crate. The invariant behind every block here:
 //! **a [`CellIndex`] is below [`CELLS_MAX`], and every block has `CELLS_MAX` cells.**
 
 use crate::sync::AtomicU64;
 use std::io;
+#[cfg(not(loom))]
+use std::mem::ManuallyDrop;
 use std::ptr::NonNull;
 
 /// Cells that one process can have at the same time, over all registries: 2^25, which is 256 MiB of address
@@ -27,6 +31,14 @@ pub const CELLS_MAX: u32 = 16;
 const COLOUR_BYTES: usize = 64 * 9;
 #[cfg(not(loom))]
 const COLOURS: usize = 7;
+
+/// Room before the cells for what the list of shards knows of them: two cache lines, so that neither the line that the
+/// thread writes nor the one that a processor fetches beside it is among those.
+#[cfg(not(loom))]
+const HEADER_BYTES: usize = 128;
+/// What begins on a cache line is aligned for anything here.
+#[cfg(not(loom))]
+const ALIGNMENT: usize = 64;
 
 /// The place of one 64-bit value in every shard. Always below [`CELLS_MAX`]: `CellIndex::new` and
 /// `CellIndex::offset` are the only ways to make one.
@@ -71,31 +83,54 @@ unsafe impl Send for Cells {}
 unsafe impl Sync for Cells {}
 
 impl Cells {
-    /// Reserves a block. `number` is the shard's number; it picks the block's colour.
+    /// Reserves a block, and room before it for what `make` makes of it. `number` is the shard's number; it picks the
+    /// block's colour. Both live as long as the process.
+    ///
+    /// Asks the operating system and **not the allocator**, which may count by our own counters: their first recording
+    /// would lead here again.
     ///
     /// # Errors
     /// The operating system's error when it refuses the address space (`RLIMIT_AS`, strict overcommit).
     #[cfg(not(loom))]
-    pub fn reserve(number: usize) -> io::Result<Self> {
-        let colour = (number % COLOURS) * COLOUR_BYTES;
-        let bytes = CELLS_MAX as usize * size_of::<AtomicU64>() + COLOURS * COLOUR_BYTES;
+    pub(super) fn reserve<T>(
+        number: usize,
+        make: impl FnOnce(Self) -> T,
+    ) -> io::Result<&'static T> {
+        const {
+            assert!(size_of::<T>() <= HEADER_BYTES && align_of::<T>() <= ALIGNMENT);
+            assert!(HEADER_BYTES.is_multiple_of(ALIGNMENT) && !std::mem::needs_drop::<T>());
+            assert!(COLOUR_BYTES.is_multiple_of(ALIGNMENT));
+        }
+        let begin = HEADER_BYTES + (number % COLOURS) * COLOUR_BYTES;
+        let bytes =
+            CELLS_MAX as usize * size_of::<AtomicU64>() + HEADER_BYTES + COLOURS * COLOUR_BYTES;
         let map = memmap2::MmapOptions::new().len(bytes).no_reserve_swap().map_anon()?;
         // One touched cell should cost 4 KiB, not a 2 MiB huge page. A kernel without the advice has no huge
         // pages either, so a refusal changes nothing.
         #[cfg(target_os = "linux")]
         let _ = map.advise(memmap2::Advice::NoHugePage);
-        let map = Box::leak(Box::new(map));
-        // The map is page-aligned and `colour` is a multiple of 64, so the base is aligned for `AtomicU64`.
-        let base = NonNull::from(&mut map[colour]).cast::<AtomicU64>();
-        debug_assert!(base.is_aligned());
-        Ok(Self { base })
+        let mut map = ManuallyDrop::new(map);
+        let whole: &mut [u8] = &mut map;
+        let (header, cells) = whole.split_at_mut(begin);
+        // From the slices, not from their first bytes: a pointer may go no further than what it was made from.
+        let (header, base) = (NonNull::from(header).cast::<T>(), NonNull::from(cells).cast());
+        debug_assert!(header.is_aligned() && base.is_aligned());
+        // SAFETY: the header has room for a `T` (asserted above) at the beginning of a page, and nobody else knows of it.
+        unsafe { header.write(make(Self { base })) };
+        // SAFETY: written just now, never unmapped (`ManuallyDrop`), and from here on only read through `&T`.
+        Ok(unsafe { header.as_ref() })
     }
 
     /// Reserves a block of loom's atomics.
     #[cfg(loom)]
-    pub fn reserve(_number: usize) -> io::Result<Self> {
+    pub(super) fn reserve<T>(
+        _number: usize,
+        make: impl FnOnce(Self) -> T,
+    ) -> io::Result<&'static T> {
         let cells: Vec<AtomicU64> = (0..CELLS_MAX).map(|_| AtomicU64::new(0)).collect();
-        Ok(Self { base: NonNull::from(&mut Box::leak(cells.into_boxed_slice())[0]) })
+        // From the slice, not from its first cell: a pointer may go no further than what it was made from.
+        let base = NonNull::from(Box::leak(cells.into_boxed_slice())).cast();
+        Ok(Box::leak(Box::new(make(Self { base }))))
     }
 
     /// The cell at `index`.
@@ -138,8 +173,9 @@ impl Base {
     /// The cell at `index`.
     #[inline(always)]
     pub(crate) fn cell(self, index: CellIndex) -> &'static AtomicU64 {
-        // SAFETY: `index < CELLS_MAX` (`CellIndex::new` and `offset`) and the block has `CELLS_MAX` cells
-        // (`Cells::reserve`), so the address stays inside one live allocation.
+        // SAFETY: `index < CELLS_MAX` (`CellIndex::new` and `offset`) and the pointer was made from a slice of at least
+        // `CELLS_MAX` cells (`Cells::reserve`), so the address stays inside one live allocation and inside what the
+        // pointer may reach.
         let cell = unsafe { self.0.add(index.0 as usize) };
         // SAFETY: the block is aligned, zero-initialised, never unmapped (leaked in `Cells::reserve`), and
         // nobody accesses it but through `AtomicU64`.
@@ -154,7 +190,7 @@ mod tests {
 
     #[test]
     fn cells_start_at_zero_and_keep_what_is_written() {
-        let cells = Cells::reserve(3).unwrap();
+        let cells = Cells::reserve(3, |cells| cells).unwrap();
         let last = CellIndex::new(CELLS_MAX - 1).unwrap();
         let first = CellIndex::new(0).unwrap();
         assert_eq!(cells.cell(last).load(Ordering::Relaxed), 0);

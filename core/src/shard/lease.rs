@@ -59,7 +59,7 @@ enum Phase {
     Attached(&'static Shard),
     /// The guard has run, but local handles still write the shard.
     Ending(&'static Shard),
-    /// The shard was given back, or there never was one to be had: recordings go to the fallback.
+    /// The shard was given back, or there never was one to be had, or it is being leased: recordings go to the fallback.
     Detached,
 }
 
@@ -85,12 +85,12 @@ impl Lease {
     /// the fallback cannot be had.
     pub(crate) fn attach(&self, shards: &Shards, guard: impl FnOnce() -> bool) -> Option<Writer> {
         if let Phase::Unattached = self.phase.get() {
-            match guard().then(|| shards.lease()).flatten() {
-                Some(shard) => {
-                    self.phase.set(Phase::Attached(shard));
-                    self.own.set(Some(shard.cells().base()));
-                }
-                None => self.phase.set(Phase::Detached),
+            // What records meanwhile on this thread, as a signal handler or an allocator that counts, takes the fallback:
+            // it would come here again, without end, or lease a second shard that nobody gives back.
+            self.phase.set(Phase::Detached);
+            if let Some(shard) = guard().then(|| shards.lease()).flatten() {
+                self.phase.set(Phase::Attached(shard));
+                self.own.set(Some(shard.cells().base()));
             }
         }
         match self.phase.get() {
@@ -238,28 +238,26 @@ pub(crate) fn add_f64_shared(cell: &AtomicU64, v: f64) {
 /// (a local handle may itself sit in a thread-local that is torn down later).
 #[derive(Debug)]
 pub(crate) struct LocalLease {
-    /// Whether this lease is counted in [`Lease::locals`] (the fallback needs no lease).
-    counted: bool,
     not_send: PhantomData<*const ()>,
 }
 
 impl LocalLease {
-    /// The calling thread's writer, and the lease that keeps it valid. `None` as for [`writer`].
-    pub(crate) fn take() -> Option<(Self, Writer)> {
-        let writer = LEASE.with(|lease| lease.writer_or(writer))?;
-        let counted = matches!(writer, Writer::Own(_));
-        if counted {
-            LEASE.with(Lease::hold);
-        }
-        Some((Self { counted, not_send: PhantomData }, writer))
+    /// The calling thread's block, and the lease that keeps it the thread's. `None` for a thread without a shard: the
+    /// fallback is written by read-modify-write, and a local handle is the plain addition.
+    pub(crate) fn take() -> Option<(Self, Base)> {
+        LEASE.with(|lease| match lease.writer_or(writer)? {
+            Writer::Own(base) => {
+                lease.hold();
+                Some((Self { not_send: PhantomData }, base))
+            }
+            Writer::Shared(_) => None,
+        })
     }
 }
 
 impl Drop for LocalLease {
     fn drop(&mut self) {
-        if self.counted {
-            LEASE.with(|lease| lease.release(shards()));
-        }
+        LEASE.with(|lease| lease.release(shards()));
     }
 }
 
@@ -269,5 +267,57 @@ struct Guard(());
 impl Drop for Guard {
     fn drop(&mut self) {
         LEASE.with(|lease| lease.end(shards()));
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_records_while_the_shard_is_being_leased_takes_the_fallback() {
+        let shards: &'static Shards = Box::leak(Box::new(Shards::new()));
+        let lease = Lease::new();
+        let cell = CellIndex::new(0).unwrap();
+        // A signal handler, or an allocator that counts, in the middle of the thread's first recording.
+        let guard = || {
+            lease.attach(shards, || true).unwrap().add(cell, 1);
+            true
+        };
+        lease.attach(shards, guard).unwrap().add(cell, 10);
+        lease.writer_or(|| unreachable!("attached by now")).unwrap().add(cell, 10);
+        assert_eq!(shards.fallback().unwrap().read(cell), 1);
+        assert_eq!(shards.iter().map(|shard| shard.read(cell)).sum::<u64>(), 21);
+        lease.end(shards);
+        assert_eq!(shards.lease().unwrap().read(cell), 20, "given back, the only one");
+        assert_eq!(shards.count(), 1);
+    }
+
+    #[test]
+    fn a_thread_past_its_end_has_no_local_handles() {
+        struct Late(crate::Counter);
+        impl Drop for Late {
+            fn drop(&mut self) {
+                assert!(self.0.local().is_none(), "no plain addition in a shared block");
+                self.0.inc();
+            }
+        }
+        thread_local! {
+            static LATE: Cell<Option<Late>> = const { Cell::new(None) };
+        }
+        let counter = crate::Registry::new().counter(("late_total", "")).unwrap();
+        let late = Late(counter.clone());
+        std::thread::spawn(move || {
+            LATE.with(|place| place.set(Some(late)));
+            // The guard comes later and goes first.
+            LATE.with(|place| {
+                let late = place.take().unwrap();
+                late.0.local().unwrap().inc();
+                place.set(Some(late));
+            });
+        })
+        .join()
+        .unwrap();
+        assert_eq!(counter.get(), 2);
     }
 }

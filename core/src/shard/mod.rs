@@ -17,6 +17,7 @@
 mod cells;
 mod lease;
 
+pub(crate) use cells::Base;
 pub use cells::{CELLS_MAX, CellIndex, Cells};
 pub use lease::Lease;
 pub(crate) use lease::{LocalLease, Writer, add_f64_shared, own, turn, writer};
@@ -91,7 +92,7 @@ impl Shards {
     ///
     /// Cost: one step for each shard of the process, once a thread.
     pub fn lease(&self) -> Option<&'static Shard> {
-        for shard in self.iter() {
+        for shard in self.list() {
             // Acquire pairs with the Release in `give_back`: the last owner's counts are visible to the
             // relaxed loads of the next.
             if !shard.leased.load(Ordering::Relaxed)
@@ -105,12 +106,12 @@ impl Shards {
         }
         // Relaxed: the number only picks a colour.
         let number = self.len.fetch_add(1, Ordering::Relaxed) as usize;
-        let shard = leak(number, true)?;
+        let shard = leak(number)?;
         let mut head = self.head.load(Ordering::Relaxed);
         loop {
             // Relaxed: published by the Release below.
             shard.next.store(head, Ordering::Relaxed);
-            // Release pairs with the Acquire in `iter`: whoever sees the shard sees its fields.
+            // Release pairs with the Acquire in `list`: whoever sees the shard sees its fields.
             match self.head.compare_exchange_weak(
                 head,
                 ptr::from_ref(shard).cast_mut(),
@@ -137,7 +138,7 @@ impl Shards {
         if seen.is_some() {
             return seen;
         }
-        let made = leak(0, true)?;
+        let made = leak(0)?;
         // Release pairs with the Acquire above. A thread that lost the race leaks its empty reservation:
         // address space without memory, at most once a racing thread.
         match self.fallback.compare_exchange(
@@ -153,20 +154,26 @@ impl Shards {
 
     /// Every shard that exists, the fallback first.
     pub fn iter(&self) -> impl Iterator<Item = &'static Shard> + use<> {
-        // Acquire pairs with the Release in `fallback` and `lease`.
+        // Acquire pairs with the Release in `fallback`.
         let fallback = deref(self.fallback.load(Ordering::Acquire));
+        fallback.into_iter().chain(self.list())
+    }
+
+    /// The shards that threads lease, the newest first.
+    fn list(&self) -> impl Iterator<Item = &'static Shard> + use<> {
+        // Acquire pairs with the Release in `lease`.
         let mut next = deref(self.head.load(Ordering::Acquire));
-        fallback.into_iter().chain(std::iter::from_fn(move || {
+        std::iter::from_fn(move || {
             let shard = next?;
             // Relaxed: written before the shard was published, and we came here through that publication.
             next = deref(shard.next.load(Ordering::Relaxed));
             Some(shard)
-        }))
+        })
     }
 
     /// How many shards threads have needed so far, without the fallback.
     pub fn count(&self) -> usize {
-        self.iter().count() - usize::from(!self.fallback.load(Ordering::Acquire).is_null())
+        self.list().count()
     }
 }
 
@@ -189,13 +196,14 @@ pub(crate) fn shards() -> &'static Shards {
     &SHARDS
 }
 
-fn leak(number: usize, leased: bool) -> Option<&'static Shard> {
-    let cells = Cells::reserve(number).ok()?;
-    Some(Box::leak(Box::new(Shard {
+/// A shard that is leased. Asks the allocator for nothing, see [`Cells::reserve`].
+fn leak(number: usize) -> Option<&'static Shard> {
+    let shard = Cells::reserve(number, |cells| Shard {
         cells,
-        leased: AtomicBool::new(leased),
+        leased: AtomicBool::new(true),
         next: AtomicPtr::new(ptr::null_mut()),
-    })))
+    });
+    shard.ok()
 }
 
 fn deref(shard: *mut Shard) -> Option<&'static Shard> {

@@ -27,6 +27,7 @@ use crate::registry::Registry;
 use crate::series::{Callback, Numbers};
 use crate::summary::SummaryScrape;
 use crate::sync::Ordering;
+use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
@@ -219,16 +220,13 @@ impl Snapshot {
         {
             return;
         }
-        let mut cores = Vec::new();
-        registry.families(&mut cores);
+        let mut cores = registry.families();
         // Stable: parts of one name stay in the order of their levels.
         cores.sort_by(|a, b| a.shape.descriptor.name().cmp(b.shape.descriptor.name()));
-        let mut known: Vec<PartEntry> = self.families.drain(..).flat_map(|f| f.parts).collect();
+        let known = self.families.drain(..).flat_map(|family| family.parts);
+        let mut known: HashMap<u64, PartEntry> = known.map(|part| (part.id, part)).collect();
         for core in cores {
-            let part = match known.iter().position(|part| Arc::ptr_eq(&part.core, &core)) {
-                Some(at) => known.swap_remove(at),
-                None => PartEntry::new(core),
-            };
+            let part = known.remove(&core.shape.id).unwrap_or_else(|| PartEntry::new(core));
             match self.families.last_mut() {
                 Some(last) if last.parts[0].name() == part.name() => last.parts.push(part),
                 _ => self.families.push(FamilyEntry { parts: vec![part] }),

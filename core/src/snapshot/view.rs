@@ -6,6 +6,7 @@ use super::{Derived, FamilyEntry, PartEntry, Snapshot, Value};
 use crate::arena::Rank;
 use crate::descriptor::{Descriptor, Kind};
 use crate::exemplar::ExemplarValue;
+use crate::histogram::finite;
 use crate::series::{SUMS, up_down_ranks};
 use std::time::Duration;
 
@@ -186,7 +187,8 @@ impl<'a> PartSnapshot<'a> {
         let totals = |rank: Rank| &self.snapshot.sums[rank as usize].totals;
         let counts = &totals(Rank::Word)[first as usize..][..self.entry.buckets_len as usize];
         let sums = &totals(Rank::Float)[second as usize..][..SUMS as usize];
-        (counts, sums.iter().map(|&sum| f64::from_bits(sum)).sum())
+        // Each cell's total is finite; both together may not be.
+        (counts, sums.iter().fold(0.0, |sum, &bits| finite(sum + f64::from_bits(bits))))
     }
 
     /// The value of every series, in order of creation.

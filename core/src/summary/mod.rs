@@ -109,14 +109,14 @@ impl Summary {
             return;
         }
         if v.is_nan() {
-            return self.series.reject("nan");
+            return self.series.reject("nan", n);
         }
         if v < 0.0 {
-            return self.series.reject("negative");
+            return self.series.reject("negative", n);
         }
         let finite = (v * n as f64).is_finite();
         if !finite {
-            self.series.reject("infinite");
+            self.series.reject("infinite", n);
         }
         if let Some(writer) = own().map(Writer::Own).or_else(writer) {
             self.write(writer, v.abs().to_bits(), if finite { v } else { 0.0 }, n);
@@ -159,6 +159,16 @@ impl Metric for Summary {
 impl Registry {
     /// A summary without labels of its own.
     ///
+    /// ```
+    /// # let registry = dynamo_metrics_core::Registry::new();
+    /// use dynamo_metrics_core::SummaryOpts;
+    ///
+    /// let wait = registry.summary(("wait_seconds", "Time in the queue."), &SummaryOpts::new())?;
+    /// wait.observe(0.5);
+    /// assert_eq!((wait.get().count, wait.get().sum), (1, 0.5));
+    /// # Ok::<(), dynamo_metrics_core::RegisterError>(())
+    /// ```
+    ///
     /// # Errors
     /// See [`RegisterError`]; [`RegisterError::Summary`] for options that cannot be.
     pub fn summary(
@@ -170,6 +180,16 @@ impl Registry {
     }
 
     /// Summaries told apart by label values.
+    ///
+    /// ```
+    /// # let registry = dynamo_metrics_core::Registry::new();
+    /// use dynamo_metrics_core::SummaryOpts;
+    ///
+    /// let wait = registry.summary_family(("wait_seconds", "Time."), ["model"], &SummaryOpts::new())?;
+    /// wait.with(["qwen3-0.6b"]).observe(0.5);
+    /// assert_eq!(wait.with(["qwen3-0.6b"]).get().count, 1);
+    /// # Ok::<(), dynamo_metrics_core::RegisterError>(())
+    /// ```
     ///
     /// # Errors
     /// See [`summary`](Self::summary).

@@ -160,7 +160,7 @@ impl Dialect {
 /// The unit, if the family's name as it is written ends with it: escaping may double underscores inside a unit, and
 /// a unit that is no suffix fails a scrape.
 pub(crate) fn unit<'a>(descriptor: &'a Descriptor, family: &str) -> Option<&'a str> {
-    let family = family.strip_suffix("_total").unwrap_or(family);
+    let family = descriptor.kind().stem(family);
     descriptor
         .unit()
         .filter(|unit| family.strip_suffix(unit).is_some_and(|stem| stem.ends_with('_')))
