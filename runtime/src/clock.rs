@@ -64,7 +64,7 @@ impl Timestamp {
             // instead of 4).
             f64::from_bits(TWO_TO_THE_52.to_bits() | elapsed_ns) - TWO_TO_THE_52
         } else {
-            elapsed_ns as f64
+            far(elapsed_ns)
         };
         elapsed_ns / (NANOS_PER_SECOND * n as f64)
     }
@@ -72,6 +72,13 @@ impl Timestamp {
 
 const NANOS_PER_SECOND: f64 = 1e9;
 const TWO_TO_THE_52: f64 = 4_503_599_627_370_496.0;
+
+/// More than 52 days. Not inlined: the compiler would convert both ways for every token and take one.
+#[cold]
+#[inline(never)]
+fn far(elapsed_ns: u64) -> f64 {
+    elapsed_ns as f64
+}
 
 fn nanos(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
