@@ -188,6 +188,15 @@ impl Registry {
 
     /// Removes the metric of this name from this level (not from levels above or below); says whether it was
     /// there. Handles go on working, unseen, and the name is free again.
+    ///
+    /// ```
+    /// # let registry = dynamo_metrics_core::Registry::new();
+    /// let requests = registry.counter(("requests_total", "Requests."))?;
+    /// assert!(registry.unregister("requests_total") && !registry.unregister("requests_total"));
+    /// requests.inc(); // harmless, and seen by nobody
+    /// registry.gauge(("requests_total", "Another type under the same name."))?;
+    /// # Ok::<(), dynamo_metrics_core::RegisterError>(())
+    /// ```
     pub fn unregister(&self, name: &str) -> bool {
         let mut names = self.node.root.names.lock();
         let mut members = self.node.members.write();
@@ -214,6 +223,15 @@ impl Registry {
 
     /// Whether any level of the tree has a metric that prints samples of this name, under any
     /// [escaping](crate::Escaping).
+    ///
+    /// ```
+    /// use dynamo_metrics_core::{Buckets, Registry};
+    ///
+    /// let registry = Registry::new();
+    /// registry.histogram(("wait_seconds", ""), &Buckets::new([1.0])?)?;
+    /// assert!(registry.occupies("wait_seconds_bucket") && !registry.occupies("wait"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn occupies(&self, sample_name: &str) -> bool {
         self.node.root.names.lock().occupied.contains(sample_name)
     }
