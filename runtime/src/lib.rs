@@ -88,7 +88,7 @@ pub use model::{MODELS_MAX, ModelCard, Models, Registration, RuntimeConfig};
 pub use patience::{SCRAPE_MARGIN, SCRAPE_TIMEOUT_DEFAULT};
 pub use preprocessor::{PreprocessorMetrics, SpecializedScope};
 pub use router::{KvRouter, WORKERS_MAX};
-pub use system_server::{SystemServerError, register_telemetry};
+pub use system_server::{SystemServerError, register_mounted_telemetry, register_telemetry};
 pub use traceparent::traceparent;
 
 // What the metrics are made of.
