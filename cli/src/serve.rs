@@ -60,7 +60,10 @@ pub(crate) fn run(options: Options) -> Result<(), Failure> {
         println!("worker   {}://{}/metrics", system.scheme(), system.local_addr());
     }
     let registry = new_registry();
-    let app = App::new(&runtime, &registry, &environment.frontend, &options.place.namespace)?;
+    // Beside the worker of this process others may join.
+    let joining = options.http.joining();
+    let namespace = &options.place.namespace;
+    let app = App::new(&runtime, &registry, &environment.frontend, namespace, joining)?;
     let tokio = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let result = tokio.block_on(async {
         let component =

@@ -6,6 +6,7 @@
 //! tokenize    the preprocessor
 //! generation  one request's way through the fleet
 //! fleet       the workers and who takes what
+//! workers     how workers join, and whose word for it is taken
 //! ```
 
 mod api;
@@ -13,30 +14,35 @@ pub(crate) mod fleet;
 mod generation;
 mod openai;
 mod tokenize;
+mod workers;
 
 use crate::Failure;
 use crate::http::client::Client;
-use crate::http::listener;
+use crate::http::listener::{self, Port};
+use crate::http::telemetry::Telemetry;
 use crate::options::WebOptions;
-use crate::protocol::{Register, STATS_PERIOD, Stats, WORKERS_PATH};
+use crate::protocol::STATS_PERIOD;
 use crate::{shutdown, worker};
-use axum::extract::{Path, Request, State};
+use axum::Router;
+use axum::extract::{Request, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get, post};
-use axum::{Json, Router};
 use clap::Args;
 use dynamo_metrics::environment::FrontendEnvironment;
 use dynamo_metrics::{
     DistributedRuntime, FrontendConfig, FrontendHealth, FrontendMetrics, MetricsExposition,
-    PreprocessorMetrics, ProbeAnswer, Registry, RuntimeOptions,
+    PreprocessorMetrics, ProbeAnswer, Registry, RuntimeOptions, register_mounted_telemetry,
 };
 use dynamo_metrics_server::{MetricsService, Server};
 use fleet::Fleet;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
+use workers::Joining;
 
+/// The label `server` of what the frontend's port and its page count of themselves.
+const SERVER: &str = "frontend";
 /// How long requests may go on after the process was asked to stop (Dynamo's default).
 const GRACE: Duration = Duration::from_secs(5);
 
@@ -62,10 +68,29 @@ pub(crate) struct HttpOptions {
     /// Port to listen on; DYN_HTTP_PORT unless given, else 8000. 0 takes any free one.
     #[arg(long)]
     pub(crate) http_port: Option<u16>,
+    /// What workers must show to join. Needed unless the frontend listens on loopback: whoever joins is sent prompts.
+    #[arg(long, value_name = "TOKEN", env = "DYN_METRICS_WORKER_TOKEN", hide_env_values = true)]
+    worker_token: Option<String>,
+}
+
+impl HttpOptions {
+    /// Who may join, if anybody may.
+    pub(crate) fn joining(&self) -> Joining {
+        Joining::new(self.worker_token.as_deref(), self.host.is_loopback())
+    }
 }
 
 /// Runs until it is asked to stop.
 pub(crate) fn run(options: Options) -> Result<(), Failure> {
+    let joining = options.http.joining();
+    if matches!(joining, Joining::Nobody) {
+        return Err(format!(
+            "--host {} lets strangers register workers, which are sent prompts: give --worker-token or \
+             DYN_METRICS_WORKER_TOKEN, here and to the workers",
+            options.http.host
+        )
+        .into());
+    }
     let mut environment = worker::environment()?;
     options.web.apply(&mut environment.system);
     let runtime = DistributedRuntime::with(RuntimeOptions::from(&environment.system))?;
@@ -74,7 +99,8 @@ pub(crate) fn run(options: Options) -> Result<(), Failure> {
         println!("system   {}://{}/metrics", system.scheme(), system.local_addr());
     }
     // One registry: the frontend's page shows the router's statistics too.
-    let app = App::new(&runtime, runtime.registry(), &environment.frontend, &options.namespace)?;
+    let registry = runtime.registry();
+    let app = App::new(&runtime, registry, &environment.frontend, &options.namespace, joining)?;
     let tokio = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let result = tokio.block_on(serve(app, &options.http, &environment.frontend));
     tokio.shutdown_background();
@@ -91,6 +117,8 @@ pub(crate) struct App {
     pub(crate) client: Client,
     pub(crate) health: Arc<FrontendHealth>,
     scrapes: MetricsService,
+    joining: Joining,
+    telemetry: Arc<Telemetry>,
 }
 
 impl App {
@@ -100,6 +128,7 @@ impl App {
         registry: &Registry,
         environment: &FrontendEnvironment,
         namespace: &str,
+        joining: Joining,
     ) -> Result<Arc<Self>, Failure> {
         let metrics = FrontendMetrics::new(registry, FrontendConfig::from(environment))?;
         let preprocessor = PreprocessorMetrics::new(registry)?;
@@ -108,8 +137,20 @@ impl App {
         let fleet = Fleet::new(&router, metrics.clone(), Arc::clone(&health))?;
         let exposition = MetricsExposition::of_registry(registry);
         let scrapes = Server::builder().exposition(exposition).mount()?;
-        let client = Client;
-        Ok(Arc::new(Self { metrics, preprocessor, fleet, client, health, scrapes }))
+        register_mounted_telemetry(registry, SERVER, scrapes.telemetry())?;
+        let telemetry = Arc::new(Telemetry::default());
+        telemetry.register(registry, SERVER)?;
+        let client = Client::default();
+        Ok(Arc::new(Self {
+            metrics,
+            preprocessor,
+            fleet,
+            client,
+            health,
+            scrapes,
+            joining,
+            telemetry,
+        }))
     }
 }
 
@@ -139,20 +180,13 @@ pub(crate) async fn serve(
             sweeper.fleet.sweep();
         }
     });
-    let router = router(Arc::clone(&app), environment);
-    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
-    let server = axum::serve(listener, router).with_graceful_shutdown(async move {
+    let port = Port::new(router(Arc::clone(&app), environment), Arc::clone(&app.telemetry));
+    let stop = async {
         shutdown::requested().await;
         app.health.shut_down();
-        let _ = stop.send(());
-    });
-    let mut server = std::pin::pin!(server.into_future());
-    tokio::select! {
-        result = &mut server => return Ok(result?),
-        _ = stopped => {}
-    }
+    };
     // Streams that outlive the grace are cut off, which counts as errors.
-    let _ = tokio::time::timeout(GRACE, server).await;
+    port.serve(listener, stop, GRACE).await;
     Ok(())
 }
 
@@ -161,9 +195,7 @@ fn router(app: Arc<App>, environment: &FrontendEnvironment) -> Router {
         .route("/v1/chat/completions", post(api::chat_completions))
         .route("/v1/completions", post(api::completions))
         .route("/v1/models", get(api::models))
-        .route(WORKERS_PATH, post(join))
-        .route(&format!("{WORKERS_PATH}/{{id}}/stats"), post(heard))
-        .route(&format!("{WORKERS_PATH}/{{id}}"), axum::routing::delete(leave))
+        .merge(workers::routes(&app))
         .route(&environment.metrics_path, any(metrics))
         .route(
             &environment.health_path,
@@ -179,7 +211,7 @@ fn router(app: Arc<App>, environment: &FrontendEnvironment) -> Router {
 /// Gathered on a thread of its own: a scrape never delays a token.
 async fn metrics(State(app): State<Arc<App>>, request: Request) -> Response {
     if !matches!(request.method().as_str(), "GET" | "HEAD") {
-        return (StatusCode::METHOD_NOT_ALLOWED, [(header::ALLOW, "GET, HEAD")]).into_response();
+        return (StatusCode::METHOD_NOT_ALLOWED, [(header::ALLOW, "GET,HEAD")]).into_response();
     }
     let (head, _) = request.into_parts();
     app.scrapes.respond(&head.headers, &head.uri).await.map(axum::body::Body::from)
@@ -188,23 +220,4 @@ async fn metrics(State(app): State<Arc<App>>, request: Request) -> Response {
 fn probe(answer: ProbeAnswer) -> Response {
     let status = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     (status, [(header::CONTENT_TYPE, answer.content_type)], answer.body).into_response()
-}
-
-async fn join(State(app): State<Arc<App>>, Json(registration): Json<Register>) -> Response {
-    match app.fleet.join(registration) {
-        Ok(()) => StatusCode::NO_CONTENT.into_response(),
-        Err(reason) => (StatusCode::SERVICE_UNAVAILABLE, reason).into_response(),
-    }
-}
-
-async fn heard(
-    State(app): State<Arc<App>>,
-    Path(id): Path<u64>,
-    Json(stats): Json<Stats>,
-) -> StatusCode {
-    if app.fleet.heard(id, stats) { StatusCode::NO_CONTENT } else { StatusCode::NOT_FOUND }
-}
-
-async fn leave(State(app): State<Arc<App>>, Path(id): Path<u64>) -> StatusCode {
-    if app.fleet.leave(id) { StatusCode::NO_CONTENT } else { StatusCode::NOT_FOUND }
 }

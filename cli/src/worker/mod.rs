@@ -5,7 +5,8 @@ pub(crate) mod service;
 use crate::Failure;
 use crate::engine::real_time::Engine;
 use crate::http::client::Client;
-use crate::http::listener;
+use crate::http::listener::{self, Port};
+use crate::http::telemetry::Telemetry;
 use crate::options::{ModelOptions, PlaceOptions, WebOptions};
 use crate::protocol::{Register, STATS_PERIOD, WORKERS_PATH};
 use crate::shutdown;
@@ -18,7 +19,11 @@ use dynamo_metrics::{
 use hyper::Method;
 use service::WorkService;
 use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
 use std::time::Duration;
+
+/// The label `server` of what the port for requests counts of itself.
+const SERVER: &str = "worker";
 
 /// Options of `worker`.
 #[derive(Args, Debug)]
@@ -27,6 +32,9 @@ pub(crate) struct Options {
     /// The frontend to register with.
     #[arg(long, default_value = "http://127.0.0.1:8000")]
     frontend: String,
+    /// What the frontend was told that workers must show.
+    #[arg(long, value_name = "TOKEN", env = "DYN_METRICS_WORKER_TOKEN", hide_env_values = true)]
+    worker_token: Option<String>,
     /// Address to take requests on, which the frontend must be able to reach.
     #[arg(long, default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST))]
     host: IpAddr,
@@ -50,6 +58,8 @@ pub(crate) struct Options {
 
 /// Runs until it is asked to stop.
 pub(crate) fn run(options: Options) -> Result<(), Failure> {
+    let client = Client::with_token(options.worker_token.as_deref())
+        .map_err(|error| format!("--worker-token cannot be shown: {error}"))?;
     let mut environment = environment()?;
     options.web.apply(&mut environment.system);
     let runtime = DistributedRuntime::with(RuntimeOptions::from(&environment.system))?;
@@ -71,8 +81,8 @@ pub(crate) fn run(options: Options) -> Result<(), Failure> {
         let id = options.instance_id.unwrap_or_else(|| u64::from(std::process::id()));
         let registration = worker.registration(id, &options.model, &options.place);
         tokio::select! {
-            result = stay_registered(&options.frontend, registration, &worker.engine) => result,
-            () = shutdown::requested() => leave(&options.frontend, id).await,
+            result = stay_registered(&client, &options.frontend, registration, &worker.engine) => result,
+            () = shutdown::requested() => leave(&client, &options.frontend, id).await,
             () = death(options.die_after) => {
                 worker.engine.kill();
                 // Time for the streams to break and for a last scrape to show it.
@@ -119,11 +129,15 @@ impl Worker {
         let canary = service.canary(component)?;
         let listener = listener::bind(host, port, "--port").await?;
         let url = format!("http://{}", listener.local_addr()?);
-        tokio::spawn(async move {
-            if let Err(error) = axum::serve(listener, service.router()).await {
-                tracing::error!(%error, "the worker's server ended");
-            }
-        });
+        let telemetry = Arc::new(Telemetry::default());
+        telemetry.register(component.runtime().registry(), SERVER)?;
+        // Until the process ends, and its streams with it.
+        let for_ever = std::future::pending();
+        tokio::spawn(Port::new(service.router(), telemetry).serve(
+            listener,
+            for_ever,
+            Duration::ZERO,
+        ));
         Ok(Self { url, engine, _canary: canary })
     }
 
@@ -156,11 +170,11 @@ impl Worker {
 
 /// Registers, then tells the figures for ever; registers again whenever the frontend does not know the worker.
 async fn stay_registered(
+    client: &Client,
     frontend: &str,
     mut registration: Register,
     engine: &Engine,
 ) -> Result<(), Failure> {
-    let client = Client;
     let workers = format!("{frontend}{WORKERS_PATH}");
     let stats = format!("{workers}/{}/stats", registration.instance_id);
     let mut registered = false;
@@ -198,10 +212,10 @@ async fn death(after_seconds: Option<f64>) {
     }
 }
 
-async fn leave(frontend: &str, instance_id: u64) -> Result<(), Failure> {
+async fn leave(client: &Client, frontend: &str, instance_id: u64) -> Result<(), Failure> {
     let url = format!("{frontend}{WORKERS_PATH}/{instance_id}");
     // A frontend that is gone needs no farewell.
-    let _ = Client.send::<()>(Method::DELETE, &url, None).await;
+    let _ = client.send::<()>(Method::DELETE, &url, None).await;
     Ok(())
 }
 
