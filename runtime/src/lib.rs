@@ -72,7 +72,7 @@ pub use callback::{CALLBACK_THREADS_MAX, CALLBACK_TIMEOUT, CALLBACK_VALUE_AGE_MA
 pub use canary::{Canary, HealthChecks};
 pub use clock::{Clock, MonotonicClock, Timestamp, VirtualClock, new_registry};
 pub use component::{ErrorType, WorkHandlerMetrics, WorkRequest};
-pub use engine::{Engine, EngineError, EngineSource, Filter, Labels as EngineLabels};
+pub use engine::{Engine, EngineError, EngineSource, EngineText, Filter, Labels as EngineLabels};
 pub use environment::{Environment, EnvironmentError};
 pub use error::MetricsError;
 pub use exposition::MetricsExposition;
