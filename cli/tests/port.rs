@@ -133,3 +133,70 @@ fn without_a_token_only_this_machine_may_join() {
     let answer = read(open(&address, "POST", "/internal/workers", "application/json", &body));
     assert_eq!(answer.status, 404);
 }
+
+#[test]
+fn a_body_above_the_limit_is_refused_as_the_api_refuses_and_counted() {
+    let program = Program::start(&["serve", "--http-port", "0"], &[], &["frontend"]);
+    let address = program.address("frontend");
+    let head = "POST /v1/completions HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n\
+                Content-Length: 99999999\r\n\r\n";
+    let answer = raw(address, head);
+    let body = answer.split("\r\n\r\n").nth(1).unwrap();
+    let error: serde_json::Value = serde_json::from_str(body).unwrap();
+    assert_eq!(error["error"]["code"], 413, "{answer}");
+    // Three megabytes are well within it.
+    let long = format!(r#"{{"model": "none", "prompt": "{}"}}"#, "x".repeat(3 << 20));
+    let answer = read(open(address, "POST", "/v1/completions", "application/json", &long));
+    assert_eq!(answer.status, 404, "{}", answer.body);
+    let labels = [("endpoint", "completions"), ("reason", "too_large")];
+    let rejected = "dynamo_frontend_rejected_requests_total";
+    assert_eq!(scrape(address).value(rejected, &labels), Some(1.0));
+}
+
+#[test]
+fn paths_of_pages_are_compared_as_they_stand() {
+    let environment = [("DYN_HTTP_SVC_LIVE_PATH", "/:x"), ("DYN_HTTP_SVC_HEALTH_PATH", "/*y/z")];
+    let program = Program::start(&["serve", "--http-port", "0"], &environment[..1], &["frontend"]);
+    let address = program.address("frontend");
+    assert_eq!(get(address, "/:x").json()["status"], "live");
+    assert_eq!(get(address, "/other").status, 404);
+    assert_eq!(read(open(address, "POST", "/health", "text/plain", "")).status, 405);
+    let stops = |environment: &[(&str, &str)]| {
+        let output = Command::new(env!("CARGO_BIN_EXE_dynamo-metrics"))
+            .args(["serve", "--http-port", "0"])
+            .env("DYN_SYSTEM_PORT", "0")
+            .envs(environment.iter().copied())
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(1));
+        String::from_utf8(output.stderr).unwrap()
+    };
+    assert!(stops(&environment[1..]).contains("DYN_HTTP_SVC_HEALTH_PATH"));
+    let error = stops(&[("DYN_HTTP_SVC_METRICS_PATH", "/v1/models")]);
+    assert!(error.contains("DYN_HTTP_SVC_METRICS_PATH") && error.contains("/v1"), "{error}");
+}
+
+#[test]
+fn probes_see_the_shutdown_while_a_stream_ends_and_no_new_request_begins() {
+    let arguments =
+        ["serve", "--http-port", "0", "--token-time-ms", "20", "--prefill-base-ms", "2"];
+    let mut program = Program::start(&arguments, &[], &["frontend"]);
+    let address = program.address("frontend").to_owned();
+    let body =
+        r#"{"model": "Qwen/Qwen3-0.6B", "prompt": "Hello", "max_tokens": 150, "stream": true}"#;
+    let mut stream = open(&address, "POST", "/v1/completions", "application/json", body);
+    assert!(stream.read(&mut [0; 100]).unwrap() > 0);
+    program.signal("-TERM");
+    let start = std::time::Instant::now();
+    while get(&address, "/live").status != 503 {
+        assert!(start.elapsed().as_secs() < 20, "it is not told");
+    }
+    assert_eq!(get(&address, "/live").json()["status"], "shutting_down");
+    assert_eq!(get(&address, "/metrics").status, 200);
+    let refused = read(open(&address, "POST", "/v1/completions", "application/json", body));
+    assert_eq!(refused.status, 503, "{}", refused.body);
+    let mut rest = String::new();
+    stream.read_to_string(&mut rest).unwrap();
+    assert!(rest.contains("data: [DONE]"), "{rest}");
+    assert!(program.terminate().success());
+}

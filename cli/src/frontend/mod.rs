@@ -25,14 +25,16 @@ use crate::protocol::STATS_PERIOD;
 use crate::{shutdown, worker};
 use axum::Router;
 use axum::extract::{Request, State};
+use axum::http::request::Parts;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{any, get, post};
+use axum::routing::{get, post};
 use clap::Args;
 use dynamo_metrics::environment::FrontendEnvironment;
 use dynamo_metrics::{
     DistributedRuntime, FrontendConfig, FrontendHealth, FrontendMetrics, MetricsExposition,
-    PreprocessorMetrics, ProbeAnswer, Registry, RuntimeOptions, register_mounted_telemetry,
+    PreprocessorMetrics, ProbeAnswer, Registry, RuntimeOptions, UNSERVED_MODELS_MAX_DEFAULT,
+    register_mounted_telemetry,
 };
 use dynamo_metrics_server::{MetricsService, Server};
 use fleet::Fleet;
@@ -71,19 +73,22 @@ pub(crate) struct HttpOptions {
     /// What workers must show to join. Needed unless the frontend listens on loopback: whoever joins is sent prompts.
     #[arg(long, value_name = "TOKEN", env = "DYN_METRICS_WORKER_TOKEN", hide_env_values = true)]
     worker_token: Option<String>,
+    /// How many model names that no worker serves may be label values, first come first served; the others are
+    /// `unknown_model`.
+    #[arg(long, value_name = "N", default_value_t = UNSERVED_MODELS_MAX_DEFAULT)]
+    unserved_models_max: usize,
 }
 
 impl HttpOptions {
     /// Who may join, if anybody may.
-    pub(crate) fn joining(&self) -> Joining {
+    fn joining(&self) -> Joining {
         Joining::new(self.worker_token.as_deref(), self.host.is_loopback())
     }
 }
 
 /// Runs until it is asked to stop.
 pub(crate) fn run(options: Options) -> Result<(), Failure> {
-    let joining = options.http.joining();
-    if matches!(joining, Joining::Nobody) {
+    if options.http.joining() == Joining::Nobody {
         return Err(format!(
             "--host {} lets strangers register workers, which are sent prompts: give --worker-token or \
              DYN_METRICS_WORKER_TOKEN, here and to the workers",
@@ -94,13 +99,14 @@ pub(crate) fn run(options: Options) -> Result<(), Failure> {
     let mut environment = worker::environment()?;
     options.web.apply(&mut environment.system);
     let runtime = DistributedRuntime::with(RuntimeOptions::from(&environment.system))?;
-    let system = runtime.start_system_server(&environment.system)?;
+    let system = options.web.start(&runtime, &environment.system, "frontend")?;
     if let Some(system) = &system {
         println!("system   {}://{}/metrics", system.scheme(), system.local_addr());
     }
     // One registry: the frontend's page shows the router's statistics too.
     let registry = runtime.registry();
-    let app = App::new(&runtime, registry, &environment.frontend, &options.namespace, joining)?;
+    let app =
+        App::new(&runtime, registry, &environment.frontend, &options.namespace, &options.http)?;
     let tokio = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let result = tokio.block_on(serve(app, &options.http, &environment.frontend));
     tokio.shutdown_background();
@@ -119,6 +125,16 @@ pub(crate) struct App {
     scrapes: MetricsService,
     joining: Joining,
     telemetry: Arc<Telemetry>,
+    paths: Paths,
+}
+
+/// Where the frontend's own pages are. They are compared as they stand and are not the router's, whose paths have a
+/// syntax.
+#[derive(Debug)]
+struct Paths {
+    metrics: String,
+    health: String,
+    live: String,
 }
 
 impl App {
@@ -128,9 +144,13 @@ impl App {
         registry: &Registry,
         environment: &FrontendEnvironment,
         namespace: &str,
-        joining: Joining,
+        options: &HttpOptions,
     ) -> Result<Arc<Self>, Failure> {
-        let metrics = FrontendMetrics::new(registry, FrontendConfig::from(environment))?;
+        let config = FrontendConfig {
+            unserved_models_max: options.unserved_models_max,
+            ..FrontendConfig::from(environment)
+        };
+        let metrics = FrontendMetrics::new(registry, config)?;
         let preprocessor = PreprocessorMetrics::new(registry)?;
         let health = Arc::new(FrontendHealth::new());
         let router = runtime.namespace(namespace)?.component("router")?;
@@ -148,8 +168,13 @@ impl App {
             client,
             health,
             scrapes,
-            joining,
+            joining: options.joining(),
             telemetry,
+            paths: Paths {
+                metrics: environment.metrics_path.clone(),
+                health: environment.health_path.clone(),
+                live: environment.live_path.clone(),
+            },
         }))
     }
 }
@@ -180,7 +205,10 @@ pub(crate) async fn serve(
             sweeper.fleet.sweep();
         }
     });
-    let port = Port::new(router(Arc::clone(&app), environment), Arc::clone(&app.telemetry));
+    let port = Port::new(router(Arc::clone(&app)), Arc::clone(&app.telemetry));
+    let counted = Arc::clone(&app);
+    let too_long = Arc::new(move |head: &Parts| api::too_long(&counted, head));
+    let port = Port { too_long, ..port };
     let stop = async {
         shutdown::requested().await;
         app.health.shut_down();
@@ -190,28 +218,31 @@ pub(crate) async fn serve(
     Ok(())
 }
 
-fn router(app: Arc<App>, environment: &FrontendEnvironment) -> Router {
+fn router(app: Arc<App>) -> Router {
     Router::new()
-        .route("/v1/chat/completions", post(api::chat_completions))
-        .route("/v1/completions", post(api::completions))
+        .route(api::CHAT_COMPLETIONS, post(api::chat_completions))
+        .route(api::COMPLETIONS, post(api::completions))
         .route("/v1/models", get(api::models))
         .merge(workers::routes(&app))
-        .route(&environment.metrics_path, any(metrics))
-        .route(
-            &environment.health_path,
-            get(|State(app): State<Arc<App>>| async move { probe(app.health.health()) }),
-        )
-        .route(
-            &environment.live_path,
-            get(|State(app): State<Arc<App>>| async move { probe(app.health.live()) }),
-        )
+        .fallback(page)
         .with_state(app)
 }
 
-/// Gathered on a thread of its own: a scrape never delays a token.
-async fn metrics(State(app): State<Arc<App>>, request: Request) -> Response {
+/// Metrics and probes. A scrape is gathered on a thread of its own, so it never delays a token.
+async fn page(State(app): State<Arc<App>>, request: Request) -> Response {
+    let Paths { metrics, health, live } = &app.paths;
+    let path = request.uri().path();
+    if ![metrics, health, live].into_iter().any(|known| known == path) {
+        return StatusCode::NOT_FOUND.into_response();
+    }
     if !matches!(request.method().as_str(), "GET" | "HEAD") {
         return (StatusCode::METHOD_NOT_ALLOWED, [(header::ALLOW, "GET,HEAD")]).into_response();
+    }
+    if path == health {
+        return probe(app.health.health());
+    }
+    if path == live {
+        return probe(app.health.live());
     }
     let (head, _) = request.into_parts();
     app.scrapes.respond(&head.headers, &head.uri).await.map(axum::body::Body::from)

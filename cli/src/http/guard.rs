@@ -17,6 +17,7 @@ use hyper::body::{Body as _, Incoming};
 use hyper::service::Service;
 use hyper::{Request, body::Bytes};
 use hyper_util::service::TowerToHyperService;
+use std::sync::Arc;
 
 /// Answers a request: the router does, unless the request is refused.
 pub(crate) async fn answer(
@@ -24,6 +25,7 @@ pub(crate) async fn answer(
     request: Request<Incoming>,
     limits: &Limits,
     telemetry: &Telemetry,
+    too_long: &(dyn Fn(&Parts) -> Response + Send + Sync),
 ) -> Response {
     let (head, body) = request.into_parts();
     let taken = match judge(&head, &body, limits) {
@@ -37,9 +39,21 @@ pub(crate) async fn answer(
         }
         Err(refusal) => {
             telemetry.hit(refusal.limit);
-            refusal.into_response()
+            let mut response =
+                if refusal == BODY_TOO_LONG { too_long(&head) } else { refusal.into_response() };
+            // What follows on the connection cannot be trusted, or will not be read.
+            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+            response
         }
     }
+}
+
+/// What is answered to a head whose body is too long; a program of routes may have its own form of errors, and counts.
+pub(crate) type TooLong = Arc<dyn Fn(&Parts) -> Response + Send + Sync>;
+
+/// The plain form of it.
+pub(crate) fn too_long(_: &Parts) -> Response {
+    BODY_TOO_LONG.into_response()
 }
 
 /// Why a request is not served. The texts are fixed: nothing of a request is sent back.
@@ -71,11 +85,7 @@ const fn bad(limit: Limit, text: &'static str) -> Refusal {
 
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
-        // Closed, because what follows on the connection cannot be trusted, or will not be read.
-        let headers = [
-            (header::CONNECTION, HeaderValue::from_static("close")),
-            (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
-        ];
+        let headers = [(header::X_CONTENT_TYPE_OPTIONS, "nosniff")];
         (self.status, headers, self.text).into_response()
     }
 }

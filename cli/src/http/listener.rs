@@ -8,7 +8,7 @@
 //!
 //! axum's own `serve` has neither deadlines nor a cap: hyper's timer does nothing until it is given one.
 
-use super::guard;
+use super::guard::{self, TooLong};
 use super::limits::{Limit, Limits};
 use super::stalls::Stalls;
 use super::table::{Busy, Place, Table};
@@ -16,10 +16,11 @@ use super::telemetry::Telemetry;
 use crate::Failure;
 use axum::Router;
 use axum::body::Body;
+use axum::extract::DefaultBodyLimit;
 use axum::http::header;
 use axum::response::Response;
 use bytes::Bytes;
-use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
+use hyper::body::{Body as HttpBody, Frame, SizeHint};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -37,6 +38,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 /// Listens on `host:port`; port 0 is any free one. `setting` names what the port came from.
 pub(crate) async fn bind(host: IpAddr, port: u16, setting: &str) -> Result<TcpListener, Failure> {
@@ -54,37 +56,57 @@ pub(crate) async fn bind(host: IpAddr, port: u16, setting: &str) -> Result<TcpLi
 }
 
 /// What serves connections, and how.
-#[derive(Debug)]
 pub(crate) struct Port {
     pub(crate) router: Router,
     pub(crate) limits: Limits,
     pub(crate) telemetry: Arc<Telemetry>,
+    /// What is answered to a head whose body is too long.
+    pub(crate) too_long: TooLong,
 }
 
 impl Port {
     pub(crate) fn new(router: Router, telemetry: Arc<Telemetry>) -> Self {
-        Self { router, limits: Limits::default(), telemetry }
+        // The guard has a bound for bodies, which counts.
+        let router = router.layer(DefaultBodyLimit::disable());
+        Self { router, limits: Limits::default(), telemetry, too_long: Arc::new(guard::too_long) }
     }
 
-    /// Serves until `stop`, then lets requests in progress go on for `grace` and cuts off what is left.
+    /// Serves until `stop`; then for as long as requests are in progress, but no longer than `grace`, and cuts off what
+    /// is left. Meanwhile connections are still taken, for one answer each: probes are to see that it is ending.
     pub(crate) async fn serve(
         self,
         listener: TcpListener,
         stop: impl Future<Output = ()>,
         grace: Duration,
     ) {
-        let Self { router, limits, telemetry } = self;
-        let http = builder(&limits);
+        let Self { router, limits, telemetry, too_long } = self;
+        let mut http = builder(&limits);
         let table = Table::new(limits.connections);
         let limits = Arc::new(limits);
         let (stopping, stopped) = watch::channel(());
         let mut tasks = JoinSet::new();
         let mut pause = Limits::ACCEPT_PAUSE_MIN;
+        let mut stopping = Some(stopping);
+        // Those that were opened after the stop are not waited for.
+        let mut late = JoinSet::new();
         let mut stop = std::pin::pin!(stop);
+        let mut end = std::pin::pin!(tokio::time::sleep(Duration::MAX));
         loop {
+            let draining = stopping.is_none();
+            if draining && tasks.is_empty() {
+                break;
+            }
             let accepted = tokio::select! {
-                () = &mut stop => break,
+                () = &mut stop, if !draining => {
+                    // The receivers see the end of the channel.
+                    stopping = None;
+                    http.keep_alive(false);
+                    end.as_mut().reset(Instant::now() + grace);
+                    continue;
+                }
+                () = &mut end, if draining => break,
                 Some(_) = tasks.join_next(), if !tasks.is_empty() => continue,
+                Some(_) = late.join_next(), if !late.is_empty() => continue,
                 accepted = listener.accept() => accepted,
             };
             match accepted {
@@ -101,9 +123,15 @@ impl Port {
                         router: TowerToHyperService::new(router.clone()),
                         limits: Arc::clone(&limits),
                         telemetry: Arc::clone(&telemetry),
-                        stopped: stopped.clone(),
+                        too_long: Arc::clone(&too_long),
+                        stopped: (!draining).then(|| stopped.clone()),
                     };
-                    tasks.spawn(connection.run(http.clone(), stream));
+                    let connection = connection.run(http.clone(), stream);
+                    if draining {
+                        late.spawn(connection)
+                    } else {
+                        tasks.spawn(connection)
+                    };
                 }
                 Err(error) if concerns_one_connection(&error) => {}
                 Err(error) => {
@@ -113,24 +141,16 @@ impl Port {
                     }
                     // Descriptors ran out, as a rule: the oldest that waits has one to give.
                     table.give_way();
-                    tokio::select! {
-                        () = &mut stop => break,
-                        () = tokio::time::sleep(pause) => {}
-                    }
+                    tokio::time::sleep(pause).await;
                     pause = (pause * 2).min(Limits::ACCEPT_PAUSE_MAX);
                 }
             }
         }
-        drop((listener, stopped));
-        // The receivers see the end of the channel.
-        drop(stopping);
-        let all = async { while tasks.join_next().await.is_some() {} };
-        if tokio::time::timeout(grace, all).await.is_err() {
-            for _ in 0..tasks.len() {
-                telemetry.hit(Limit::ShutdownGrace);
-            }
-            tasks.shutdown().await;
+        for _ in 0..tasks.len() {
+            telemetry.hit(Limit::ShutdownGrace);
         }
+        tasks.shutdown().await;
+        late.shutdown().await;
     }
 }
 
@@ -161,12 +181,14 @@ struct Connection {
     router: TowerToHyperService<Router>,
     limits: Arc<Limits>,
     telemetry: Arc<Telemetry>,
-    stopped: watch::Receiver<()>,
+    too_long: TooLong,
+    /// Ends when the listener stops; `None` when it has.
+    stopped: Option<watch::Receiver<()>>,
 }
 
 impl Connection {
     async fn run(self, http: http1::Builder, stream: TcpStream) {
-        let Self { place, router, limits, telemetry, mut stopped } = self;
+        let Self { place, router, limits, telemetry, too_long, stopped } = self;
         let _open = Open::new(&telemetry);
         // A token is a packet of its own; Nagle's algorithm would hold it back.
         if let Err(error) = stream.set_nodelay(true) {
@@ -182,15 +204,29 @@ impl Connection {
             let busy = seat.busy();
             let (router, limits) = (router.clone(), Arc::clone(&limits));
             let (telemetry, refused) = (Arc::clone(&counters), Arc::clone(&refused));
-            answer(busy, router, request, limits, telemetry, refused)
+            let too_long = Arc::clone(&too_long);
+            Box::pin(async move {
+                let answer = guard::answer(router, request, &limits, &telemetry, &*too_long);
+                let response = answer.await;
+                if response.headers().contains_key(header::CONNECTION) {
+                    refused.store(true, Ordering::Relaxed);
+                }
+                Ok(response.map(|body| Answered { body, _busy: busy }))
+            }) as Answer
         });
         let mut connection = http.serve_connection(TokioIo::new(stream), service);
+        let mut stopped = std::pin::pin!(async {
+            match stopped {
+                Some(mut stopped) => _ = stopped.changed().await,
+                None => std::future::pending().await,
+            }
+        });
         let mut stopping = false;
         let ended = loop {
             tokio::select! {
                 ended = poll_fn(|cx| connection.poll_without_shutdown(cx)) => break ended,
                 () = place.told_to_leave() => return telemetry.hit(Limit::GaveWay),
-                _ = stopped.changed(), if !stopping => {
+                () = &mut stopped, if !stopping => {
                     stopping = true;
                     Pin::new(&mut connection).graceful_shutdown();
                 }
@@ -208,25 +244,8 @@ impl Connection {
     }
 }
 
-type Answer = Pin<Box<dyn Future<Output = Result<Response<Answered>, Infallible>> + Send>>;
-
 /// Boxed, since hyper lets go of a socket without closing it only when it may move what it polls.
-fn answer(
-    busy: Busy,
-    router: TowerToHyperService<Router>,
-    request: hyper::Request<Incoming>,
-    limits: Arc<Limits>,
-    telemetry: Arc<Telemetry>,
-    refused: Arc<AtomicBool>,
-) -> Answer {
-    Box::pin(async move {
-        let response = guard::answer(router, request, &limits, &telemetry).await;
-        if response.headers().contains_key(header::CONNECTION) {
-            refused.store(true, Ordering::Relaxed);
-        }
-        Ok(response.map(|body| Answered { body, _busy: busy }))
-    })
-}
+type Answer = Pin<Box<dyn Future<Output = Result<Response<Answered>, Infallible>> + Send>>;
 
 /// Closes a socket without a reset that overtakes the last answer: what the client still sends is thrown away until it
 /// closes, or for as long as it may take.

@@ -8,7 +8,7 @@
 
 pub(crate) mod client;
 mod guard;
-mod limits;
+pub(crate) mod limits;
 pub(crate) mod listener;
 mod stalls;
 mod table;

@@ -7,17 +7,17 @@ use crate::engine::real_time::Engine;
 use crate::http::client::Client;
 use crate::http::listener::{self, Port};
 use crate::http::telemetry::Telemetry;
-use crate::options::{ModelOptions, PlaceOptions, WebOptions};
+use crate::options::{ModelOptions, PlaceOptions, WebOptions, say_ready};
 use crate::protocol::{Register, STATS_PERIOD, WORKERS_PATH};
 use crate::shutdown;
 use clap::Args;
 use dynamo_metrics::engine::ENGINE_TIMEOUT_DEFAULT;
 use dynamo_metrics::{
-    Canary, Component, DistributedRuntime, EngineSource, Environment, Filter, HealthStatus,
-    RuntimeOptions,
+    Canary, Component, DistributedRuntime, EngineSource, Environment, Filter, RuntimeOptions,
 };
 use hyper::Method;
 use service::WorkService;
+use std::collections::HashSet;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -63,7 +63,7 @@ pub(crate) fn run(options: Options) -> Result<(), Failure> {
     let mut environment = environment()?;
     options.web.apply(&mut environment.system);
     let runtime = DistributedRuntime::with(RuntimeOptions::from(&environment.system))?;
-    let system = runtime.start_system_server(&environment.system)?;
+    let system = options.web.start(&runtime, &environment.system, "worker")?;
     if let Some(system) = &system {
         println!("system   {}://{}/metrics", system.scheme(), system.local_addr());
     } else {
@@ -77,7 +77,7 @@ pub(crate) fn run(options: Options) -> Result<(), Failure> {
             Worker::start(&component, &options.model, &options.place, options.host, options.port)
                 .await?;
         println!("requests {}", worker.url);
-        runtime.health().set_system(HealthStatus::Ready);
+        say_ready(&runtime);
         let id = options.instance_id.unwrap_or_else(|| u64::from(std::process::id()));
         let registration = worker.registration(id, &options.model, &options.place);
         tokio::select! {
@@ -220,10 +220,15 @@ async fn leave(client: &Client, frontend: &str, instance_id: u64) -> Result<(), 
 }
 
 fn add_engine_sources(component: &Component, place: &PlaceOptions) -> Result<(), Failure> {
+    let mut names = HashSet::new();
     for source in &place.engine_metrics {
         let Some((name, url)) = source.split_once('=') else {
             return Err(format!("--engine-metrics {source:?} is not NAME=URL").into());
         };
+        if !names.insert(name) {
+            let reason = "two engines of one name could not be told apart; give each its own";
+            return Err(format!("--engine-metrics {source:?}: {reason}").into());
+        }
         let filter = match name {
             "vllm" => Filter::vllm(),
             "sglang" => Filter::sglang(),

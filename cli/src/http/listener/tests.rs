@@ -4,7 +4,6 @@ use super::*;
 use axum::routing::{get, post};
 use futures_util::stream;
 use std::sync::atomic::AtomicU64;
-use std::time::Instant;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
@@ -15,7 +14,7 @@ struct Served {
     address: SocketAddr,
     telemetry: Arc<Telemetry>,
     handled: Arc<AtomicU64>,
-    stop: oneshot::Sender<()>,
+    stop: Option<oneshot::Sender<()>>,
     task: JoinHandle<()>,
 }
 
@@ -50,11 +49,11 @@ async fn serve(limits: Limits, grace: Duration) -> Served {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let telemetry = Arc::new(Telemetry::default());
-    let port = Port { router, limits, telemetry: Arc::clone(&telemetry) };
+    let port = Port { limits, ..Port::new(router, Arc::clone(&telemetry)) };
     let (stop, stopped) = oneshot::channel();
-    let stopped = async { _ = stopped.await };
+    let stopped = async { drop(stopped.await) };
     let task = tokio::spawn(port.serve(listener, stopped, grace));
-    Served { address, telemetry, handled, stop, task }
+    Served { address, telemetry, handled, stop: Some(stop), task }
 }
 
 impl Served {
@@ -231,15 +230,18 @@ async fn who_takes_nothing_is_cut_off_and_its_answer_dropped() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn stopping_waits_for_answers_and_not_for_ever() {
-    let served = serve(Limits::default(), Duration::from_millis(300)).await;
+    let mut served = serve(Limits::default(), Duration::from_secs(2)).await;
     let mut stream = served.connect().await;
     stream.write_all(b"GET /stream HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
     assert!(stream.read(&mut [0; 16]).await.unwrap() > 0);
     let mut idle = served.connect().await;
     idle.write_all(GET.as_bytes()).await.unwrap();
     assert!(idle.read(&mut [0; 1024]).await.unwrap() > 0);
-    served.stop.send(()).unwrap();
+    served.stop.take().unwrap().send(()).unwrap();
     assert_eq!(rest(&mut idle).await, "", "who is idle is closed at once");
+    // Probes are to see that it ends.
+    let answer = served.answer(GET).await;
+    assert!(answer.contains("connection: close") && answer.ends_with("well"), "{answer}");
     tokio::time::timeout(LONG, served.task).await.expect("it ends").unwrap();
     assert_eq!(served.telemetry.hits(Limit::ShutdownGrace), 1, "the stream has no end");
     rest(&mut stream).await;
