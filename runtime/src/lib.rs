@@ -46,6 +46,11 @@
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
+/// The README's example of embedding, compiled and run.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;
+
 mod callback;
 mod canary;
 mod clock;

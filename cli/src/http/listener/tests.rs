@@ -230,7 +230,7 @@ async fn who_takes_nothing_is_cut_off_and_its_answer_dropped() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn stopping_waits_for_answers_and_not_for_ever() {
-    let mut served = serve(Limits::default(), Duration::from_secs(2)).await;
+    let mut served = serve(Limits::default(), Duration::from_secs(5)).await;
     let mut stream = served.connect().await;
     stream.write_all(b"GET /stream HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
     assert!(stream.read(&mut [0; 16]).await.unwrap() > 0);
