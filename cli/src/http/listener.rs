@@ -36,7 +36,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
@@ -82,6 +82,7 @@ impl Port {
         let Self { router, limits, telemetry, too_long } = self;
         let mut http = builder(&limits);
         let table = Table::new(limits.connections);
+        let bodies = Arc::new(guard::room(&limits));
         let limits = Arc::new(limits);
         let (stopping, stopped) = watch::channel(());
         let mut tasks = JoinSet::new();
@@ -122,6 +123,7 @@ impl Port {
                         place,
                         router: TowerToHyperService::new(router.clone()),
                         limits: Arc::clone(&limits),
+                        bodies: Arc::clone(&bodies),
                         telemetry: Arc::clone(&telemetry),
                         too_long: Arc::clone(&too_long),
                         stopped: (!draining).then(|| stopped.clone()),
@@ -180,6 +182,7 @@ struct Connection {
     place: Arc<Place>,
     router: TowerToHyperService<Router>,
     limits: Arc<Limits>,
+    bodies: Arc<Semaphore>,
     telemetry: Arc<Telemetry>,
     too_long: TooLong,
     /// Ends when the listener stops; `None` when it has.
@@ -188,7 +191,7 @@ struct Connection {
 
 impl Connection {
     async fn run(self, http: http1::Builder, stream: TcpStream) {
-        let Self { place, router, limits, telemetry, too_long, stopped } = self;
+        let Self { place, router, limits, bodies, telemetry, too_long, stopped } = self;
         let _open = Open::new(&telemetry);
         // A token is a packet of its own; Nagle's algorithm would hold it back.
         if let Err(error) = stream.set_nodelay(true) {
@@ -203,10 +206,11 @@ impl Connection {
             let busy = seat.busy();
             let (router, limits) = (router.clone(), Arc::clone(&limits));
             let (telemetry, life) = (Arc::clone(&counters), Arc::clone(&told));
-            let too_long = Arc::clone(&too_long);
+            let (too_long, bodies) = (Arc::clone(&too_long), Arc::clone(&bodies));
             life.asked.store(true, Relaxed);
             Box::pin(async move {
-                let answer = guard::answer(router, request, &limits, &telemetry, &*too_long);
+                let answer =
+                    guard::answer(router, request, &limits, &bodies, &telemetry, &*too_long);
                 let mut response = answer.await;
                 if response.headers().contains_key(header::CONNECTION) {
                     life.unread.store(true, Relaxed);

@@ -192,6 +192,35 @@ async fn heads_and_bodies_are_bounded_in_size_and_time() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn all_bodies_together_are_bounded_and_give_their_room_back() {
+    let limits = Limits { body_bytes: 2048, bodies_bytes: 4096, ..Limits::default() };
+    let served = serve(limits, LONG).await;
+    let head = "POST /echo HTTP/1.1\r\nHost: a\r\nConnection: close\r\n";
+    let whole = format!("{head}Content-Length: 2048\r\n\r\n{}", "x".repeat(2048));
+    let mut holding = Vec::new();
+    for _ in 0..2 {
+        let mut client = served.connect().await;
+        client.write_all(&whole.as_bytes()[..200]).await.unwrap();
+        holding.push(client);
+    }
+    // Until both heads are read there is room.
+    let start = Instant::now();
+    while served.telemetry.hits(Limit::Bodies) == 0 {
+        assert!(start.elapsed() < LONG);
+        let mut client = served.connect().await;
+        client.write_all(format!("{head}Content-Length: 1\r\n\r\nx").as_bytes()).await.unwrap();
+        let answer = rest(&mut client).await;
+        assert!(answer.starts_with("HTTP/1.1 503 ") || answer.ends_with("\r\n\r\n1"), "{answer}");
+    }
+    for mut client in holding {
+        client.write_all(&whole.as_bytes()[200..]).await.unwrap();
+        assert!(rest(&mut client).await.ends_with("\r\n\r\n2048"));
+    }
+    let chunked = format!("{head}Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n");
+    assert!(served.answer(&chunked).await.ends_with("\r\n\r\n3"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn at_the_cap_the_oldest_that_waits_gives_way_and_a_stream_never_does() {
     let limits = Limits { connections: 3, ..Limits::default() };
     let served = serve(limits, LONG).await;
