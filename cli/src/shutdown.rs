@@ -1,27 +1,58 @@
 //! When to stop: SIGINT or SIGTERM.
 
 use std::future::Future;
+use std::io;
+use tokio::runtime::Handle;
 
-/// Returns when the process is asked to stop. Listens from the call on, not only when it is awaited: a signal that
-/// comes before would end the process at once. Must be called within tokio.
+/// Returns when the process is asked to stop. Called within tokio it listens from the call on, not only when it is
+/// awaited: a signal that comes before would end the process at once.
 pub(crate) fn requested() -> impl Future<Output = ()> {
-    #[cfg(unix)]
-    let signals = {
-        use tokio::signal::unix::{SignalKind, signal};
-        signal(SignalKind::interrupt()).and_then(|interrupt| {
-            let terminate = signal(SignalKind::terminate())?;
-            Ok((interrupt, terminate))
-        })
-    };
+    let listening = Handle::try_current().ok().map(|_| Signals::listen());
     async move {
-        #[cfg(unix)]
-        if let Ok((mut interrupt, mut terminate)) = signals {
-            tokio::select! {
-                _ = interrupt.recv() => {}
-                _ = terminate.recv() => {}
+        match listening.unwrap_or_else(Signals::listen) {
+            Ok(signals) => signals.next().await,
+            Err(error) => {
+                tracing::warn!(%error, "signals cannot be listened to; the process ends with the first");
+                std::future::pending().await
             }
-            return;
         }
-        let _ = tokio::signal::ctrl_c().await;
+    }
+}
+
+#[cfg(unix)]
+struct Signals {
+    interrupt: tokio::signal::unix::Signal,
+    terminate: tokio::signal::unix::Signal,
+}
+
+#[cfg(unix)]
+impl Signals {
+    fn listen() -> io::Result<Self> {
+        use tokio::signal::unix::{SignalKind, signal};
+        let interrupt = signal(SignalKind::interrupt())?;
+        Ok(Self { interrupt, terminate: signal(SignalKind::terminate())? })
+    }
+
+    async fn next(mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
+}
+
+#[cfg(not(unix))]
+struct Signals;
+
+#[cfg(not(unix))]
+impl Signals {
+    fn listen() -> io::Result<Self> {
+        Ok(Self)
+    }
+
+    async fn next(self) {
+        if tokio::signal::ctrl_c().await.is_err() {
+            std::future::pending().await
+        }
     }
 }
