@@ -136,7 +136,8 @@ impl Fleet {
             able.min_by_key(|&(&id, worker)| (worker.active_blocks(), id)).map(|(&id, _)| id)
         })?;
         let worker = workers.get_mut(&id)?;
-        worker.estimated_blocks += tokens / worker.registration.kv_cache_block_size.max(1) + 1;
+        let blocks = tokens / worker.registration.kv_cache_block_size.max(1);
+        worker.estimated_blocks = worker.estimated_blocks.saturating_add(blocks).saturating_add(1);
         self.router.publish(id, &worker.estimate());
         Some(Target {
             instance_id: id,
@@ -174,8 +175,9 @@ impl Fleet {
 }
 
 impl Worker {
+    /// Saturates: the figures come over the network.
     fn active_blocks(&self) -> u64 {
-        self.stats.active_blocks + self.estimated_blocks
+        self.stats.active_blocks.saturating_add(self.estimated_blocks)
     }
 
     /// Its figures with what was sent since.
@@ -183,5 +185,41 @@ impl Worker {
         let usage = self.active_blocks() as f64 / self.stats.total_blocks.max(1) as f64;
         let figures = KvStats::from(self.stats);
         KvStats { active_blocks: self.active_blocks(), gpu_cache_usage: usage, ..figures }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use dynamo_metrics::{DistributedRuntime, FrontendConfig};
+
+    #[test]
+    fn figures_at_the_end_of_their_range_overflow_nothing() {
+        let runtime = DistributedRuntime::new().unwrap();
+        let component = runtime.namespace("ns").unwrap().component("router").unwrap();
+        let metrics = FrontendMetrics::new(runtime.registry(), FrontendConfig::default()).unwrap();
+        let fleet = Fleet::new(&component, metrics, Arc::default()).unwrap();
+        let largest = Stats { active_blocks: u64::MAX, total_blocks: u64::MAX, ..Stats::default() };
+        let registration = Register {
+            instance_id: 7,
+            url: "http://127.0.0.1:1".into(),
+            namespace: "ns".into(),
+            component: "backend".into(),
+            endpoint: "generate".into(),
+            models: vec!["m".into()],
+            context_length: u64::MAX,
+            kv_cache_block_size: 0,
+            migration_limit: u64::MAX,
+            total_kv_blocks: Some(u64::MAX),
+            max_num_seqs: Some(u64::MAX),
+            max_num_batched_tokens: Some(u64::MAX),
+            stats: largest,
+        };
+        fleet.join(registration).unwrap();
+        for _ in 0..3 {
+            assert_eq!(fleet.pick("m", u64::MAX).map(|target| target.instance_id), Some(7));
+        }
+        assert!(fleet.heard(7, largest));
+        assert!(fleet.pick("m", 1).is_some());
     }
 }

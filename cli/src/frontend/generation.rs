@@ -123,11 +123,11 @@ impl Generation {
         if let Some(request) = &mut self.request {
             if let Some(cached_tokens) = frame.cached_tokens {
                 request.cached_tokens(cached_tokens);
-                self.cached_tokens += cached_tokens;
+                self.cached_tokens = self.cached_tokens.saturating_add(cached_tokens);
             }
             request.tokens(frame.tokens, now);
         }
-        self.answered_tokens += frame.tokens;
+        self.answered_tokens = self.answered_tokens.saturating_add(frame.tokens);
         let choice = self.choice;
         if frame.last {
             self.current = None;
@@ -145,9 +145,10 @@ impl Generation {
         loop {
             let Some(prompt) = self.prompts.front() else { return Ok(()) };
             // What was answered before a migration is part of the prompt for the next worker.
-            let input_tokens = prompt.input_tokens + self.answered_tokens;
+            let input_tokens = prompt.input_tokens.saturating_add(self.answered_tokens);
             let left = self.max_tokens.saturating_sub(self.answered_tokens);
-            let Some(target) = self.app.fleet.pick(&self.model, input_tokens + left) else {
+            let Some(target) = self.app.fleet.pick(&self.model, input_tokens.saturating_add(left))
+            else {
                 return Err(format!("no worker of model {} is left", self.model));
             };
             let generate = Generate {

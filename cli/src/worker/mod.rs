@@ -5,20 +5,26 @@ pub(crate) mod service;
 use crate::Failure;
 use crate::engine::real_time::Engine;
 use crate::http::client::Client;
-use crate::http::listener;
-use crate::options::{ModelOptions, PlaceOptions, WebOptions};
+use crate::http::listener::{self, Port};
+use crate::http::telemetry::Telemetry;
+use crate::options::{ModelOptions, PlaceOptions, WebOptions, say_ready};
 use crate::protocol::{Register, STATS_PERIOD, WORKERS_PATH};
 use crate::shutdown;
 use clap::Args;
 use dynamo_metrics::engine::ENGINE_TIMEOUT_DEFAULT;
 use dynamo_metrics::{
-    Canary, Component, DistributedRuntime, EngineSource, Environment, Filter, HealthStatus,
+    Canary, Component, DistributedRuntime, EngineLabels, EngineSource, Environment, Filter,
     RuntimeOptions,
 };
 use hyper::Method;
 use service::WorkService;
+use std::collections::HashSet;
 use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
 use std::time::Duration;
+
+/// The label `server` of what the port for requests counts of itself.
+const SERVER: &str = "worker";
 
 /// Options of `worker`.
 #[derive(Args, Debug)]
@@ -27,6 +33,9 @@ pub(crate) struct Options {
     /// The frontend to register with.
     #[arg(long, default_value = "http://127.0.0.1:8000")]
     frontend: String,
+    /// What the frontend was told that workers must show.
+    #[arg(long, value_name = "TOKEN", env = "DYN_METRICS_WORKER_TOKEN", hide_env_values = true)]
+    worker_token: Option<String>,
     /// Address to take requests on, which the frontend must be able to reach.
     #[arg(long, default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST))]
     host: IpAddr,
@@ -50,10 +59,12 @@ pub(crate) struct Options {
 
 /// Runs until it is asked to stop.
 pub(crate) fn run(options: Options) -> Result<(), Failure> {
+    let client = Client::with_token(options.worker_token.as_deref())
+        .map_err(|error| format!("--worker-token cannot be shown: {error}"))?;
     let mut environment = environment()?;
     options.web.apply(&mut environment.system);
     let runtime = DistributedRuntime::with(RuntimeOptions::from(&environment.system))?;
-    let system = runtime.start_system_server(&environment.system)?;
+    let system = options.web.start(&runtime, &environment.system, "worker")?;
     if let Some(system) = &system {
         println!("system   {}://{}/metrics", system.scheme(), system.local_addr());
     } else {
@@ -63,16 +74,15 @@ pub(crate) fn run(options: Options) -> Result<(), Failure> {
     let result = tokio.block_on(async {
         let component =
             runtime.namespace(&options.place.namespace)?.component(&options.place.component)?;
-        let worker =
-            Worker::start(&component, &options.model, &options.place, options.host, options.port)
-                .await?;
-        println!("requests {}", worker.url);
-        runtime.health().set_system(HealthStatus::Ready);
         let id = options.instance_id.unwrap_or_else(|| u64::from(std::process::id()));
+        let Options { model, place, host, port, .. } = &options;
+        let worker = Worker::start(&component, id, model, place, *host, *port).await?;
+        println!("requests {}", worker.url);
+        say_ready(&runtime);
         let registration = worker.registration(id, &options.model, &options.place);
         tokio::select! {
-            result = stay_registered(&options.frontend, registration, &worker.engine) => result,
-            () = shutdown::requested() => leave(&options.frontend, id).await,
+            result = stay_registered(&client, &options.frontend, registration, &worker.engine) => result,
+            () = shutdown::requested() => leave(&client, &options.frontend, id).await,
             () = death(options.die_after) => {
                 worker.engine.kill();
                 // Time for the streams to break and for a last scrape to show it.
@@ -108,22 +118,27 @@ impl Worker {
     /// Starts an engine on `component` and serves its endpoint `generate`. Must be called within tokio.
     pub(crate) async fn start(
         component: &Component,
+        instance_id: u64,
         model: &ModelOptions,
         place: &PlaceOptions,
         host: IpAddr,
         port: u16,
     ) -> Result<Self, Failure> {
-        add_engine_sources(component, place)?;
+        add_engine_sources(component, instance_id, model, place)?;
         let engine = Engine::start(model.engine())?;
         let service = WorkService::new(component, engine.clone(), &model.models)?;
         let canary = service.canary(component)?;
         let listener = listener::bind(host, port, "--port").await?;
         let url = format!("http://{}", listener.local_addr()?);
-        tokio::spawn(async move {
-            if let Err(error) = axum::serve(listener, service.router()).await {
-                tracing::error!(%error, "the worker's server ended");
-            }
-        });
+        let telemetry = Arc::new(Telemetry::default());
+        telemetry.register(component.runtime().registry(), SERVER)?;
+        // Until the process ends, and its streams with it.
+        let for_ever = std::future::pending();
+        tokio::spawn(Port::new(service.router(), telemetry).serve(
+            listener,
+            for_ever,
+            Duration::ZERO,
+        ));
         Ok(Self { url, engine, _canary: canary })
     }
 
@@ -156,11 +171,11 @@ impl Worker {
 
 /// Registers, then tells the figures for ever; registers again whenever the frontend does not know the worker.
 async fn stay_registered(
+    client: &Client,
     frontend: &str,
     mut registration: Register,
     engine: &Engine,
 ) -> Result<(), Failure> {
-    let client = Client;
     let workers = format!("{frontend}{WORKERS_PATH}");
     let stats = format!("{workers}/{}/stats", registration.instance_id);
     let mut registered = false;
@@ -198,18 +213,35 @@ async fn death(after_seconds: Option<f64>) {
     }
 }
 
-async fn leave(frontend: &str, instance_id: u64) -> Result<(), Failure> {
+async fn leave(client: &Client, frontend: &str, instance_id: u64) -> Result<(), Failure> {
     let url = format!("{frontend}{WORKERS_PATH}/{instance_id}");
     // A frontend that is gone needs no farewell.
-    let _ = Client.send::<()>(Method::DELETE, &url, None).await;
+    let _ = client.send::<()>(Method::DELETE, &url, None).await;
     Ok(())
 }
 
-fn add_engine_sources(component: &Component, place: &PlaceOptions) -> Result<(), Failure> {
+fn add_engine_sources(
+    component: &Component,
+    instance_id: u64,
+    model: &ModelOptions,
+    place: &PlaceOptions,
+) -> Result<(), Failure> {
+    // As Dynamo spells it.
+    let mut labels = vec![("worker_id", format!("{instance_id:x}"))];
+    // Whose a sample is of two models nobody can tell.
+    if let [model] = &*model.models {
+        labels.push(("model", model.clone()));
+    }
+    let labels = EngineLabels::new(labels)?;
+    let mut names = HashSet::new();
     for source in &place.engine_metrics {
         let Some((name, url)) = source.split_once('=') else {
             return Err(format!("--engine-metrics {source:?} is not NAME=URL").into());
         };
+        if !names.insert(name) {
+            let reason = "two engines of one name could not be told apart; give each its own";
+            return Err(format!("--engine-metrics {source:?}: {reason}").into());
+        }
         let filter = match name {
             "vllm" => Filter::vllm(),
             "sglang" => Filter::sglang(),
@@ -219,7 +251,7 @@ fn add_engine_sources(component: &Component, place: &PlaceOptions) -> Result<(),
         };
         let mut source = EngineSource::url(name, filter, url, ENGINE_TIMEOUT_DEFAULT)?;
         if place.label_engine_metrics {
-            source = source.level_labels();
+            source = source.level_labels().labels(labels.clone());
         }
         component.add_engine_source(source)?;
     }

@@ -56,11 +56,19 @@ impl Program {
         self.child.wait().unwrap();
     }
 
-    /// Asks the process to stop.
+    /// Asks the process to stop, if it runs, and waits until it has.
     pub(crate) fn terminate(&mut self) -> std::process::ExitStatus {
-        let pid = self.child.id().to_string();
-        assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+        if let Some(status) = self.child.try_wait().unwrap() {
+            return status;
+        }
+        self.signal("-TERM");
         self.child.wait().unwrap()
+    }
+
+    /// Sends a signal. Nobody has waited for the process yet, so its number is its own.
+    pub(crate) fn signal(&self, signal: &str) {
+        let pid = self.child.id().to_string();
+        assert!(Command::new("kill").args([signal, &pid]).status().unwrap().success());
     }
 }
 
