@@ -29,10 +29,11 @@ use clap::Args;
 use dynamo_metrics::environment::FrontendEnvironment;
 use dynamo_metrics::{
     DistributedRuntime, FrontendConfig, FrontendHealth, FrontendMetrics, MetricsExposition,
-    PreprocessorMetrics, ProbeAnswer, Registry, RuntimeOptions,
+    PreprocessorMetrics, ProbeAnswer, Registry, RuntimeOptions, new_registry,
 };
 use dynamo_metrics_server::{MetricsService, Server};
 use fleet::Fleet;
+use serde_json::json;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -73,8 +74,10 @@ pub(crate) fn run(options: Options) -> Result<(), Failure> {
     if let Some(system) = &system {
         println!("system   {}://{}/metrics", system.scheme(), system.local_addr());
     }
-    // One registry: the frontend's page shows the router's statistics too.
-    let app = App::new(&runtime, runtime.registry(), &environment.frontend, &options.namespace)?;
+    // The router's statistics are on the system port, or where there is none on the frontend's page: never on both,
+    // since who scrapes both would count them twice.
+    let registry = if system.is_some() { new_registry() } else { runtime.registry().clone() };
+    let app = App::new(&runtime, &registry, &environment.frontend, &options.namespace)?;
     let tokio = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let result = tokio.block_on(serve(app, &options.http, &environment.frontend));
     tokio.shutdown_background();
@@ -129,9 +132,9 @@ pub(crate) async fn serve(
     println!(
         "try      curl http://{address}/v1/chat/completions -H 'Content-Type: application/json' \\"
     );
-    println!(
-        "           -d '{{\"model\": \"Qwen/Qwen3-0.6B\", \"messages\": [{{\"role\": \"user\", \"content\": \"Hello\"}}]}}'"
-    );
+    let model = app.fleet.models().into_iter().next().unwrap_or("Qwen/Qwen3-0.6B".into());
+    let body = json!({"model": model, "messages": [{"role": "user", "content": "Hello"}]});
+    println!("           -d '{}'", body.to_string().replace('\'', "'\\''"));
     let sweeper = Arc::clone(&app);
     tokio::spawn(async move {
         loop {
