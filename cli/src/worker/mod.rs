@@ -4,10 +4,10 @@ pub(crate) mod service;
 
 use crate::Failure;
 use crate::engine::real_time::Engine;
-use crate::http::client::Client;
+use crate::http::client::{Client, ClientError};
 use crate::http::listener;
-use crate::options::{ModelOptions, PlaceOptions, WebOptions};
-use crate::protocol::{Register, STATS_PERIOD, WORKERS_PATH};
+use crate::options::{ModelOptions, PlaceOptions, WebOptions, parse_time};
+use crate::protocol::{DRAIN_MAX, Register, STATS_PERIOD, WORKERS_PATH};
 use crate::shutdown;
 use clap::Args;
 use dynamo_metrics::engine::ENGINE_TIMEOUT_DEFAULT;
@@ -15,17 +15,22 @@ use dynamo_metrics::{
     Canary, Component, DistributedRuntime, EngineSource, Environment, Filter, HealthStatus,
     RuntimeOptions,
 };
-use hyper::Method;
+use hyper::{Method, Uri};
 use service::WorkService;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+/// How long a frontend may take to let the worker go. It answers at once or not at all.
+const FAREWELL_MAX: Duration = Duration::from_secs(2);
 
 /// Options of `worker`.
 #[derive(Args, Debug)]
 #[command(args_override_self = true)]
 pub(crate) struct Options {
     /// The frontend to register with.
-    #[arg(long, default_value = "http://127.0.0.1:8000")]
+    #[arg(long, default_value = "http://127.0.0.1:8000", value_parser = parse_url)]
     frontend: String,
     /// Address to take requests on, which the frontend must be able to reach.
     #[arg(long, default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST))]
@@ -33,12 +38,16 @@ pub(crate) struct Options {
     /// Port to take requests on; 0 takes any free one.
     #[arg(long, default_value_t = 0)]
     port: u16,
+    /// Where the frontend reaches this worker, as http://worker-7:9000. Unless given it is the address to take
+    /// requests on; if that is every address of this machine (0.0.0.0), the one that faces the frontend.
+    #[arg(long, value_name = "URL", value_parser = parse_url)]
+    advertise: Option<String>,
     /// The worker's number in the fleet; from its process number unless given.
     #[arg(long)]
     instance_id: Option<u64>,
     /// Lets the engine die after so many seconds, in the middle of whatever it does, to see what that does to
     /// requests and metrics. The process ends with it.
-    #[arg(long, value_name = "SECONDS")]
+    #[arg(long, value_name = "SECONDS", value_parser = parse_time)]
     die_after: Option<f64>,
     #[command(flatten)]
     place: PlaceOptions,
@@ -69,10 +78,22 @@ pub(crate) fn run(options: Options) -> Result<(), Failure> {
         println!("requests {}", worker.url);
         runtime.health().set_system(HealthStatus::Ready);
         let id = options.instance_id.unwrap_or_else(|| u64::from(std::process::id()));
-        let registration = worker.registration(id, &options.model, &options.place);
+        let mut registration = worker.registration(id, &options.model, &options.place);
+        if let Some(url) = &options.advertise {
+            registration.url.clone_from(url);
+        }
         tokio::select! {
             result = stay_registered(&options.frontend, registration, &worker.engine) => result,
-            () = shutdown::requested() => leave(&options.frontend, id).await,
+            () = shutdown::requested() => {
+                runtime.health().set_system(HealthStatus::NotReady);
+                leave(&options.frontend, id).await;
+                tokio::select! {
+                    () = worker.drain() => {}
+                    // Whoever asks twice does not want to wait.
+                    () = shutdown::requested() => {}
+                }
+                Ok(())
+            }
             () = death(options.die_after) => {
                 worker.engine.kill();
                 // Time for the streams to break and for a last scrape to show it.
@@ -100,6 +121,9 @@ pub(crate) fn environment() -> Result<Environment, Failure> {
 pub(crate) struct Worker {
     pub(crate) url: String,
     pub(crate) engine: Engine,
+    /// Dropped when no more requests are to be taken.
+    open: oneshot::Sender<()>,
+    server: JoinHandle<()>,
     /// Sent until the worker ends.
     _canary: Canary,
 }
@@ -119,12 +143,23 @@ impl Worker {
         let canary = service.canary(component)?;
         let listener = listener::bind(host, port, "--port").await?;
         let url = format!("http://{}", listener.local_addr()?);
-        tokio::spawn(async move {
-            if let Err(error) = axum::serve(listener, service.router()).await {
+        let (open, closed) = oneshot::channel();
+        let server = tokio::spawn(async move {
+            let server = axum::serve(listener, service.router());
+            let closed = async { drop(closed.await) };
+            if let Err(error) = server.with_graceful_shutdown(closed).await {
                 tracing::error!(%error, "the worker's server ended");
             }
         });
-        Ok(Self { url, engine, _canary: canary })
+        Ok(Self { url, engine, open, server, _canary: canary })
+    }
+
+    /// Takes no more requests, and waits until those that were taken are answered, for [`DRAIN_MAX`] at most.
+    async fn drain(self) {
+        drop(self.open);
+        if tokio::time::timeout(DRAIN_MAX, self.server).await.is_err() {
+            tracing::warn!("answers are cut off: they took longer than {DRAIN_MAX:?}");
+        }
     }
 
     /// What the worker tells a frontend about itself.
@@ -163,6 +198,7 @@ async fn stay_registered(
     let client = Client;
     let workers = format!("{frontend}{WORKERS_PATH}");
     let stats = format!("{workers}/{}/stats", registration.instance_id);
+    let own_url = registration.url.clone();
     let mut registered = false;
     let mut told = false;
     loop {
@@ -170,7 +206,13 @@ async fn stay_registered(
         let result = if registered {
             client.send(Method::POST, &stats, Some(&registration.stats)).await
         } else {
-            client.send(Method::POST, &workers, Some(&registration)).await
+            match reachable(&own_url, frontend).await {
+                Ok(url) => {
+                    registration.url = url;
+                    client.send(Method::POST, &workers, Some(&registration)).await
+                }
+                Err(error) => Err(error),
+            }
         };
         match result {
             Ok(_) if !registered => {
@@ -190,19 +232,45 @@ async fn stay_registered(
     }
 }
 
+/// The worker's URL as the frontend can use it: 0.0.0.0 stands for every address of this machine and leads whoever
+/// connects to it back to itself, so the address that faces the frontend takes its place.
+async fn reachable(url: &str, frontend: &str) -> Result<String, ClientError> {
+    let address = url.strip_prefix("http://").and_then(|rest| rest.parse::<SocketAddr>().ok());
+    match address.filter(|address| address.ip().is_unspecified()) {
+        None => Ok(url.into()),
+        Some(address) => {
+            let facing = Client.local_address(frontend).await?;
+            Ok(format!("http://{}", SocketAddr::new(facing, address.port())))
+        }
+    }
+}
+
+/// An address that paths can be put behind.
+fn parse_url(text: &str) -> Result<String, String> {
+    let uri: Uri = text.parse().map_err(|error| format!("{error}; give http://HOST:PORT"))?;
+    if uri.scheme_str() != Some("http") || uri.host().is_none_or(str::is_empty) {
+        return Err("it is not http://HOST:PORT".into());
+    }
+    if uri.query().is_some() {
+        return Err("it has a query; give http://HOST:PORT".into());
+    }
+    Ok(text.trim_end_matches('/').into())
+}
+
 /// Never, unless it was asked for.
 async fn death(after_seconds: Option<f64>) {
     match after_seconds.map(Duration::try_from_secs_f64) {
         Some(Ok(after)) => tokio::time::sleep(after).await,
+        // Longer than can be told is never.
         _ => std::future::pending().await,
     }
 }
 
-async fn leave(frontend: &str, instance_id: u64) -> Result<(), Failure> {
+async fn leave(frontend: &str, instance_id: u64) {
     let url = format!("{frontend}{WORKERS_PATH}/{instance_id}");
     // A frontend that is gone needs no farewell.
-    let _ = Client.send::<()>(Method::DELETE, &url, None).await;
-    Ok(())
+    let farewell = Client.send::<()>(Method::DELETE, &url, None);
+    let _ = tokio::time::timeout(FAREWELL_MAX, farewell).await;
 }
 
 fn add_engine_sources(component: &Component, place: &PlaceOptions) -> Result<(), Failure> {
@@ -224,4 +292,34 @@ fn add_engine_sources(component: &Component, place: &PlaceOptions) -> Result<(),
         component.add_engine_source(source)?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_taken_with_and_without_a_slash_and_nothing_else_is() {
+        for (given, taken) in [
+            ("http://h:8000/", "http://h:8000"),
+            ("http://[::1]:8000", "http://[::1]:8000"),
+            ("http://h/under/", "http://h/under"),
+        ] {
+            assert_eq!(parse_url(given).as_deref(), Ok(taken));
+        }
+        for given in ["", "h:8000", "https://h:8000", "http://h:8000/?a=1", "http://"] {
+            assert!(parse_url(given).unwrap_err().contains("http://HOST:PORT"), "{given}");
+        }
+    }
+
+    #[tokio::test]
+    async fn every_address_is_advertised_as_the_one_that_faces_the_frontend() {
+        let frontend = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let frontend = format!("http://{}", frontend.local_addr().expect("its address"));
+        let url = reachable("http://0.0.0.0:9000", &frontend).await.expect("it listens");
+        assert_eq!(url, "http://127.0.0.1:9000");
+        for url in ["http://10.0.0.7:9000", "http://worker-7:9000"] {
+            assert_eq!(reachable(url, "http://nowhere:1").await.expect("not asked"), url);
+        }
+    }
 }
