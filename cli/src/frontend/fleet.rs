@@ -115,6 +115,14 @@ impl Fleet {
             return Err("a model has no name");
         }
         let mut roster = self.lock();
+        // Both would be taken for one, and each one's sign of life for the other's.
+        if roster
+            .workers
+            .get(&id)
+            .is_some_and(|other| other.registration.url != registration.url && !other.is_silent())
+        {
+            return Err("another worker has this number; give it another --instance-id");
+        }
         if !self.router.publish(id, &registration.stats.into()) {
             return Err("the frontend knows as many workers as it can hold");
         }
@@ -211,7 +219,7 @@ impl Fleet {
         let silent: Vec<u64> = roster
             .workers
             .iter()
-            .filter(|(_, worker)| worker.last_sign.elapsed() > SILENCE_MAX)
+            .filter(|(_, worker)| worker.is_silent())
             .map(|(&id, _)| id)
             .collect();
         for worker in silent.iter().filter_map(|id| roster.workers.remove(id)) {
@@ -304,6 +312,10 @@ impl Leaving {
 impl Worker {
     fn serves(&self, model: &str) -> bool {
         self.registration.models.iter().any(|name| name == model)
+    }
+
+    fn is_silent(&self) -> bool {
+        self.last_sign.elapsed() > SILENCE_MAX
     }
 
     /// Counts a request of so many tokens until the worker tells its figures. What a client asks for is a number that
@@ -447,8 +459,11 @@ mod tests {
         assert_eq!(fleet.models(), ["b", "c"]);
         assert!(!fleet.metrics.models().is_served("a") && fleet.metrics.models().is_served("c"));
         assert!(target.presence.has_changed().is_ok(), "the same process");
-        let moved = Register { url: "http://127.0.0.1:99".into(), ..registration(1, &["b"]) };
-        fleet.join(moved).expect("room");
+        let other = Register { url: "http://127.0.0.1:99".into(), ..registration(1, &["b"]) };
+        assert!(fleet.join(other.clone()).unwrap_err().contains("--instance-id"));
+        let long_ago = Instant::now().checked_sub(SILENCE_MAX * 2).expect("a machine that is up");
+        fleet.lock().workers.get_mut(&1).expect("it is there").last_sign = long_ago;
+        fleet.join(other).expect("the former one is dead");
         assert!(target.presence.has_changed().is_err(), "another process has its number");
         assert!(fleet.join(registration(2, &["b", ""])).is_err());
     }

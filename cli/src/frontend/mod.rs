@@ -133,8 +133,10 @@ pub(crate) async fn serve(
         "try      curl http://{address}/v1/chat/completions -H 'Content-Type: application/json' \\"
     );
     let model = app.fleet.models().into_iter().next().unwrap_or("Qwen/Qwen3-0.6B".into());
-    let body = json!({"model": model, "messages": [{"role": "user", "content": "Hello"}]});
-    println!("           -d '{}'", body.to_string().replace('\'', "'\\''"));
+    let model = json!(model).to_string().replace('\'', "'\\''");
+    println!(
+        "           -d '{{\"model\": {model}, \"messages\": [{{\"role\": \"user\", \"content\": \"Hello\"}}]}}'"
+    );
     let sweeper = Arc::clone(&app);
     tokio::spawn(async move {
         loop {

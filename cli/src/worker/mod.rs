@@ -17,6 +17,7 @@ use dynamo_metrics::{
 };
 use hyper::{Method, Uri};
 use service::WorkService;
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 use tokio::sync::oneshot;
@@ -42,7 +43,7 @@ pub(crate) struct Options {
     /// requests on; if that is every address of this machine (0.0.0.0), the one that faces the frontend.
     #[arg(long, value_name = "URL", value_parser = parse_url)]
     advertise: Option<String>,
-    /// The worker's number in the fleet; from its process number unless given.
+    /// The worker's number in the fleet; random unless given.
     #[arg(long)]
     instance_id: Option<u64>,
     /// Lets the engine die after so many seconds, in the middle of whatever it does, to see what that does to
@@ -77,7 +78,7 @@ pub(crate) fn run(options: Options) -> Result<(), Failure> {
                 .await?;
         println!("requests {}", worker.url);
         runtime.health().set_system(HealthStatus::Ready);
-        let id = options.instance_id.unwrap_or_else(|| u64::from(std::process::id()));
+        let id = options.instance_id.unwrap_or_else(random_id);
         let mut registration = worker.registration(id, &options.model, &options.place);
         if let Some(url) = &options.advertise {
             registration.url.clone_from(url);
@@ -243,6 +244,13 @@ async fn reachable(url: &str, frontend: &str) -> Result<String, ClientError> {
             Ok(format!("http://{}", SocketAddr::new(facing, address.port())))
         }
     }
+}
+
+/// A number that no other worker has. Not the process number: in containers that is 1. Of 53 bits, which every reader
+/// of JSON keeps.
+fn random_id() -> u64 {
+    // Each `RandomState` is seeded at random; std has no other source.
+    RandomState::new().build_hasher().finish() >> 11
 }
 
 /// An address that paths can be put behind.
