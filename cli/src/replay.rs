@@ -85,11 +85,12 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     let environment = worker::environment()?;
     let trace = Trace::read(&options.trace)?;
     let config = options.engine(&trace);
+    // First, since it checks the options, of which the stage makes as many workers as they say.
+    let mut simulation = Simulation::new(&trace, options.workers, config)?;
     let mut stage = Stage::new(options, &environment, &trace, config)?;
     let servers = if options.serve { Some(stage.serve(options, &environment)?) } else { None };
 
     let started = Instant::now();
-    let mut simulation = Simulation::new(&trace, options.workers, config)?;
     match options.speed {
         None => simulation.run_to_end(&mut stage),
         Some(speed) => in_real_time(&mut simulation, &mut stage, speed, &trace),
@@ -158,7 +159,9 @@ fn in_real_time(simulation: &mut Simulation<'_>, stage: &mut Stage<'_>, speed: f
     }
     let started = Instant::now();
     while let Some(next_ns) = simulation.next_event_ns() {
-        let due = Duration::from_secs_f64(next_ns as f64 / 1e9 / speed);
+        let due = Duration::try_from_secs_f64(next_ns as f64 / 1e9 / speed);
+        // Slower than can be told never gets there.
+        let due = due.unwrap_or(Duration::MAX);
         if let Some(wait) = due.checked_sub(started.elapsed()) {
             bar.set_position(stage.finished);
             std::thread::sleep(wait);

@@ -244,6 +244,28 @@ fn in_real_time_both_endpoints_can_be_watched() {
 }
 
 #[test]
+fn options_beyond_all_measure_are_refused_or_endured() {
+    let rows = "2023-11-16 18:15:00.0000000,100,5\n2023-11-16 18:15:01.0000000,100,5\n";
+    let trace = file("absurd.csv", &format!("TIMESTAMP,ContextTokens,GeneratedTokens\n{rows}"));
+    let trace = trace.to_str().unwrap();
+    let output = replay(&[trace, "--workers", "1000000000000"]);
+    let message = String::from_utf8(output.stderr).unwrap();
+    assert!(message.contains("--workers is 1000000000000; expected 1 to"), "{message}");
+    let mut slow = Command::new(env!("CARGO_BIN_EXE_dynamo-metrics"))
+        .args(["replay", trace, "--speed", "1e-300", "--serve", "--http-port", "0"])
+        .env("DYN_SYSTEM_PORT", "-1")
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    BufReader::new(slow.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    std::thread::sleep(Duration::from_millis(300));
+    assert_eq!(slow.try_wait().unwrap(), None, "it waits for a token that is never due");
+    slow.kill().unwrap();
+    slow.wait().unwrap();
+}
+
+#[test]
 fn the_environment_says_where_a_replay_serves() {
     let row = "2023-11-16 18:15:00.0000000,100,5\n";
     let trace = file("where.csv", &format!("TIMESTAMP,ContextTokens,GeneratedTokens\n{row}"));
