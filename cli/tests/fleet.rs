@@ -43,11 +43,11 @@ fn a_request_survives_the_death_of_its_worker() {
     let address = frontend.address("frontend");
     let mut workers = [worker(&frontend, "1", &[]), worker(&frontend, "2", &[])];
 
-    let undisturbed = post(address, "/v1/completions", &body(100, false)).json();
+    let undisturbed = post(address, "/v1/completions", &body(200, false)).json();
     let undisturbed = undisturbed["choices"][0]["text"].as_str().unwrap().to_owned();
-    assert_eq!(undisturbed.split(' ').count(), 100);
+    assert_eq!(undisturbed.split(' ').count(), 200);
 
-    let mut stream = Stream::open(address, 100);
+    let mut stream = Stream::open(address, 200);
     stream.read(5);
     let busy = workers.iter().position(is_busy).unwrap();
     workers[busy].kill();
@@ -55,7 +55,7 @@ fn a_request_survives_the_death_of_its_worker() {
 
     let page = scrape(address);
     assert_eq!(migrated(&page, "ongoing_request"), Some(1.0));
-    assert_eq!(page.value("dynamo_frontend_output_tokens_total", &LABEL), Some(200.0));
+    assert_eq!(page.value("dynamo_frontend_output_tokens_total", &LABEL), Some(400.0));
     assert_eq!(requests(&page, "stream", "success"), Some(1.0));
     // What the first worker said about the prompt counts, once.
     let count = page.value("dynamo_frontend_cached_tokens_count", &LABEL);
@@ -67,12 +67,12 @@ fn a_request_survives_that_its_worker_freezes() {
     let frontend = frontend();
     let address = frontend.address("frontend");
     let workers = [worker(&frontend, "1", &[]), worker(&frontend, "2", &[])];
-    let mut stream = Stream::open(address, 60);
+    let mut stream = Stream::open(address, 300);
     stream.read(3);
     let busy = workers.iter().position(is_busy).unwrap();
     // It keeps its connections and says nothing any more, as a process does whose machine is gone.
     workers[busy].signal("STOP");
-    assert_eq!(stream.finish().split(' ').count(), 60);
+    assert_eq!(stream.finish().split(' ').count(), 300);
     let page = scrape(address);
     assert_eq!(migrated(&page, "ongoing_request"), Some(1.0));
     assert_eq!(requests(&page, "stream", "success"), Some(1.0));
@@ -108,8 +108,8 @@ fn full_workers_turn_requests_away_with_429() {
     // One runs and none waits.
     let small = ["--max-num-seqs", "1", "--max-waiting", "0"];
     let workers = [worker(&frontend, "1", &small), worker(&frontend, "2", &small)];
-    let mut first = Stream::open(address, 1_000);
-    let mut second = Stream::open(address, 1_000);
+    let mut first = Stream::open(address, 10_000);
+    let mut second = Stream::open(address, 10_000);
     first.read(1);
     second.read(1);
     for stream in [false, true] {
@@ -151,6 +151,26 @@ fn full_workers_turn_requests_away_with_429() {
 }
 
 #[test]
+fn a_request_that_has_tokens_waits_for_room_when_it_must_move() {
+    let frontend = frontend();
+    let address = frontend.address("frontend");
+    let small = ["--max-num-seqs", "1", "--max-waiting", "0"];
+    let mut workers = [worker(&frontend, "1", &small), worker(&frontend, "2", &small)];
+    let mut moves = Stream::open(address, 300);
+    moves.read(1);
+    let its = workers.iter().position(is_busy).unwrap();
+    let mut stays = Stream::open(address, 100);
+    stays.read(1);
+    workers[its].kill();
+    // Its only other place is taken for a while.
+    assert_eq!(moves.finish().split(' ').count(), 300);
+    assert_eq!(stays.finish().split(' ').count(), 100);
+    let page = scrape(address);
+    assert_eq!(requests(&page, "stream", "success"), Some(2.0));
+    assert_eq!(migrated(&page, "ongoing_request"), Some(1.0));
+}
+
+#[test]
 fn a_request_for_which_no_worker_is_left_is_turned_away_with_503() {
     let frontend = frontend();
     let address = frontend.address("frontend");
@@ -172,7 +192,7 @@ fn a_stream_that_cannot_be_moved_ends_with_an_error_that_names_no_worker() {
     let frontend = frontend();
     let address = frontend.address("frontend");
     let mut worker = worker(&frontend, "1", &[]);
-    let mut stream = Stream::open(address, 1_000);
+    let mut stream = Stream::open(address, 10_000);
     stream.read(3);
     worker.kill();
     let error = stream.lines().find(|line| line.contains("error")).unwrap();

@@ -4,16 +4,21 @@
 //! dropped before it is complete, the client went away.
 //!
 //! A worker that breaks off, cannot be reached or is silent costs a migration. One that is full (429) costs nothing:
-//! the next one is asked, and when all are full the request is turned away. What went wrong between us and the
-//! workers is for the log; clients only hear what it means for them.
+//! the next one is asked, and when all are full the request is turned away, or waits a little if it has tokens. What
+//! went wrong between us and the workers is for the log; clients only hear what it means for them.
 
 use super::fleet::Target;
 use super::{App, tokenize::Prompt};
 use crate::http::client::{ClientError, Lines};
-use crate::protocol::{Frame, GENERATE_PATH, Generate};
+use crate::protocol::{Frame, GENERATE_PATH, Generate, STATS_PERIOD};
 use dynamo_metrics::{MigrationType, RejectionReason, Request};
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
+
+/// How long a request that has tokens waits for a worker with room. It cannot be turned away any more, and to lose
+/// what it has is dearer than to wait; for so long a client bears a pause.
+const ROOM_WAIT_MAX: Duration = Duration::from_secs(10);
 
 /// Some tokens for the client.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -183,6 +188,7 @@ impl Generation {
     /// Sends the current prompt, or what is left to do of it, to a worker. On an error the request has ended.
     async fn dispatch(&mut self) -> Result<(), GenerationError> {
         let mut full: Vec<u64> = Vec::new();
+        let mut waited = Duration::ZERO;
         loop {
             let Some(prompt) = self.prompts.front() else { return Ok(()) };
             // What was answered before a migration is part of the prompt for the next worker.
@@ -190,6 +196,12 @@ impl Generation {
             let left = self.max_tokens.saturating_sub(self.answered_tokens);
             let tokens = input_tokens.saturating_add(left);
             let Some(mut target) = self.app.fleet.pick(&self.model, tokens, &full) else {
+                if !full.is_empty() && self.output_tokens() > 0 && waited < ROOM_WAIT_MAX {
+                    full.clear();
+                    waited += STATS_PERIOD;
+                    tokio::time::sleep(STATS_PERIOD).await;
+                    continue;
+                }
                 return Err(match full.is_empty() {
                     true => self.reject(GenerationError::Unavailable),
                     false => self.reject(GenerationError::Overload),
