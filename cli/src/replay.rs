@@ -105,10 +105,10 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     if options.exposition.as_deref() == Some("-") {
         eprintln!("{summary}");
     } else {
-        println!("{summary}");
+        say!("{summary}");
     }
     if let Some(servers) = servers {
-        println!("\nserving until stopped");
+        say!("\nserving until stopped");
         let tokio = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         tokio.block_on(crate::shutdown::requested());
         drop(servers);
@@ -301,10 +301,10 @@ impl<'a> Stage<'a> {
             .exposition(self.frontend_page.clone())
             .health(Live)
             .spawn()?;
-        println!("frontend http://{}{}", frontend.local_addr(), environment.frontend.metrics_path);
+        say!("frontend http://{}{}", frontend.local_addr(), environment.frontend.metrics_path);
         let system = self.runtime.start_system_server(&system)?;
         if let Some(system) = &system {
-            println!("worker   {}://{}/metrics", system.scheme(), system.local_addr());
+            say!("worker   {}://{}/metrics", system.scheme(), system.local_addr());
         }
         Ok((frontend, system))
     }

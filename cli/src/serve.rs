@@ -57,7 +57,7 @@ pub(crate) fn run(options: Options) -> Result<(), Failure> {
     let runtime = DistributedRuntime::with(RuntimeOptions::from(&environment.system))?;
     let system = runtime.start_system_server(&environment.system)?;
     if let Some(system) = &system {
-        println!("worker   {}://{}/metrics", system.scheme(), system.local_addr());
+        say!("worker   {}://{}/metrics", system.scheme(), system.local_addr());
     }
     let registry = new_registry();
     let app = App::new(&runtime, &registry, &environment.frontend, &options.place.namespace)?;

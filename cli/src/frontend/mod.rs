@@ -72,7 +72,7 @@ pub(crate) fn run(options: Options) -> Result<(), Failure> {
     let runtime = DistributedRuntime::with(RuntimeOptions::from(&environment.system))?;
     let system = runtime.start_system_server(&environment.system)?;
     if let Some(system) = &system {
-        println!("system   {}://{}/metrics", system.scheme(), system.local_addr());
+        say!("system   {}://{}/metrics", system.scheme(), system.local_addr());
     }
     // The router's statistics are on the system port, or where there is none on the frontend's page: never on both,
     // since who scrapes both would count them twice.
@@ -128,13 +128,13 @@ pub(crate) async fn serve(
     };
     let listener = listener::bind(options.host, port, setting).await?;
     let address = listener.local_addr()?;
-    println!("frontend http://{address}{}", environment.metrics_path);
-    println!(
+    say!("frontend http://{address}{}", environment.metrics_path);
+    say!(
         "try      curl http://{address}/v1/chat/completions -H 'Content-Type: application/json' \\"
     );
     let model = app.fleet.models().into_iter().next().unwrap_or("Qwen/Qwen3-0.6B".into());
     let model = json!(model).to_string().replace('\'', "'\\''");
-    println!(
+    say!(
         "           -d '{{\"model\": {model}, \"messages\": [{{\"role\": \"user\", \"content\": \"Hello\"}}]}}'"
     );
     let sweeper = Arc::clone(&app);

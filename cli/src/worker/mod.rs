@@ -65,9 +65,9 @@ pub(crate) fn run(options: Options) -> Result<(), Failure> {
     let runtime = DistributedRuntime::with(RuntimeOptions::from(&environment.system))?;
     let system = runtime.start_system_server(&environment.system)?;
     if let Some(system) = &system {
-        println!("system   {}://{}/metrics", system.scheme(), system.local_addr());
+        say!("system   {}://{}/metrics", system.scheme(), system.local_addr());
     } else {
-        println!("system   off; set DYN_SYSTEM_PORT=8081 to see this worker's metrics");
+        say!("system   off; set DYN_SYSTEM_PORT=8081 to see this worker's metrics");
     }
     let tokio = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let result = tokio.block_on(async {
@@ -76,7 +76,7 @@ pub(crate) fn run(options: Options) -> Result<(), Failure> {
         let worker =
             Worker::start(&component, &options.model, &options.place, options.host, options.port)
                 .await?;
-        println!("requests {}", worker.url);
+        say!("requests {}", worker.url);
         runtime.health().set_system(HealthStatus::Ready);
         let id = options.instance_id.unwrap_or_else(random_id);
         let mut registration = worker.registration(id, &options.model, &options.place);
@@ -217,7 +217,7 @@ async fn stay_registered(
         };
         match result {
             Ok(_) if !registered => {
-                println!("joined   {frontend} as {}", registration.instance_id);
+                say!("joined   {frontend} as {}", registration.instance_id);
                 registered = true;
                 told = false;
             }
