@@ -1,12 +1,15 @@
 """The load of ci/soak.sh, and the judge of what it did to the server.
 
 Every kind of client runs on threads of its own until the time is over. Those that behave (scrapes, probes,
-completions) must always be served: one failure fails the soak. Those that misbehave may be cut off at will.
+completions) must always be served: one failure fails the soak. Those that misbehave may be cut off at will, on both
+ports. Behind the worker is an engine that is slow, silent, broken or endless now and then; the page must have its
+metrics in between, and everything else always.
 """
 
 import argparse
 import gzip
 import http.client
+import http.server
 import json
 import os
 import random
@@ -34,9 +37,46 @@ JUNK = [
     b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
     b"\x00" * 4096,
 ]
+API_JUNK = [
+    b"GET /v1/models HTTP/1.1\r\n\r\n",
+    b"GET /v1/models HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n",
+    b"GET /v1/models HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\nx",
+    b"POST /v1/completions HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n{}",
+    b"POST /v1/completions HTTP/1.1\r\nHost: a\r\nContent-Length: 99999999\r\n\r\n{",
+    b"POST /v1/completions HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+]
+ENGINE_PAGE = b"# TYPE vllm:running gauge\nvllm:running 3\n"
 # What a quarter of the time may add to the median, beyond noise. A leak of one byte a scrape is within it; a leak
 # of a descriptor or a thread a minute, or of a page a request, is not.
 SLACK = {"memory_kib": 2048, "descriptors": 8, "threads": 4}
+
+
+class Engine(http.server.BaseHTTPRequestHandler):
+    """An engine's metrics: mostly well, and everything else now and then."""
+
+    def do_GET(self):
+        manner = random.randrange(10)
+        if manner == 0:
+            time.sleep(0.2)  # Slower than a scrape waits, and within the engine's own timeout.
+        if manner == 1:
+            time.sleep(3)  # Beyond it.
+        if manner == 2:
+            return self.send_error(503)
+        if manner == 3:
+            return self.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: 999\r\n\r\nvllm:")
+        self.wfile.write(b"HTTP/1.1 200 OK\r\n\r\n")
+        self.wfile.write(b"vllm:\xff{ 1\n" * 1000 if manner == 4 else ENGINE_PAGE)
+        while manner == 5:  # Until nobody wants more.
+            self.wfile.write(ENGINE_PAGE * 1000)
+
+    def handle(self):
+        try:
+            super().handle()
+        except OSError:
+            pass  # Nobody waits any longer.
+
+    def log_message(self, *_):
+        pass
 
 
 class Load:
@@ -77,6 +117,8 @@ class Load:
                 page = gzip.decompress(page)
             if b"dynamo_" not in page:
                 raise ValueError("a page without metrics")
+            if b"vllm" in page:
+                self.count("pages with the engine's metrics")
 
         self.served("scrapes", port, "GET", "/metrics", headers, None, check)
 
@@ -112,7 +154,9 @@ class Load:
 
     def junk(self):
         while not self.over.wait(0.1):
-            self.misbehave("junk", lambda client: client.sendall(random.choice(JUNK)))
+            port = self.either()
+            junk = JUNK + API_JUNK if port == self.frontend else JUNK
+            self.misbehave("junk", port, lambda client: client.sendall(random.choice(junk)))
 
     def strangers(self):
         """Clients that are gone before their answer, or in the middle of it."""
@@ -123,31 +167,40 @@ class Load:
                 client.recv(random.randrange(1, 4096))
 
         while not self.over.wait(0.05):
-            self.misbehave("clients that leave", leave, read=False)
+            self.misbehave("clients that leave", self.either(), leave, read=False)
 
     def slow(self):
-        """Heads that are dribbled, silence, and pages that are not taken."""
+        """Heads and bodies that are dribbled, silence, and pages and streams that are not taken."""
         def hold(client):
-            manner = random.randrange(3)
+            manner = random.randrange(5)
             if manner == 2:
                 client.sendall(b"GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n" * 16)
+            if manner == 3:
+                client.sendall(b"POST /v1/completions HTTP/1.1\r\nHost: a\r\nContent-Length: 9000\r\n\r\n")
+            if manner == 4:
+                ask = b'{"model": "Qwen/Qwen3-0.6B", "prompt": "x", "max_tokens": 100, "stream": true}'
+                head = "POST /v1/completions HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n"
+                client.sendall(f"{head}Content-Length: {len(ask)}\r\n\r\n".encode() + ask)
             end = time.monotonic() + 12
             while time.monotonic() < end and not self.over.wait(0.5):
-                if manner == 0:
+                if manner in (0, 3):
                     client.sendall(b"G")
                 if manner == 2 and not client.recv(1):
                     return
 
         while not self.over.is_set():
-            self.misbehave("slow clients", hold, read=False, small=True)
+            self.misbehave("slow clients", self.either(), hold, read=False, small=True)
 
-    def misbehave(self, what, how, read=True, small=False):
+    def either(self):
+        return random.choice([self.frontend, self.system])
+
+    def misbehave(self, what, port, how, read=True, small=False):
         client = socket.socket()
         try:
             client.settimeout(2)
             if small:
                 client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-            client.connect((HOST, self.system))
+            client.connect((HOST, port))
             how(client)
             while read and client.recv(65536):
                 pass
@@ -203,8 +256,8 @@ def self_test():
 
 
 def free_ports():
-    """Two ports that nobody has now."""
-    sockets = [socket.create_server((HOST, 0)) for _ in range(2)]
+    """Three ports that nobody has now: for the API, the system pages and the engine."""
+    sockets = [socket.create_server((HOST, 0)) for _ in range(3)]
     return [one.getsockname()[1] for one in sockets]
 
 
@@ -218,6 +271,8 @@ def wait_for(port):
 
 
 def soak(options):
+    engine = http.server.ThreadingHTTPServer((HOST, options.engine), Engine)
+    threading.Thread(target=engine.serve_forever, daemon=True).start()
     for port in (options.frontend, options.system):
         wait_for(port)
     time.sleep(0.5)  # The worker joins the fleet.
@@ -245,6 +300,8 @@ def soak(options):
     problems = judge(samples) + sorted(set(load.failures))[:10]
     if not load.done.get("scrapes") or not load.done.get("completions"):
         problems.append("nothing was served")
+    if not load.done.get("pages with the engine's metrics"):
+        problems.append("the engine was never passed through")
     for problem in problems:
         print(f"soak: {problem}", file=sys.stderr)
     print("soak: flat, and everybody was served" if not problems else "soak: failed")
@@ -258,6 +315,7 @@ def main():
     parser.add_argument("--pid", type=int)
     parser.add_argument("--frontend", type=int)
     parser.add_argument("--system", type=int)
+    parser.add_argument("--engine", type=int)
     parser.add_argument("--seconds", type=float)
     parser.add_argument("--sample", type=float)
     options = parser.parse_args()

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Soak: 10 minutes (SOAK_SECONDS), and a release build of the program before. One `dynamo-metrics serve` under load:
 # completions, scrapes in every format with and without gzip, stampedes of them, probes, slow and silent clients, and
-# junk. Its memory, descriptors and threads are sampled every 10 s (SOAK_SAMPLE); they must be flat in the second
+# junk on both ports, and an engine that is passed through when it is not slow or broken. Its memory, descriptors and threads are sampled every 10 s (SOAK_SAMPLE); they must be flat in the second
 # half, and everybody who behaves must be served. Linux; needs nothing but Rust and python3.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -13,13 +13,14 @@ cargo build --release --locked -p dynamo-metrics-cli
 program=${CARGO_TARGET_DIR:-target}/release/dynamo-metrics
 work=$(mktemp -d)
 
-read -r http_port system_port < <(python3 ci/soak.py --free-ports)
-DYN_SYSTEM_PORT=$system_port "$program" serve --http-port "$http_port" >"$work/output" 2>&1 &
+read -r http_port system_port engine_port < <(python3 ci/soak.py --free-ports)
+DYN_SYSTEM_PORT=$system_port "$program" serve --http-port "$http_port" \
+  --engine-metrics "vllm=http://127.0.0.1:$engine_port/metrics" >"$work/output" 2>&1 &
 server=$!
 trap 'kill "$server" 2>/dev/null || true; wait "$server" 2>/dev/null || true; rm -rf "$work"' EXIT
 
 if ! python3 ci/soak.py --pid "$server" --frontend "$http_port" --system "$system_port" \
-  --seconds "$seconds" --sample "$sample"; then
+  --engine "$engine_port" --seconds "$seconds" --sample "$sample"; then
   tail -n 20 "$work/output" >&2
   exit 1
 fi

@@ -63,8 +63,7 @@ type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    let filter = EnvFilter::try_from_env("DYN_LOG").unwrap_or_else(|_| EnvFilter::new("warn"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    tracing_subscriber::fmt().with_env_filter(log_filter()).with_writer(std::io::stderr).init();
     let result = match arguments.command {
         None => serve::Options::from_arguments().and_then(serve::run),
         Some(Command::Serve(options)) => serve::run(options),
@@ -85,4 +84,16 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// What is logged, by `DYN_LOG`. A value that makes no sense is said so, and nothing of it is used.
+fn log_filter() -> EnvFilter {
+    const DEFAULT: &str = "warn";
+    let value = std::env::var_os("DYN_LOG").unwrap_or_default();
+    let value = value.to_string_lossy();
+    let value = value.trim();
+    EnvFilter::try_new(if value.is_empty() { DEFAULT } else { value }).unwrap_or_else(|error| {
+        eprintln!("dynamo-metrics: warning: DYN_LOG={value:?}: {error}; using {DEFAULT}");
+        EnvFilter::new(DEFAULT)
+    })
 }

@@ -1,10 +1,12 @@
 //! Options that several commands share.
 
+use crate::Failure;
 use crate::engine::model::EngineConfig;
-use clap::Args;
 use clap::builder::NonEmptyStringValueParser;
+use clap::{ArgAction, Args};
 use dynamo_metrics::environment::SystemEnvironment;
-use dynamo_metrics::{ModelCard, RuntimeConfig};
+use dynamo_metrics::{DistributedRuntime, HealthStatus, ModelCard, RuntimeConfig};
+use dynamo_metrics_server::{LandingPage, RunningServer};
 use std::path::PathBuf;
 
 /// What a simulated worker serves and how fast.
@@ -101,6 +103,22 @@ pub(crate) struct WebOptions {
     /// limit. DYN_METRICS_WEB_CONFIG_FILE unless given. It does not cover the port of the OpenAI API.
     #[arg(long, value_name = "FILE")]
     web_config_file: Option<PathBuf>,
+    /// Whether `/` of the system port is a page that links to the others, as Prometheus' exporters have it; `false`
+    /// makes it 404, as Dynamo has it.
+    #[arg(
+        long,
+        value_name = "BOOL",
+        action = ArgAction::Set,
+        num_args = 0..=1,
+        require_equals = true,
+        default_value_t = true,
+        default_missing_value = "true"
+    )]
+    landing_page: bool,
+    /// Serves the system port's pages on a Unix socket too, which only this user may open.
+    #[cfg(unix)]
+    #[arg(long, value_name = "PATH")]
+    system_unix_socket: Option<PathBuf>,
 }
 
 impl WebOptions {
@@ -109,6 +127,42 @@ impl WebOptions {
         if let Some(file) = &self.web_config_file {
             system.web_config_file = Some(file.clone());
         }
+    }
+
+    /// Starts the system server, if the environment has one, for a process in this role.
+    pub(crate) fn start(
+        &self,
+        runtime: &DistributedRuntime,
+        system: &SystemEnvironment,
+        role: &str,
+    ) -> Result<Option<RunningServer>, Failure> {
+        let Some(mut server) = runtime.system_server_builder(system)? else { return Ok(None) };
+        if self.landing_page {
+            let page = LandingPage::new(format!("Dynamo {role}"), env!("CARGO_PKG_VERSION"));
+            server = server.landing_page(page);
+        }
+        #[cfg(unix)]
+        if let Some(path) = &self.system_unix_socket {
+            server = server.unix_socket(path);
+        }
+        #[cfg(feature = "zstd")]
+        {
+            server = server.compression(dynamo_metrics_server::Compression::default().with_zstd());
+        }
+        Ok(Some(server.spawn()?))
+    }
+}
+
+/// Whether the environment says anything under this name. An empty value is none, nor is one of spaces.
+pub(crate) fn is_set(variable: &str) -> bool {
+    std::env::var_os(variable).is_some_and(|value| !value.to_string_lossy().trim().is_empty())
+}
+
+/// Says that the process serves, unless the environment says what its status is to be: `notready` keeps it out of
+/// rotation until endpoints have a say, as in Dynamo.
+pub(crate) fn say_ready(runtime: &DistributedRuntime) {
+    if !is_set("DYN_SYSTEM_STARTING_HEALTH_STATUS") {
+        runtime.health().set_system(HealthStatus::Ready);
     }
 }
 

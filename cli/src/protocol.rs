@@ -8,6 +8,7 @@
 //!                                                                       when it is full, 503 when its engine is dead
 //! ```
 
+use hyper::Uri;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
@@ -18,6 +19,12 @@ pub(crate) const SILENCE_MAX: Duration = Duration::from_secs(3);
 /// How long a worker that was asked to stop goes on with the answers that it has begun, after it left. With what a
 /// farewell takes this stays below the 30 seconds that Kubernetes gives a process.
 pub(crate) const DRAIN_MAX: Duration = Duration::from_secs(25);
+/// Models of one worker. Each is a series in every family with the label `model`; real workers serve one or two.
+pub(crate) const WORKER_MODELS_MAX: usize = 32;
+/// Bytes of a name of a registration: twice what a label value may have.
+pub(crate) const NAME_BYTES_MAX: usize = 256;
+/// Bytes of a worker's URL: the longest host name, and room.
+pub(crate) const URL_BYTES_MAX: usize = 512;
 /// Where workers register.
 pub(crate) const WORKERS_PATH: &str = "/internal/workers";
 /// Where a worker takes requests.
@@ -40,6 +47,30 @@ pub(crate) struct Register {
     pub(crate) max_num_seqs: Option<u64>,
     pub(crate) max_num_batched_tokens: Option<u64>,
     pub(crate) stats: Stats,
+}
+
+impl Register {
+    /// Says what is wrong with it, if anything is: it comes over the network.
+    pub(crate) fn check(&self) -> Result<(), String> {
+        if self.models.is_empty() || self.models.len() > WORKER_MODELS_MAX {
+            let models = self.models.len();
+            return Err(format!("a worker serves 1 to {WORKER_MODELS_MAX} models, not {models}"));
+        }
+        let names = [&self.namespace, &self.component, &self.endpoint];
+        if names.into_iter().chain(&self.models).any(|name| name.len() > NAME_BYTES_MAX) {
+            return Err(format!("a name has at most {NAME_BYTES_MAX} bytes"));
+        }
+        let url = (self.url.len() <= URL_BYTES_MAX).then(|| self.url.parse::<Uri>().ok()).flatten();
+        let plain = |url: &Uri| {
+            url.scheme_str() == Some("http")
+                && url.authority().is_some_and(|authority| !authority.as_str().contains('@'))
+                && url.query().is_none()
+        };
+        if !url.as_ref().is_some_and(plain) {
+            return Err(format!("url is http://host:port, of at most {URL_BYTES_MAX} bytes"));
+        }
+        Ok(())
+    }
 }
 
 /// A worker's figures.
@@ -100,4 +131,42 @@ pub(crate) struct Frame {
     /// The answer is complete. An answer that ends without such a frame broke.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) last: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_registration_is_bounded() {
+        let good = Register {
+            instance_id: 1,
+            url: "http://127.0.0.1:9000".into(),
+            namespace: "ns".into(),
+            component: "backend".into(),
+            endpoint: "generate".into(),
+            models: vec!["m".into(); WORKER_MODELS_MAX],
+            context_length: 1,
+            kv_cache_block_size: 1,
+            migration_limit: 1,
+            total_kv_blocks: None,
+            max_num_seqs: None,
+            max_num_batched_tokens: None,
+            stats: Stats::default(),
+        };
+        assert_eq!(good.check(), Ok(()));
+        let with = |change: &dyn Fn(&mut Register)| {
+            let mut bad = good.clone();
+            change(&mut bad);
+            bad.check().unwrap_err()
+        };
+        assert!(with(&|bad| bad.models.push("one more".into())).contains("32 models, not 33"));
+        assert!(with(&|bad| bad.models.clear()).contains("not 0"));
+        let long = "n".repeat(NAME_BYTES_MAX + 1);
+        assert!(with(&|bad| bad.models[3].clone_from(&long)).contains("256 bytes"));
+        assert!(with(&|bad| bad.endpoint.clone_from(&long)).contains("256 bytes"));
+        for url in ["", "ftp://a", "http://u:p@a:1", "/a", "http://a:1/?q", &long.repeat(2)] {
+            assert!(with(&|bad| bad.url = url.into()).contains("http://host:port"), "{url}");
+        }
+    }
 }

@@ -5,11 +5,11 @@
 
 use crate::Failure;
 use crate::frontend::{self, App, HttpOptions};
-use crate::options::{ModelOptions, PlaceOptions, WebOptions};
+use crate::options::{ModelOptions, PlaceOptions, WebOptions, is_set, say_ready};
 use crate::protocol::STATS_PERIOD;
 use crate::worker::{self, Worker};
 use clap::{Args, Parser};
-use dynamo_metrics::{DistributedRuntime, HealthStatus, RuntimeOptions, new_registry};
+use dynamo_metrics::{DistributedRuntime, RuntimeOptions, new_registry};
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
@@ -47,27 +47,28 @@ impl Options {
 /// Runs until it is asked to stop.
 pub(crate) fn run(options: Options) -> Result<(), Failure> {
     let mut environment = worker::environment()?;
-    if std::env::var_os("DYN_SYSTEM_PORT").is_none_or(|value| value.is_empty()) {
+    if !is_set("DYN_SYSTEM_PORT") {
         environment.system.port = Some(SYSTEM_PORT);
     }
-    if std::env::var_os("DYN_SYSTEM_HOST").is_none_or(|value| value.is_empty()) {
+    if !is_set("DYN_SYSTEM_HOST") {
         environment.system.host = options.http.host.to_string();
     }
     options.web.apply(&mut environment.system);
     let runtime = DistributedRuntime::with(RuntimeOptions::from(&environment.system))?;
-    let system = runtime.start_system_server(&environment.system)?;
+    let system = options.web.start(&runtime, &environment.system, "worker")?;
     if let Some(system) = &system {
         say!("worker   {}://{}/metrics", system.scheme(), system.local_addr());
     }
     let registry = new_registry();
-    let app = App::new(&runtime, &registry, &environment.frontend, &options.place.namespace)?;
+    let namespace = &options.place.namespace;
+    let app = App::new(&runtime, &registry, &environment.frontend, namespace, &options.http)?;
     let tokio = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let result = tokio.block_on(async {
         let component =
             runtime.namespace(&options.place.namespace)?.component(&options.place.component)?;
         let loopback = IpAddr::V4(Ipv4Addr::LOCALHOST);
         let worker = Worker::start(&component, &options.model, &options.place, loopback, 0).await?;
-        runtime.health().set_system(HealthStatus::Ready);
+        say_ready(&runtime);
         join(&app, &worker, &options.model, &options.place);
         let member = Arc::clone(&app);
         tokio::spawn(async move {

@@ -71,13 +71,13 @@ fn a_request_survives_that_its_worker_freezes() {
     stream.read(3);
     let busy = workers.iter().position(is_busy).unwrap();
     // It keeps its connections and says nothing any more, as a process does whose machine is gone.
-    workers[busy].signal("STOP");
+    workers[busy].signal("-STOP");
     assert_eq!(stream.finish().split(' ').count(), 300);
     let page = scrape(address);
     assert_eq!(migrated(&page, "ongoing_request"), Some(1.0));
     assert_eq!(requests(&page, "stream", "success"), Some(1.0));
     // It goes on and is welcome.
-    workers[busy].signal("CONT");
+    workers[busy].signal("-CONT");
     eventually(address, "both workers", |page| {
         ["1", "2"].iter().all(|id| {
             let labels = router_labels(id);
@@ -242,7 +242,8 @@ fn two_pages_of_one_frontend_show_nothing_twice() {
     let frontend = Program::start(&["frontend", "--http-port", "0"], &[], &["frontend", "system"]);
     let names = |word: &str| {
         let page = scrape(frontend.address(word));
-        page.samples().map(|sample| sample.name.clone()).collect::<Vec<_>>()
+        let series = page.samples().map(|sample| format!("{} {:?}", sample.name, sample.labels));
+        series.collect::<Vec<_>>()
     };
     let system = names("system");
     assert!(system.iter().any(|name| name.starts_with("dynamo_component_kvstats")));

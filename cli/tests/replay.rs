@@ -235,7 +235,7 @@ fn in_real_time_both_endpoints_can_be_watched() {
     assert_eq!(worker.sum("dynamo_component_requests_total"), Some(60.0));
     let frontend = scrape(program.address("frontend"));
     let names = |page: &Exposition| -> BTreeSet<String> {
-        page.samples().map(|sample| sample.name.clone()).collect()
+        page.samples().map(|sample| format!("{} {:?}", sample.name, sample.labels)).collect()
     };
     let (frontend, worker) = (names(&frontend), names(&worker));
     let twice: Vec<_> = frontend.intersection(&worker).collect();

@@ -317,7 +317,7 @@ fn probes_and_other_paths() {
     assert_eq!(get(frontend, "/live").json()["status"], "live");
     assert_eq!(get(frontend, "/metrics/").status, 404);
     let refused = read(open(frontend, "POST", "/metrics", "text/plain", ""));
-    assert_eq!((refused.status, refused.header("allow")), (405, Some("GET, HEAD")));
+    assert_eq!((refused.status, refused.header("allow")), (405, Some("GET,HEAD")));
     let metrics = get(frontend, "/metrics");
     assert_eq!(
         metrics.header("content-type"),
@@ -328,6 +328,7 @@ fn probes_and_other_paths() {
     assert_eq!((health.status, health.json()["status"].as_str()), (200, Some("ready")));
     assert_eq!(health.json()["endpoints"]["generate"], "ready");
     assert_eq!(get(worker, "/live").status, 200);
+    assert!(get(worker, "/").body.contains("<a href=\"/metrics\">"), "the landing page");
     let nowhere = get(worker, "/nowhere");
     assert_eq!((nowhere.status, nowhere.body.as_str()), (404, "Route not found"));
     let head = read(common::open_bare(worker, "HEAD", "/metrics"));
@@ -355,8 +356,48 @@ fn a_port_in_use_is_an_error_that_names_the_setting() {
     assert!(error.contains("DYN_HTTP_PORT"), "{error}");
     let error = start(&["serve", "--http-port", "0"], &[("DYN_SYSTEM_PORT", &port)]);
     assert!(error.contains("DYN_SYSTEM_PORT") && error.contains(&port), "{error}");
+    let error = start(&["serve", "--http-port", &port], &[("DYN_LOG", "foo=bar=baz")]);
+    assert!(error.contains("DYN_LOG=\"foo=bar=baz\""), "{error}");
+    let engines = ["--engine-metrics", "vllm=http://127.0.0.1:1/"].repeat(2);
+    let error = start(&[&["serve", "--http-port", "0"], &*engines].concat(), &[]);
+    assert!(error.contains("vllm") && error.contains("told apart"), "{error}");
     let error = start(&["serve"], &[("DYN_SYSTEM_PORT", "lots")]);
     assert!(error.contains("DYN_SYSTEM_PORT") && error.contains("lots"), "{error}");
+}
+
+#[test]
+fn who_says_notready_is_believed_and_the_landing_page_can_be_turned_off() {
+    let arguments = ["serve", "--http-port", "0", "--landing-page=false"];
+    let environment = [("DYN_SYSTEM_STARTING_HEALTH_STATUS", "notready")];
+    let program = Program::start(&arguments, &environment, &["frontend", "worker"]);
+    let worker = program.address("worker");
+    assert_eq!((get(worker, "/health").status, get(worker, "/").status), (503, 404));
+}
+
+#[test]
+fn the_system_pages_are_on_a_unix_socket_too() {
+    let path = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("system.sock");
+    let mut program = serve(&["--system-unix-socket", path.to_str().unwrap()]);
+    let mut stream = std::os::unix::net::UnixStream::connect(&path).unwrap();
+    stream.write_all(b"GET /metrics HTTP/1.0\r\n\r\n").unwrap();
+    let mut page = String::new();
+    stream.read_to_string(&mut page).unwrap();
+    assert!(page.contains("dynamo_component_uptime_seconds"), "{page}");
+    assert!(program.terminate().success());
+    assert!(!path.exists());
+}
+
+#[test]
+fn names_that_no_worker_serves_are_let_in_when_asked_for() {
+    let program = serve(&["--unserved-models-max", "1"]);
+    let frontend = program.address("frontend");
+    for model in ["first", "second"] {
+        let answer = post(frontend, "/v1/chat/completions", &chat(false, 1).replace(MODEL, model));
+        assert_eq!(answer.status, 404);
+    }
+    let page = scrape(frontend);
+    let inflight = |model| page.value("dynamo_frontend_inflight_requests", &[("model", model)]);
+    assert_eq!((inflight("first"), inflight("second")), (Some(0.0), None));
 }
 
 #[test]

@@ -222,6 +222,7 @@ pub struct Instance {
 /// assert_eq!(health.health().body, r#"{"status":"healthy","endpoints":[],"instances":[]}"#);
 /// assert_eq!(health.live().status, 200);
 /// health.shut_down();
+/// assert!(health.is_shutting_down());
 /// assert_eq!(health.live().status, 503);
 /// ```
 #[derive(Debug, Default)]
@@ -259,6 +260,11 @@ impl FrontendHealth {
     /// From now on `/live` answers 503.
     pub fn shut_down(&self) {
         self.state.lock().shutting_down = true;
+    }
+
+    /// Whether it does.
+    pub fn is_shutting_down(&self) -> bool {
+        self.state.lock().shutting_down
     }
 
     /// What the frontend answers to `/health`: always 200, also without a single instance.

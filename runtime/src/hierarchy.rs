@@ -206,8 +206,8 @@ impl DistributedRuntime {
         self.inner.engines.remove(name)
     }
 
-    /// Asks every engine for its text, all at once, and waits for them: each up to its own timeout, and all of
-    /// them no longer than a scraper that gives up after `scrape_timeout` waits for the page. What is there by
+    /// Asks every engine for its text, all at once, and waits for them: the first time each up to its own timeout,
+    /// then [a moment](crate::engine::ENGINE_PATIENCE), and all of them no longer than a scraper that gives up after `scrape_timeout` waits for the page. What is there by
     /// then is in `gathered`, whose memory is reused.
     ///
     /// ```

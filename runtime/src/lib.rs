@@ -46,6 +46,11 @@
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
+/// The README's example of embedding, compiled and run.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;
+
 mod callback;
 mod canary;
 mod clock;
@@ -72,7 +77,7 @@ pub use callback::{CALLBACK_THREADS_MAX, CALLBACK_TIMEOUT, CALLBACK_VALUE_AGE_MA
 pub use canary::{Canary, HealthChecks};
 pub use clock::{Clock, MonotonicClock, Timestamp, VirtualClock, new_registry};
 pub use component::{ErrorType, WorkHandlerMetrics, WorkRequest};
-pub use engine::{Engine, EngineError, EngineSource, Filter, Labels as EngineLabels};
+pub use engine::{Engine, EngineError, EngineSource, EngineText, Filter, Labels as EngineLabels};
 pub use environment::{Environment, EnvironmentError};
 pub use error::MetricsError;
 pub use exposition::MetricsExposition;
@@ -88,7 +93,7 @@ pub use model::{MODELS_MAX, ModelCard, Models, Registration, RuntimeConfig};
 pub use patience::{SCRAPE_MARGIN, SCRAPE_TIMEOUT_DEFAULT};
 pub use preprocessor::{PreprocessorMetrics, SpecializedScope};
 pub use router::{KvRouter, WORKERS_MAX};
-pub use system_server::{SystemServerError, register_telemetry};
+pub use system_server::{SystemServerError, register_mounted_telemetry, register_telemetry};
 pub use traceparent::traceparent;
 
 // What the metrics are made of.

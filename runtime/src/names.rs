@@ -148,6 +148,8 @@ pub mod frontend_service {
         pub const VALIDATION: &str = "validation";
         /// HTTP 404.
         pub const NOT_FOUND: &str = "not_found";
+        /// HTTP 413.
+        pub const TOO_LARGE: &str = "too_large";
         /// HTTP 415.
         pub const UNSUPPORTED_MEDIA_TYPE: &str = "unsupported_media_type";
         /// HTTP 429.

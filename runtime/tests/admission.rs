@@ -14,6 +14,8 @@ const LET_IN: usize = 100;
 const SERVED: &str = "Qwen/Qwen3-0.6B";
 /// Requests for the served model, one in so many of junk.
 const SERVED_EVERY: usize = 100;
+/// How much slower the median request may be among junk: by far more than noise, and less than a search through it.
+const SLOWER_MAX: u128 = 5;
 /// What a million junk names may leave behind: an arena's worth, not 128 bytes each.
 const GROWTH_BYTES_MAX: usize = 4 << 20;
 
@@ -54,8 +56,8 @@ fn resident() -> Option<usize> {
     statm.split(' ').nth(1)?.parse::<usize>().ok().map(|pages| pages * 4096)
 }
 
-/// The 99th percentile of 10,000 requests for the served model, in nanoseconds.
-fn p99(frontend: &FrontendMetrics) -> u128 {
+/// The median and the 99th percentile of 10,000 requests for the served model, in nanoseconds.
+fn median_and_p99(frontend: &FrontendMetrics) -> (u128, u128) {
     let mut nanos: Vec<u128> = (0..10_000)
         .map(|_| {
             let start = Instant::now();
@@ -64,13 +66,13 @@ fn p99(frontend: &FrontendMetrics) -> u128 {
         })
         .collect();
     nanos.sort_unstable();
-    nanos[nanos.len() * 99 / 100]
+    (nanos[nanos.len() / 2], nanos[nanos.len() * 99 / 100])
 }
 
 #[test]
 fn a_million_junk_names_stop_at_the_cap_and_leave_the_served_model_exact() {
     let (registry, frontend) = frontend(LET_IN);
-    let before = p99(&frontend);
+    let (median_before, p99_before) = median_and_p99(&frontend);
     let quiet = requests(&Page::of(&registry), SERVED).unwrap();
     (0..LET_IN).for_each(|number| request(&frontend, &format!("early-{number}")));
     let series = Page::of(&registry).series.len();
@@ -99,7 +101,12 @@ fn a_million_junk_names_stop_at_the_cap_and_leave_the_served_model_exact() {
         assert!(growth < GROWTH_BYTES_MAX, "{growth} bytes more");
         println!("resident memory grew by {growth} bytes over {JUNK} junk names");
     }
-    println!("p99 of a request: {before} ns before, {} ns after", p99(&frontend));
+    // A busy machine moves the tail as it likes, and the least of several medians hardly.
+    let after: Vec<(u128, u128)> = (0..5).map(|_| median_and_p99(&frontend)).collect();
+    let median_after = after.iter().map(|(median, _)| *median).min().unwrap();
+    println!("a request took {median_before} ns before and {median_after} ns after (medians)");
+    println!("p99: {p99_before} ns before, {} ns after", after[0].1);
+    assert!(median_after <= median_before * SLOWER_MAX, "{median_after} ns, not {median_before}");
 }
 
 #[test]

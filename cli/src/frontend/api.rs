@@ -4,9 +4,11 @@ use super::App;
 use super::generation::{Generation, GenerationError, Piece};
 use super::openai::{self, Answer, Asked, Usage};
 use super::tokenize;
+use crate::http::limits::Limits;
 use axum::Json;
 use axum::body::Body;
 use axum::extract::State;
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
@@ -17,6 +19,11 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
+
+/// Where chats are completed.
+pub(super) const CHAT_COMPLETIONS: &str = "/v1/chat/completions";
+/// Where texts are.
+pub(super) const COMPLETIONS: &str = "/v1/completions";
 
 pub(super) async fn chat_completions(
     State(app): State<Arc<App>>,
@@ -51,6 +58,11 @@ async fn complete(
     body: &[u8],
 ) -> Response {
     let started = app.metrics.now();
+    if app.health.is_shutting_down() {
+        app.metrics.reject(endpoint, RejectionReason::Unavailable);
+        let message = "the frontend is shutting down";
+        return refusal(RejectionReason::Unavailable, "service_unavailable", message);
+    }
     let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
     let media_type =
         content_type.and_then(|value| value.split(';').next()).unwrap_or_default().trim();
@@ -154,6 +166,20 @@ impl Streaming {
             }
         }
     }
+}
+
+/// What is answered to a request whose body nobody reads.
+pub(super) fn too_long(app: &App, head: &Parts) -> Response {
+    let endpoint = match head.uri.path() {
+        CHAT_COMPLETIONS => Some(HttpEndpoint::ChatCompletions),
+        COMPLETIONS => Some(HttpEndpoint::Completions),
+        _ => None,
+    };
+    if let Some(endpoint) = endpoint {
+        app.metrics.reject(endpoint, RejectionReason::TooLarge);
+    }
+    let message = format!("the body has more than {} bytes", Limits::BODY_BYTES);
+    refusal(RejectionReason::TooLarge, "invalid_request_error", &message)
 }
 
 fn usage(generation: &Generation) -> Usage {

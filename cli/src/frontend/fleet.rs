@@ -322,10 +322,11 @@ impl Worker {
     /// it types, so no sequence counts for more than the model's longest.
     fn charge(&mut self, tokens: u64) {
         let Register { context_length, kv_cache_block_size, .. } = self.registration;
-        let blocks = tokens.min(context_length) / kv_cache_block_size.max(1) + 1;
-        self.estimated_blocks = self.estimated_blocks.saturating_add(blocks);
+        let blocks = tokens.min(context_length) / kv_cache_block_size.max(1);
+        self.estimated_blocks = self.estimated_blocks.saturating_add(blocks).saturating_add(1);
     }
 
+    /// Saturates: the figures come over the network.
     fn active_blocks(&self) -> u64 {
         self.stats.active_blocks.saturating_add(self.estimated_blocks)
     }
@@ -543,5 +544,28 @@ mod tests {
         drop(target);
         fleet.sweep();
         assert_eq!(fleet.lock().leaving.len(), 0, "only those with streams are kept");
+    }
+
+    #[test]
+    fn figures_at_the_end_of_their_range_overflow_nothing() {
+        let (_registry, fleet) = fleet();
+        let largest = Stats { active_blocks: u64::MAX, total_blocks: u64::MAX, ..Stats::default() };
+        let registration = Register {
+            context_length: u64::MAX,
+            kv_cache_block_size: 0,
+            migration_limit: u64::MAX,
+            total_kv_blocks: Some(u64::MAX),
+            max_num_seqs: Some(u64::MAX),
+            max_num_batched_tokens: Some(u64::MAX),
+            stats: largest,
+            ..registration(7, &["m"])
+        };
+        fleet.join(registration).expect("room");
+        for _ in 0..3 {
+            let picked = fleet.pick("m", u64::MAX, &[]);
+            assert_eq!(picked.map(|target| target.instance_id), Some(7));
+        }
+        assert!(fleet.heard(7, largest));
+        assert!(fleet.pick("m", 1, &[]).is_some());
     }
 }

@@ -171,7 +171,7 @@ impl Generation {
             }
             request.tokens(frame.tokens, now);
         }
-        self.answered_tokens += frame.tokens;
+        self.answered_tokens = self.answered_tokens.saturating_add(frame.tokens);
         let choice = self.choice;
         if frame.last {
             self.current = None;

@@ -6,6 +6,7 @@
 //! tokenize    the preprocessor
 //! generation  one request's way through the fleet
 //! fleet       the workers and who takes what
+//! workers     how workers join, and whose word for it is taken
 //! ```
 
 mod api;
@@ -13,23 +14,27 @@ pub(crate) mod fleet;
 mod generation;
 mod openai;
 mod tokenize;
+mod workers;
 
 use crate::Failure;
 use crate::http::client::Client;
-use crate::http::listener;
+use crate::http::listener::{self, Port};
+use crate::http::telemetry::Telemetry;
 use crate::options::WebOptions;
-use crate::protocol::{Register, STATS_PERIOD, Stats, WORKERS_PATH};
+use crate::protocol::STATS_PERIOD;
 use crate::{shutdown, worker};
-use axum::extract::{Path, Request, State};
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::http::request::Parts;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{any, get, post};
-use axum::{Json, Router};
+use axum::routing::{get, post};
 use clap::Args;
 use dynamo_metrics::environment::FrontendEnvironment;
 use dynamo_metrics::{
     DistributedRuntime, FrontendConfig, FrontendHealth, FrontendMetrics, MetricsExposition,
-    PreprocessorMetrics, ProbeAnswer, Registry, RuntimeOptions, new_registry,
+    PreprocessorMetrics, ProbeAnswer, Registry, RuntimeOptions, UNSERVED_MODELS_MAX_DEFAULT,
+    new_registry, register_mounted_telemetry,
 };
 use dynamo_metrics_server::{MetricsService, Server};
 use fleet::Fleet;
@@ -37,7 +42,10 @@ use serde_json::json;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
+use workers::Joining;
 
+/// The label `server` of what the frontend's port and its page count of themselves.
+const SERVER: &str = "frontend";
 /// How long requests may go on after the process was asked to stop (Dynamo's default).
 const GRACE: Duration = Duration::from_secs(5);
 
@@ -63,21 +71,44 @@ pub(crate) struct HttpOptions {
     /// Port to listen on; DYN_HTTP_PORT unless given, else 8000. 0 takes any free one.
     #[arg(long)]
     pub(crate) http_port: Option<u16>,
+    /// What workers must show to join. Needed unless the frontend listens on loopback: whoever joins is sent prompts.
+    #[arg(long, value_name = "TOKEN", env = "DYN_METRICS_WORKER_TOKEN", hide_env_values = true)]
+    worker_token: Option<String>,
+    /// How many model names that no worker serves may be label values, first come first served; the others are
+    /// `unknown_model`.
+    #[arg(long, value_name = "N", default_value_t = UNSERVED_MODELS_MAX_DEFAULT)]
+    unserved_models_max: usize,
+}
+
+impl HttpOptions {
+    /// Who may join, if anybody may.
+    fn joining(&self) -> Joining {
+        Joining::new(self.worker_token.as_deref(), self.host.is_loopback())
+    }
 }
 
 /// Runs until it is asked to stop.
 pub(crate) fn run(options: Options) -> Result<(), Failure> {
+    if options.http.joining() == Joining::Nobody {
+        return Err(format!(
+            "--host {} lets strangers register workers, which are sent prompts: give --worker-token or \
+             DYN_METRICS_WORKER_TOKEN, here and to the workers",
+            options.http.host
+        )
+        .into());
+    }
     let mut environment = worker::environment()?;
     options.web.apply(&mut environment.system);
     let runtime = DistributedRuntime::with(RuntimeOptions::from(&environment.system))?;
-    let system = runtime.start_system_server(&environment.system)?;
+    let system = options.web.start(&runtime, &environment.system, "frontend")?;
     if let Some(system) = &system {
         say!("system   {}://{}/metrics", system.scheme(), system.local_addr());
     }
     // The router's statistics are on the system port, or where there is none on the frontend's page: never on both,
     // since who scrapes both would count them twice.
     let registry = if system.is_some() { new_registry() } else { runtime.registry().clone() };
-    let app = App::new(&runtime, &registry, &environment.frontend, &options.namespace)?;
+    let app =
+        App::new(&runtime, &registry, &environment.frontend, &options.namespace, &options.http)?;
     let tokio = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let result = tokio.block_on(serve(app, &options.http, &environment.frontend));
     tokio.shutdown_background();
@@ -94,6 +125,18 @@ pub(crate) struct App {
     pub(crate) client: Client,
     pub(crate) health: Arc<FrontendHealth>,
     scrapes: MetricsService,
+    joining: Joining,
+    telemetry: Arc<Telemetry>,
+    paths: Paths,
+}
+
+/// Where the frontend's own pages are. They are compared as they stand and are not the router's, whose paths have a
+/// syntax.
+#[derive(Debug)]
+struct Paths {
+    metrics: String,
+    health: String,
+    live: String,
 }
 
 impl App {
@@ -103,16 +146,38 @@ impl App {
         registry: &Registry,
         environment: &FrontendEnvironment,
         namespace: &str,
+        options: &HttpOptions,
     ) -> Result<Arc<Self>, Failure> {
-        let metrics = FrontendMetrics::new(registry, FrontendConfig::from(environment))?;
+        let config = FrontendConfig {
+            unserved_models_max: options.unserved_models_max,
+            ..FrontendConfig::from(environment)
+        };
+        let metrics = FrontendMetrics::new(registry, config)?;
         let preprocessor = PreprocessorMetrics::new(registry)?;
         let health = Arc::new(FrontendHealth::new());
         let router = runtime.namespace(namespace)?.component("router")?;
         let fleet = Fleet::new(&router, metrics.clone(), Arc::clone(&health))?;
         let exposition = MetricsExposition::of_registry(registry);
         let scrapes = Server::builder().exposition(exposition).mount()?;
-        let client = Client;
-        Ok(Arc::new(Self { metrics, preprocessor, fleet, client, health, scrapes }))
+        register_mounted_telemetry(registry, SERVER, scrapes.telemetry())?;
+        let telemetry = Arc::new(Telemetry::default());
+        telemetry.register(registry, SERVER)?;
+        let client = Client::default();
+        Ok(Arc::new(Self {
+            metrics,
+            preprocessor,
+            fleet,
+            client,
+            health,
+            scrapes,
+            joining: options.joining(),
+            telemetry,
+            paths: Paths {
+                metrics: environment.metrics_path.clone(),
+                health: environment.health_path.clone(),
+                live: environment.live_path.clone(),
+            },
+        }))
     }
 }
 
@@ -144,47 +209,44 @@ pub(crate) async fn serve(
             sweeper.fleet.sweep();
         }
     });
-    let router = router(Arc::clone(&app), environment);
-    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
-    let server = axum::serve(listener, router).with_graceful_shutdown(async move {
+    let port = Port::new(router(Arc::clone(&app)), Arc::clone(&app.telemetry));
+    let counted = Arc::clone(&app);
+    let too_long = Arc::new(move |head: &Parts| api::too_long(&counted, head));
+    let port = Port { too_long, ..port };
+    let stop = async {
         shutdown::requested().await;
         app.health.shut_down();
-        let _ = stop.send(());
-    });
-    let mut server = std::pin::pin!(server.into_future());
-    tokio::select! {
-        result = &mut server => return Ok(result?),
-        _ = stopped => {}
-    }
+    };
     // Streams that outlive the grace are cut off, which counts as errors.
-    let _ = tokio::time::timeout(GRACE, server).await;
+    port.serve(listener, stop, GRACE).await;
     Ok(())
 }
 
-fn router(app: Arc<App>, environment: &FrontendEnvironment) -> Router {
+fn router(app: Arc<App>) -> Router {
     Router::new()
-        .route("/v1/chat/completions", post(api::chat_completions))
-        .route("/v1/completions", post(api::completions))
+        .route(api::CHAT_COMPLETIONS, post(api::chat_completions))
+        .route(api::COMPLETIONS, post(api::completions))
         .route("/v1/models", get(api::models))
-        .route(WORKERS_PATH, post(join))
-        .route(&format!("{WORKERS_PATH}/{{id}}/stats"), post(heard))
-        .route(&format!("{WORKERS_PATH}/{{id}}"), axum::routing::delete(leave))
-        .route(&environment.metrics_path, any(metrics))
-        .route(
-            &environment.health_path,
-            get(|State(app): State<Arc<App>>| async move { probe(app.health.health()) }),
-        )
-        .route(
-            &environment.live_path,
-            get(|State(app): State<Arc<App>>| async move { probe(app.health.live()) }),
-        )
+        .merge(workers::routes(&app))
+        .fallback(page)
         .with_state(app)
 }
 
-/// Gathered on a thread of its own: a scrape never delays a token.
-async fn metrics(State(app): State<Arc<App>>, request: Request) -> Response {
+/// Metrics and probes. A scrape is gathered on a thread of its own, so it never delays a token.
+async fn page(State(app): State<Arc<App>>, request: Request) -> Response {
+    let Paths { metrics, health, live } = &app.paths;
+    let path = request.uri().path();
+    if ![metrics, health, live].into_iter().any(|known| known == path) {
+        return StatusCode::NOT_FOUND.into_response();
+    }
     if !matches!(request.method().as_str(), "GET" | "HEAD") {
-        return (StatusCode::METHOD_NOT_ALLOWED, [(header::ALLOW, "GET, HEAD")]).into_response();
+        return (StatusCode::METHOD_NOT_ALLOWED, [(header::ALLOW, "GET,HEAD")]).into_response();
+    }
+    if path == health {
+        return probe(app.health.health());
+    }
+    if path == live {
+        return probe(app.health.live());
     }
     let (head, _) = request.into_parts();
     app.scrapes.respond(&head.headers, &head.uri).await.map(axum::body::Body::from)
@@ -193,23 +255,4 @@ async fn metrics(State(app): State<Arc<App>>, request: Request) -> Response {
 fn probe(answer: ProbeAnswer) -> Response {
     let status = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     (status, [(header::CONTENT_TYPE, answer.content_type)], answer.body).into_response()
-}
-
-async fn join(State(app): State<Arc<App>>, Json(registration): Json<Register>) -> Response {
-    match app.fleet.join(registration) {
-        Ok(()) => StatusCode::NO_CONTENT.into_response(),
-        Err(reason) => (StatusCode::SERVICE_UNAVAILABLE, reason).into_response(),
-    }
-}
-
-async fn heard(
-    State(app): State<Arc<App>>,
-    Path(id): Path<u64>,
-    Json(stats): Json<Stats>,
-) -> StatusCode {
-    if app.fleet.heard(id, stats) { StatusCode::NO_CONTENT } else { StatusCode::NOT_FOUND }
-}
-
-async fn leave(State(app): State<Arc<App>>, Path(id): Path<u64>) -> StatusCode {
-    if app.fleet.leave(id) { StatusCode::NO_CONTENT } else { StatusCode::NOT_FOUND }
 }

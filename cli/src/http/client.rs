@@ -8,10 +8,12 @@ use bytes::{Buf, Bytes, BytesMut};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
+use hyper::header::{HeaderValue, InvalidHeaderValue};
 use hyper::{Method, Request, Uri, header};
 use hyper_util::rt::TokioIo;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use std::fmt;
 use std::net::IpAddr;
 use std::time::Duration;
 use thiserror::Error;
@@ -36,10 +38,30 @@ pub(crate) enum ClientError {
 }
 
 /// Makes calls.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Client;
+#[derive(Clone, Default)]
+pub(crate) struct Client {
+    /// Shown to every peer, as a bearer of it.
+    token: Option<HeaderValue>,
+}
+
+impl fmt::Debug for Client {
+    /// Never the token.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client").finish_non_exhaustive()
+    }
+}
 
 impl Client {
+    /// A client that shows a token with each call. An empty one is none.
+    ///
+    /// # Errors
+    /// The token has bytes that no header may have.
+    pub(crate) fn with_token(token: Option<&str>) -> Result<Self, InvalidHeaderValue> {
+        let token = token.filter(|token| !token.is_empty());
+        let token = token.map(|token| HeaderValue::try_from(format!("Bearer {token}")));
+        Ok(Self { token: token.transpose()? })
+    }
+
     /// Sends a value as JSON (nothing for `None`) and reads the whole answer.
     pub(crate) async fn send<T: Serialize + Sync>(
         &self,
@@ -88,13 +110,16 @@ impl Client {
         let uri: Uri = url.parse().map_err(|e| unreachable(format!("{e}")))?;
         let authority = uri.authority().map_or("", |authority| authority.as_str());
         let target = uri.path_and_query().map_or("/", |target| target.as_str());
-        let request = Request::builder()
+        let mut request = Request::builder()
             .method(method)
             .uri(target)
             .header(header::HOST, authority)
             .header(header::CONTENT_TYPE, "application/json")
             .body(Full::new(Bytes::from(body)))
             .map_err(|e| unreachable(e.to_string()))?;
+        if let Some(token) = &self.token {
+            request.headers_mut().insert(header::AUTHORIZATION, token.clone());
+        }
         let exchange = async {
             let stream = connect(&uri).await?;
             stream.set_nodelay(true).map_err(|e| e.to_string())?;

@@ -5,8 +5,9 @@ pub(crate) mod service;
 use crate::Failure;
 use crate::engine::real_time::Engine;
 use crate::http::client::{Client, ClientError};
-use crate::http::listener;
-use crate::options::{ModelOptions, PlaceOptions, WebOptions, parse_time};
+use crate::http::listener::{self, Port};
+use crate::http::telemetry::Telemetry;
+use crate::options::{ModelOptions, PlaceOptions, WebOptions, parse_time, say_ready};
 use crate::protocol::{DRAIN_MAX, Register, STATS_PERIOD, WORKERS_PATH};
 use crate::shutdown;
 use clap::Args;
@@ -17,14 +18,19 @@ use dynamo_metrics::{
 };
 use hyper::{Method, Uri};
 use service::WorkService;
+use std::collections::HashSet;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 /// How long a frontend may take to let the worker go. It answers at once or not at all.
 const FAREWELL_MAX: Duration = Duration::from_secs(2);
+
+/// The label `server` of what the port for requests counts of itself.
+const SERVER: &str = "worker";
 
 /// Options of `worker`.
 #[derive(Args, Debug)]
@@ -33,6 +39,9 @@ pub(crate) struct Options {
     /// The frontend to register with.
     #[arg(long, default_value = "http://127.0.0.1:8000", value_parser = parse_url)]
     frontend: String,
+    /// What the frontend was told that workers must show.
+    #[arg(long, value_name = "TOKEN", env = "DYN_METRICS_WORKER_TOKEN", hide_env_values = true)]
+    worker_token: Option<String>,
     /// Address to take requests on, which the frontend must be able to reach.
     #[arg(long, default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST))]
     host: IpAddr,
@@ -60,10 +69,12 @@ pub(crate) struct Options {
 
 /// Runs until it is asked to stop.
 pub(crate) fn run(options: Options) -> Result<(), Failure> {
+    let client = Client::with_token(options.worker_token.as_deref())
+        .map_err(|error| format!("--worker-token cannot be shown: {error}"))?;
     let mut environment = environment()?;
     options.web.apply(&mut environment.system);
     let runtime = DistributedRuntime::with(RuntimeOptions::from(&environment.system))?;
-    let system = runtime.start_system_server(&environment.system)?;
+    let system = options.web.start(&runtime, &environment.system, "worker")?;
     if let Some(system) = &system {
         say!("system   {}://{}/metrics", system.scheme(), system.local_addr());
     } else {
@@ -77,17 +88,18 @@ pub(crate) fn run(options: Options) -> Result<(), Failure> {
             Worker::start(&component, &options.model, &options.place, options.host, options.port)
                 .await?;
         say!("requests {}", worker.url);
-        runtime.health().set_system(HealthStatus::Ready);
+        say_ready(&runtime);
         let id = options.instance_id.unwrap_or_else(random_id);
         let mut registration = worker.registration(id, &options.model, &options.place);
         if let Some(url) = &options.advertise {
             registration.url.clone_from(url);
         }
+        let frontend = &options.frontend;
         tokio::select! {
-            result = stay_registered(&options.frontend, registration, &worker.engine) => result,
+            result = stay_registered(&client, frontend, registration, &worker.engine) => result,
             () = shutdown::requested() => {
                 runtime.health().set_system(HealthStatus::NotReady);
-                leave(&options.frontend, id).await;
+                leave(&client, frontend, id).await;
                 tokio::select! {
                     () = worker.drain() => {}
                     // Whoever asks twice does not want to wait.
@@ -144,23 +156,20 @@ impl Worker {
         let canary = service.canary(component)?;
         let listener = listener::bind(host, port, "--port").await?;
         let url = format!("http://{}", listener.local_addr()?);
-        let (open, closed) = oneshot::channel();
-        let server = tokio::spawn(async move {
-            let server = axum::serve(listener, service.router());
-            let closed = async { drop(closed.await) };
-            if let Err(error) = server.with_graceful_shutdown(closed).await {
-                tracing::error!(%error, "the worker's server ended");
-            }
-        });
+        let telemetry = Arc::new(Telemetry::default());
+        telemetry.register(component.runtime().registry(), SERVER)?;
+        let (open, closed) = oneshot::channel::<()>();
+        let closed = async { drop(closed.await) };
+        let port = Port::new(service.router(), telemetry);
+        let server = tokio::spawn(port.serve(listener, closed, DRAIN_MAX));
         Ok(Self { url, engine, open, server, _canary: canary })
     }
 
-    /// Takes no more requests, and waits until those that were taken are answered, for [`DRAIN_MAX`] at most.
+    /// Waits until the requests that were taken are answered, for [`DRAIN_MAX`] at most.
     async fn drain(self) {
         drop(self.open);
-        if tokio::time::timeout(DRAIN_MAX, self.server).await.is_err() {
-            tracing::warn!("answers are cut off: they took longer than {DRAIN_MAX:?}");
-        }
+        // It ends by itself; what it has not finished by then is cut off.
+        let _ = self.server.await;
     }
 
     /// What the worker tells a frontend about itself.
@@ -192,11 +201,11 @@ impl Worker {
 
 /// Registers, then tells the figures for ever; registers again whenever the frontend does not know the worker.
 async fn stay_registered(
+    client: &Client,
     frontend: &str,
     mut registration: Register,
     engine: &Engine,
 ) -> Result<(), Failure> {
-    let client = Client;
     let workers = format!("{frontend}{WORKERS_PATH}");
     let stats = format!("{workers}/{}/stats", registration.instance_id);
     let own_url = registration.url.clone();
@@ -207,7 +216,7 @@ async fn stay_registered(
         let result = if registered {
             client.send(Method::POST, &stats, Some(&registration.stats)).await
         } else {
-            match reachable(&own_url, frontend).await {
+            match reachable(client, &own_url, frontend).await {
                 Ok(url) => {
                     registration.url = url;
                     client.send(Method::POST, &workers, Some(&registration)).await
@@ -235,12 +244,12 @@ async fn stay_registered(
 
 /// The worker's URL as the frontend can use it: 0.0.0.0 stands for every address of this machine and leads whoever
 /// connects to it back to itself, so the address that faces the frontend takes its place.
-async fn reachable(url: &str, frontend: &str) -> Result<String, ClientError> {
+async fn reachable(client: &Client, url: &str, frontend: &str) -> Result<String, ClientError> {
     let address = url.strip_prefix("http://").and_then(|rest| rest.parse::<SocketAddr>().ok());
     match address.filter(|address| address.ip().is_unspecified()) {
         None => Ok(url.into()),
         Some(address) => {
-            let facing = Client.local_address(frontend).await?;
+            let facing = client.local_address(frontend).await?;
             Ok(format!("http://{}", SocketAddr::new(facing, address.port())))
         }
     }
@@ -274,18 +283,23 @@ async fn death(after_seconds: Option<f64>) {
     }
 }
 
-async fn leave(frontend: &str, instance_id: u64) {
+async fn leave(client: &Client, frontend: &str, instance_id: u64) {
     let url = format!("{frontend}{WORKERS_PATH}/{instance_id}");
     // A frontend that is gone needs no farewell.
-    let farewell = Client.send::<()>(Method::DELETE, &url, None);
+    let farewell = client.send::<()>(Method::DELETE, &url, None);
     let _ = tokio::time::timeout(FAREWELL_MAX, farewell).await;
 }
 
 fn add_engine_sources(component: &Component, place: &PlaceOptions) -> Result<(), Failure> {
+    let mut names = HashSet::new();
     for source in &place.engine_metrics {
         let Some((name, url)) = source.split_once('=') else {
             return Err(format!("--engine-metrics {source:?} is not NAME=URL").into());
         };
+        if !names.insert(name) {
+            let reason = "two engines of one name could not be told apart; give each its own";
+            return Err(format!("--engine-metrics {source:?}: {reason}").into());
+        }
         let filter = match name {
             "vllm" => Filter::vllm(),
             "sglang" => Filter::sglang(),
@@ -322,12 +336,13 @@ mod tests {
 
     #[tokio::test]
     async fn every_address_is_advertised_as_the_one_that_faces_the_frontend() {
+        let client = Client::default();
         let frontend = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let frontend = format!("http://{}", frontend.local_addr().expect("its address"));
-        let url = reachable("http://0.0.0.0:9000", &frontend).await.expect("it listens");
+        let url = reachable(&client, "http://0.0.0.0:9000", &frontend).await.expect("it listens");
         assert_eq!(url, "http://127.0.0.1:9000");
         for url in ["http://10.0.0.7:9000", "http://worker-7:9000"] {
-            assert_eq!(reachable(url, "http://nowhere:1").await.expect("not asked"), url);
+            assert_eq!(reachable(&client, url, "http://nowhere:1").await.expect("not asked"), url);
         }
     }
 }

@@ -6,7 +6,7 @@ use crate::engine::token_stream::{EngineError, TokenStream};
 use crate::protocol::{Frame, GENERATE_PATH, Generate};
 use axum::Router;
 use axum::body::Body;
-use axum::extract::{DefaultBodyLimit, State};
+use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
@@ -22,10 +22,6 @@ use tokio::runtime::Handle;
 
 /// The endpoint's name.
 pub(crate) const ENDPOINT: &str = "generate";
-
-/// The longest request. A frontend takes 2 MB from a client, which are a million tokens at most, and a block of one
-/// token is a hash of twenty digits and a comma.
-const GENERATE_BYTES_MAX: usize = 32 << 20;
 
 /// What answers a worker's requests.
 #[derive(Clone, Debug)]
@@ -87,10 +83,7 @@ impl WorkService {
 
     /// The service as an axum router.
     pub(crate) fn router(self) -> Router {
-        Router::new()
-            .route(GENERATE_PATH, post(generate))
-            .layer(DefaultBodyLimit::max(GENERATE_BYTES_MAX))
-            .with_state(self)
+        Router::new().route(GENERATE_PATH, post(generate)).with_state(self)
     }
 }
 

@@ -56,15 +56,19 @@ impl Program {
         self.child.wait().unwrap();
     }
 
-    /// Asks the process to stop.
+    /// Asks the process to stop, if it runs, and waits until it has.
     pub(crate) fn terminate(&mut self) -> std::process::ExitStatus {
-        self.signal("TERM");
+        if let Some(status) = self.child.try_wait().unwrap() {
+            return status;
+        }
+        self.signal("-TERM");
         self.child.wait().unwrap()
     }
 
-    pub(crate) fn signal(&self, name: &str) {
-        let (signal, pid) = (format!("-{name}"), self.child.id().to_string());
-        assert!(Command::new("kill").args([signal, pid]).status().unwrap().success());
+    /// Sends a signal. Nobody has waited for the process yet, so its number is its own.
+    pub(crate) fn signal(&self, signal: &str) {
+        let pid = self.child.id().to_string();
+        assert!(Command::new("kill").args([signal, &pid]).status().unwrap().success());
     }
 }
 

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! want    -> is a fetch in flight? join it : wake the thread, which is started by the first
-//! collect -> waits until the fetch ends or it is time to answer; then the copy there is
+//! collect -> waits until the fetch ends or it is time to answer; then the copy there is. Where there is one, or the
+//!            source is known to be late, it is time after ENGINE_PATIENCE; else after the source's timeout
 //! thread  -> reads the source into the spare buffer, swaps it with the copy
 //! ```
 //!
@@ -20,9 +21,10 @@ use std::time::{Duration, Instant};
 /// How old the last good copy may be and still be served: four scrapes at Prometheus' usual 15 seconds, so that a
 /// restart of the engine leaves no gap and an engine that is gone is soon seen to be.
 pub const ENGINE_COPY_AGE_MAX: Duration = Duration::from_secs(60);
-/// How long a scrape waits for a source whose last fetch was late. What takes longer is there for the next scrape;
-/// so a source that never answers costs one scrape its timeout, and those after it this.
-pub const ENGINE_PATIENCE_LATE: Duration = Duration::from_millis(50);
+/// How long a scrape waits for a source of which it has a copy, or whose last fetch was late. A quick source is on the
+/// page as it is now; what takes longer is there for the next scrape, and this one has the copy with its age. So only
+/// the first scrape of a source may wait for its whole timeout.
+pub const ENGINE_PATIENCE: Duration = Duration::from_millis(50);
 
 /// Linux cuts thread names at 15 bytes.
 const THREAD_NAME_BYTES_MAX: usize = 15;
@@ -34,6 +36,8 @@ const BUFFER_KEPT_BYTES_MAX: usize = 1 << 20;
 #[derive(Debug)]
 pub(super) struct Fetcher {
     shared: Arc<Shared>,
+    /// [`ENGINE_PATIENCE`], but for tests.
+    patience: Duration,
 }
 
 #[derive(Debug)]
@@ -53,7 +57,7 @@ struct State {
     /// Fetches that ended.
     fetches: u64,
     /// Whether the last of them brought the copy.
-    fresh: bool,
+    succeeded: bool,
     /// How long the last of them took.
     took: Duration,
     /// The last good copy.
@@ -98,8 +102,8 @@ pub(super) struct Ticket {
 pub(super) struct Collected {
     /// The last good copy and its age, unless that is above [`ENGINE_COPY_AGE_MAX`].
     pub(super) copy: Option<(Arc<Vec<u8>>, Duration)>,
-    /// Whether it is what the source said for this scrape.
-    pub(super) fresh: bool,
+    /// Whether the last fetch that ended brought it, in time, and none is overdue.
+    pub(super) up: bool,
     /// How long the last fetch that ended took.
     pub(super) took: Duration,
     pub(super) news: News,
@@ -113,7 +117,7 @@ impl Fetcher {
             wanted: Condvar::new(),
             ended: Condvar::new(),
         };
-        Self { shared: Arc::new(shared) }
+        Self { shared: Arc::new(shared), patience: ENGINE_PATIENCE }
     }
 
     pub(super) fn source(&self) -> &EngineSource {
@@ -137,38 +141,38 @@ impl Fetcher {
         ticket
     }
 
-    /// Waits for the fetch until `deadline`, or the end of its own timeout.
+    /// Waits for the fetch until `deadline`, the end of its own timeout, or of the patience with it. A scraper that
+    /// leaves earlier says nothing of the source: only a fetch that does not keep its own timeout is late.
     pub(super) fn collect(&self, ticket: &Ticket, deadline: Instant) -> Collected {
         let timeout = self.source().waits_up_to();
         let mut state = self.shared.state.lock();
-        let patience = match state.in_flight {
+        let due = match state.in_flight {
             Some(_) if state.told => ticket.at,
-            // From when all were asked: many that are late are waited for together.
-            _ if state.late => ticket.at + ENGINE_PATIENCE_LATE,
             Some(began) => began + timeout,
             None => deadline,
         };
-        let until = patience.min(deadline);
+        let until = if state.late || state.copy(ticket.at).is_some() {
+            // From when all were asked: many are waited for together.
+            due.min(ticket.at + self.patience).min(deadline)
+        } else {
+            due.min(deadline)
+        };
         let in_flight = |state: &mut State| state.fetches == ticket.before;
         self.shared.ended.wait_while_until(&mut state, in_flight, until);
         let now = Instant::now();
         if let Some(began) = state.in_flight
             && state.fetches == ticket.before
             && !state.told
-            && (now >= began + timeout || now >= deadline)
+            && now >= began + timeout
         {
             state.told = true;
             state.late = true;
-            let timeout = now.saturating_duration_since(began);
             state.news.failure = Some(EngineError::Timeout { timeout });
         }
-        let fresh = state.fetches != ticket.before && state.fresh;
-        let copy = state.copy.as_ref().and_then(|copy| {
-            let age = now.saturating_duration_since(copy.began);
-            (age <= ENGINE_COPY_AGE_MAX).then(|| (Arc::clone(&copy.text), age))
-        });
+        let copy = state.copy(now);
         let news = std::mem::take(&mut state.news);
-        Collected { fresh: fresh && copy.is_some(), copy, took: state.took, news }
+        let up = state.succeeded && !state.late && copy.is_some();
+        Collected { up, copy, took: state.took, news }
     }
 
     fn start_thread(&self, state: &mut State) {
@@ -180,10 +184,19 @@ impl Fetcher {
             Err(error) => {
                 state.in_flight = None;
                 state.fetches += 1;
-                state.fresh = false;
+                state.succeeded = false;
                 state.news.failure = Some(EngineError::Thread { reason: error.to_string() });
             }
         }
+    }
+}
+
+impl State {
+    /// The last good copy and its age, unless it is too old.
+    fn copy(&self, now: Instant) -> Option<(Arc<Vec<u8>>, Duration)> {
+        let copy = self.copy.as_ref()?;
+        let age = now.saturating_duration_since(copy.began);
+        (age <= ENGINE_COPY_AGE_MAX).then(|| (Arc::clone(&copy.text), age))
     }
 }
 
@@ -213,7 +226,7 @@ impl Shared {
             state.took = began.elapsed();
             state.late = state.took > self.source.waits_up_to()
                 || matches!(result, Err(EngineError::Timeout { .. }));
-            state.fresh = result.is_ok();
+            state.succeeded = result.is_ok();
             state.news.cut += cut;
             match result {
                 Ok(()) => {
@@ -254,7 +267,14 @@ mod tests {
     const SOON: Duration = Duration::from_secs(20);
 
     fn fetcher(read: impl Fn() -> Result<String, String> + Send + Sync + 'static) -> Fetcher {
-        Fetcher::new(EngineSource::new("x", Filter::all(), read).timeout(SOON))
+        patient(EngineSource::new("x", Filter::all(), read).timeout(SOON))
+    }
+
+    /// Waits for whatever is not hanging, however busy the machine is.
+    fn patient(source: EngineSource) -> Fetcher {
+        let mut fetcher = Fetcher::new(source);
+        fetcher.patience = SOON;
+        fetcher
     }
 
     fn scrape(fetcher: &Fetcher) -> Collected {
@@ -286,11 +306,11 @@ mod tests {
             text.extend_from_slice(b"x 1\n");
             Ok(())
         });
-        let fetcher = Fetcher::new(source.timeout(SOON));
+        let fetcher = patient(source.timeout(SOON));
         let mut addresses = Vec::new();
         for _ in 0..10 {
             let collected = scrape(&fetcher);
-            assert!(collected.fresh && collected.news.failure.is_none());
+            assert!(collected.up && collected.news.failure.is_none());
             assert_eq!(text(&collected), Some(&b"x 1\n"[..]));
             addresses.push(text(&collected).map(<[u8]>::as_ptr));
         }
@@ -299,27 +319,37 @@ mod tests {
         assert_eq!(addresses.len(), 2);
     }
 
+    /// As if the fetch in flight had begun so long ago.
+    fn age_the_fetch(fetcher: &Fetcher, age: Duration) {
+        fetcher.shared.state.lock().in_flight = Instant::now().checked_sub(age);
+    }
+
+    fn until_it_ends(fetcher: &Fetcher) {
+        let deadline = Instant::now() + SOON;
+        while fetcher.shared.state.lock().in_flight.is_some() && Instant::now() < deadline {
+            thread::yield_now();
+        }
+    }
+
     #[test]
     fn a_source_that_hangs_has_one_fetch_in_flight_whatever_the_scrapes() {
         let (fetcher, go, began) = told();
         go.send(()).unwrap();
         assert_eq!(text(&scrape(&fetcher)), Some(&b"x 0\n"[..]));
         let ticket = fetcher.want();
+        age_the_fetch(&fetcher, SOON);
         let late = fetcher.collect(&ticket, Instant::now());
-        assert_eq!((late.fresh, text(&late)), (false, Some(&b"x 0\n"[..])), "the copy");
-        assert!(matches!(late.news.failure, Some(EngineError::Timeout { .. })));
+        assert_eq!((late.up, text(&late)), (false, Some(&b"x 0\n"[..])), "the copy");
+        assert_eq!(late.news.failure, Some(EngineError::Timeout { timeout: SOON }));
         let start = Instant::now();
         for _ in 0..1000 {
             let again = scrape(&fetcher);
-            assert!(!again.fresh && again.news.failure.is_none(), "told once");
+            assert!(!again.up && again.news.failure.is_none(), "told once");
         }
         assert!(start.elapsed() < SOON, "nobody waits for what is known to hang");
         // It wakes up: the next scrape has what it says, then it is as any other.
         go.send(()).unwrap();
-        let deadline = Instant::now() + SOON;
-        while fetcher.shared.state.lock().in_flight.is_some() && Instant::now() < deadline {
-            thread::yield_now();
-        }
+        until_it_ends(&fetcher);
         assert_eq!(
             began.load(Ordering::Relaxed),
             2,
@@ -332,23 +362,63 @@ mod tests {
     }
 
     #[test]
+    fn a_scraper_without_patience_says_nothing_of_the_source() {
+        let (fetcher, go, _) = told();
+        let hurried = |fetcher: &Fetcher| fetcher.collect(&fetcher.want(), Instant::now());
+        let nothing = hurried(&fetcher);
+        assert!(!nothing.up && nothing.copy.is_none(), "there is nothing yet");
+        assert_eq!(nothing.news.failure, None);
+        go.send(()).unwrap();
+        until_it_ends(&fetcher);
+        let copy = hurried(&fetcher);
+        assert_eq!((copy.up, text(&copy)), (true, Some(&b"x 0\n"[..])));
+        assert_eq!(copy.news.failure, None);
+        let again = hurried(&fetcher);
+        assert!(again.up && again.news.failure.is_none(), "also while it is read");
+        assert!(!fetcher.shared.state.lock().late);
+        go.send(()).unwrap();
+    }
+
+    #[test]
+    fn only_the_first_scrape_waits_for_a_source_and_those_after_it_have_the_copy() {
+        let (mut fetcher, go, began) = told();
+        fetcher.patience = Duration::from_millis(1);
+        go.send(()).unwrap();
+        let first = scrape(&fetcher);
+        assert_eq!((first.up, text(&first)), (true, Some(&b"x 0\n"[..])), "it was waited for");
+        // The next fetch hangs; nobody waits as long as it may take.
+        let start = Instant::now();
+        let second = scrape(&fetcher);
+        let (copy, age) = second.copy.as_ref().unwrap();
+        assert!(start.elapsed() < SOON / 2, "{:?}", start.elapsed());
+        assert_eq!((second.up, copy.as_slice()), (true, &b"x 0\n"[..]));
+        assert!(*age >= fetcher.patience, "{age:?}");
+        assert_eq!(second.news.failure, None, "it may take longer");
+        assert_eq!(began.load(Ordering::Relaxed), 2);
+        // It comes, for the next scrape.
+        go.send(()).unwrap();
+        until_it_ends(&fetcher);
+        assert_eq!(text(&scrape(&fetcher)), Some(&b"x 1\n"[..]));
+    }
+
+    #[test]
     fn a_copy_is_served_until_it_is_too_old() {
         let fails = Arc::new(AtomicBool::new(false));
         let failing = Arc::clone(&fails);
         let fetcher = fetcher(move || {
             if failing.load(Ordering::Relaxed) { Err("down".into()) } else { Ok("x 1\n".into()) }
         });
-        assert!(scrape(&fetcher).fresh);
+        assert!(scrape(&fetcher).up);
         fails.store(true, Ordering::Relaxed);
         let collected = scrape(&fetcher);
         let failed = EngineError::Failed { message: "down".into() };
         assert_eq!(collected.news.failure, Some(failed));
-        assert_eq!((collected.fresh, text(&collected)), (false, Some(&b"x 1\n"[..])));
+        assert_eq!((collected.up, text(&collected)), (false, Some(&b"x 1\n"[..])));
         let old = Instant::now() - ENGINE_COPY_AGE_MAX - Duration::from_millis(1);
         fetcher.shared.state.lock().copy.as_mut().unwrap().began = old;
         assert!(text(&scrape(&fetcher)).is_none());
         fails.store(false, Ordering::Relaxed);
-        assert!(scrape(&fetcher).fresh);
+        assert!(scrape(&fetcher).up);
     }
 
     #[test]

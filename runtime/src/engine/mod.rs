@@ -5,25 +5,30 @@
 //!
 //! ```text
 //! scrape -> every engine's thread: fetch!   all at once, one thread a source, never two fetches of one
-//!        <- the text, or the last good copy  waits until the source's timeout or the scrape's own, not longer
+//!        <- the text, or the last good copy  waits 50 ms for who has a copy, else until the source's timeout or the
+//!                                            scrape's own, not longer
 //! ```
 //!
 //! * It fails or panics: counted by reason in `dynamo_component_engine_errors_total`, and the last good copy is
 //!   served until it is [`ENGINE_COPY_AGE_MAX`] old.
-//! * It is slow or hangs: the same, and later scrapes wait for it no longer than [`ENGINE_PATIENCE_LATE`] until it
-//!   is quick again. It holds its own thread and nothing else, for as long as it likes.
+//! * It is slow or hangs: only the first scrape of all waits for it longer than [`ENGINE_PATIENCE`]; the others have
+//!   the last good copy, and the next one what has come meanwhile. It holds its own thread and nothing else, for as
+//!   long as it likes. A scraper's own haste is not the source's failure.
 //! * It is too large: see [`ENGINE_BODY_BYTES_MAX`] and [`ENGINE_SAMPLES_MAX`]. What of its text does not fit into
 //!   the page is counted in `dynamo_component_engine_withheld_total`.
 //!
-//! `dynamo_engine_metrics_up` says of each source whether this page has what it said for this scrape, and
-//! `dynamo_engine_metrics_age_seconds` how old that is.
+//! `dynamo_engine_metrics_up` says of each source whether it answered when it was last asked, in time, and
+//! `dynamo_engine_metrics_age_seconds` how old what the page has of it is. What goes wrong is logged once a state, and
+//! at most once in [`ENGINE_LOG_PERIOD`], however often it is scraped.
 
 mod cut;
 mod fetcher;
 mod gather;
 mod http;
+mod quiet;
 mod registered;
 mod source;
+mod text;
 mod url;
 
 use std::time::Duration;
@@ -31,12 +36,14 @@ use thiserror::Error;
 
 pub use cut::ENGINE_SAMPLES_MAX;
 pub use dynamo_metrics_encoder::foreign::{Filter, Labels};
-pub use fetcher::{ENGINE_COPY_AGE_MAX, ENGINE_PATIENCE_LATE};
+pub use fetcher::{ENGINE_COPY_AGE_MAX, ENGINE_PATIENCE};
 pub use gather::GatheredEngines;
 pub use http::{ENGINE_HEAD_BYTES_MAX, ENGINE_TIMEOUT_MAX};
+pub use quiet::ENGINE_LOG_PERIOD;
 pub use registered::Engine;
 pub(crate) use registered::Engines;
 pub use source::EngineSource;
+pub use text::EngineText;
 
 /// Engines that one runtime takes. Each is fetched for every scrape; a worker has one to three.
 pub const ENGINES_MAX: usize = 64;

@@ -2,6 +2,7 @@
 
 use super::fetcher::{Collected, Fetcher, News, Ticket};
 use super::gather::GatheredEngines;
+use super::quiet::Quiet;
 use super::source::EngineLabels;
 use super::{ENGINES_MAX, EngineSource, Filter, Labels};
 use crate::error::MetricsError;
@@ -28,6 +29,8 @@ pub struct Engine {
     up: Family<Gauge, 1>,
     age: Family<Gauge, 1>,
     took: Family<Gauge, 1>,
+    /// What was logged of it.
+    quiet: Mutex<Quiet>,
     /// It was removed: a scrape that still waits for it must not show it again.
     removed: Mutex<bool>,
 }
@@ -68,8 +71,11 @@ impl Engine {
 
     /// The text to serve, if there is any by `deadline`, and what that says about the source.
     pub(super) fn collect(&self, ticket: &Ticket, deadline: Instant) -> Option<Arc<Vec<u8>>> {
-        let Collected { copy, fresh, took, news } = self.fetcher.collect(ticket, deadline);
+        let Collected { copy, up, took, news } = self.fetcher.collect(ticket, deadline);
         self.tell(news);
+        if up && let Some(left_out) = self.quiet.lock().well() {
+            tracing::info!(engine = self.name(), left_out, "an engine is well again");
+        }
         let removed = self.removed.lock();
         if *removed {
             return None;
@@ -77,7 +83,7 @@ impl Engine {
         let set = |family: &Family<Gauge, 1>, value: f64| {
             family.visit([self.name()], |gauge| gauge.set(value));
         };
-        set(&self.up, f64::from(u8::from(fresh)));
+        set(&self.up, f64::from(u8::from(up)));
         set(&self.took, took.as_secs_f64());
         match &copy {
             Some((_, age)) => set(&self.age, age.as_secs_f64()),
@@ -90,7 +96,9 @@ impl Engine {
 
     fn tell(&self, news: News) {
         if let Some(error) = news.failure {
-            tracing::warn!(engine = self.name(), %error, "no news of an engine for this scrape");
+            if let Some(left_out) = self.quiet.lock().failed(Instant::now()) {
+                tracing::warn!(engine = self.name(), %error, left_out, "no news of an engine");
+            }
             self.errors.visit([self.name(), error.reason()], |errors| errors.inc());
         }
         self.count_withheld(SAMPLES_MAX_REASON, news.cut);
@@ -148,7 +156,7 @@ impl Engines {
             )?,
             up: gauges(
                 names::ENGINE_UP,
-                "Whether this page has what the engine said for this scrape (1), or an older copy or nothing (0).",
+                "Whether the engine answered when it was last asked, in time (1), or this page has an older copy or nothing of it (0).",
             )?,
             age: gauges(
                 names::ENGINE_AGE_SECONDS,
@@ -158,6 +166,7 @@ impl Engines {
                 names::ENGINE_FETCH_SECONDS,
                 "Duration of the last read of the engine's metrics that ended, in seconds.",
             )?,
+            quiet: Mutex::default(),
             removed: Mutex::new(false),
         };
         let mut list = self.list.write();
@@ -266,7 +275,7 @@ mod tests {
         gather();
         let took = (0..5).map(|_| gather()).min().unwrap();
         // Far from a patience for each.
-        let each = u32::try_from(ENGINES_MAX).unwrap() * super::super::ENGINE_PATIENCE_LATE;
+        let each = u32::try_from(ENGINES_MAX).unwrap() * super::super::ENGINE_PATIENCE;
         assert!(took < each / 4, "{took:?}");
     }
 

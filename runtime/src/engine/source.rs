@@ -3,7 +3,9 @@
 //! A source is read into memory that the caller keeps, so that reading one again and again allocates nothing but
 //! what its closure does. Whatever happens in it comes back as an [`EngineError`].
 
-use super::{ENGINE_BODY_BYTES_MAX, ENGINE_TIMEOUT_DEFAULT, ENGINE_TIMEOUT_MAX, EngineError, url};
+use super::{
+    ENGINE_BODY_BYTES_MAX, ENGINE_TIMEOUT_DEFAULT, ENGINE_TIMEOUT_MAX, EngineError, EngineText, url,
+};
 use crate::fence::fenced;
 use dynamo_metrics_encoder::foreign::{Filter, Labels};
 use std::fmt;
@@ -55,13 +57,15 @@ impl EngineSource {
         filter: Filter,
         text: impl Fn() -> Result<T, String> + Send + Sync + 'static,
     ) -> Self {
-        Self::writing(name, filter, move |buffer| {
-            *buffer = text()?.into();
+        let read = move |_, buffer: &mut Vec<u8>| {
+            *buffer = text().map_err(|message| EngineError::Failed { message })?.into();
             Ok(())
-        })
+        };
+        Self::reading(name, filter, ENGINE_TIMEOUT_DEFAULT, Box::new(read))
     }
 
-    /// A source whose closure appends its text to an empty buffer that keeps its memory from fetch to fetch.
+    /// A source whose closure appends its text to an empty buffer that keeps its memory from fetch to fetch, and holds
+    /// no more than [`ENGINE_BODY_BYTES_MAX`] whatever the closure does.
     ///
     /// ```
     /// use dynamo_metrics::{EngineSource, Filter};
@@ -76,18 +80,26 @@ impl EngineSource {
     pub fn writing(
         name: impl Into<String>,
         filter: Filter,
-        write: impl Fn(&mut Vec<u8>) -> Result<(), String> + Send + Sync + 'static,
+        write: impl Fn(&mut EngineText<'_>) -> Result<(), String> + Send + Sync + 'static,
     ) -> Self {
         let read = move |_, buffer: &mut Vec<u8>| {
-            write(buffer).map_err(|message| EngineError::Failed { message })
+            let mut text = EngineText::new(buffer);
+            let result = write(&mut text);
+            if text.is_full() {
+                return Err(EngineError::TooLarge { max: ENGINE_BODY_BYTES_MAX });
+            }
+            result.map_err(|message| EngineError::Failed { message })
         };
-        Self {
-            name: name.into(),
-            filter,
-            timeout: ENGINE_TIMEOUT_DEFAULT,
-            labels: EngineLabels::default(),
-            read: Box::new(read),
-        }
+        Self::reading(name, filter, ENGINE_TIMEOUT_DEFAULT, Box::new(read))
+    }
+
+    fn reading(
+        name: impl Into<String>,
+        filter: Filter,
+        timeout: Duration,
+        read: Box<Read>,
+    ) -> Self {
+        Self { name: name.into(), filter, timeout, labels: EngineLabels::default(), read }
     }
 
     /// A source that is read from `http://host[:port]/path` at each fetch, within `timeout` and at most
@@ -115,17 +127,10 @@ impl EngineSource {
     ) -> Result<Self, EngineError> {
         let url = url::Url::parse(url)?;
         let read = move |timeout, buffer: &mut Vec<u8>| url.get(timeout, buffer);
-        let source = Self {
-            name: name.into(),
-            filter,
-            timeout: ENGINE_TIMEOUT_MAX,
-            labels: EngineLabels::default(),
-            read: Box::new(read),
-        };
-        Ok(source.timeout(timeout))
+        Ok(Self::reading(name, filter, ENGINE_TIMEOUT_MAX, Box::new(read)).timeout(timeout))
     }
 
-    /// How long a scrape waits for the source: 1 ms to [`ENGINE_TIMEOUT_MAX`], the nearer of which is taken for
+    /// How long the source may take, and the first scrape waits for it: 1 ms to [`ENGINE_TIMEOUT_MAX`], the nearer of which is taken for
     /// what is beyond. A closure that takes longer is not interrupted; its text is there for the next scrape.
     ///
     /// ```

@@ -9,6 +9,8 @@ use std::str::FromStr;
 use std::time::Duration;
 
 const PATH: &str = "an absolute path as \"/health\", that no other page of the same server has";
+/// Where the frontend's other routes are.
+const API_PATHS: [&str; 2] = ["/v1", "/internal"];
 /// Rounding bounds to two figures makes some equal; a tenth lost is worth a word.
 const BOUNDS_KEPT_MIN: f64 = 0.9;
 /// Health that is asked for less than once a day is not meant.
@@ -87,6 +89,13 @@ impl<L: Fn(&str) -> Option<String>> Reader<L> {
         self.path(metrics_path, "DYN_HTTP_SVC_METRICS_PATH", &[])?;
         self.path(health_path, "DYN_HTTP_SVC_HEALTH_PATH", &[metrics_path])?;
         self.path(live_path, "DYN_HTTP_SVC_LIVE_PATH", &[metrics_path, health_path])?;
+        for (name, path) in [
+            ("DYN_HTTP_SVC_METRICS_PATH", metrics_path),
+            ("DYN_HTTP_SVC_HEALTH_PATH", health_path),
+            ("DYN_HTTP_SVC_LIVE_PATH", live_path),
+        ] {
+            not_of_the_api(name, path)?;
+        }
         self.prefix(&mut frontend.metrics_prefix);
         let buckets = &mut frontend.buckets;
         self.bounds(&mut buckets.request_duration, "REQUEST_DURATION");
@@ -165,17 +174,19 @@ impl<L: Fn(&str) -> Option<String>> Reader<L> {
     fn bounds(&mut self, place: &mut BucketBounds, set: &str) {
         let BucketBounds::Generated { min, max, count } = *place else { return };
         let default = place.clone();
+        // What was set, under the name that it was set by.
+        let mut given = Vec::new();
         let asked = BucketBounds::Generated {
-            min: self.part(set, "MIN", min),
-            max: self.part(set, "MAX", max),
-            count: self.part(set, "COUNT", count),
+            min: self.part(set, "MIN", min, &mut given),
+            max: self.part(set, "MAX", max, &mut given),
+            count: self.part(set, "COUNT", count, &mut given),
         };
-        let BucketBounds::Generated { min, max, count } = asked else { return };
+        let BucketBounds::Generated { count, .. } = asked else { return };
         if asked == default {
             return;
         }
-        let name = format!("DYN_METRICS_{set}_{{MIN,MAX,COUNT}}");
-        let value = format!("{min},{max},{count}");
+        let (names, values): (Vec<String>, Vec<String>) = given.into_iter().unzip();
+        let (name, value) = (names.join(","), values.join(","));
         match asked.buckets() {
             Ok(buckets) => {
                 let kept = buckets.bounds().len();
@@ -190,7 +201,13 @@ impl<L: Fn(&str) -> Option<String>> Reader<L> {
     }
 
     /// One number of a set of bounds, under its documented name or the one that 0.9.0 reads.
-    fn part<T: FromStr + Display + Copy>(&mut self, set: &str, part: &str, default: T) -> T {
+    fn part<T: FromStr + Display + Copy>(
+        &mut self,
+        set: &str,
+        part: &str,
+        default: T,
+        given: &mut Vec<(String, String)>,
+    ) -> T {
         let plain = format!("DYN_METRICS_{set}_{part}");
         let doubled = format!("DYN_HISTOGRAM_{plain}");
         let (name, value) = match (self.get(&plain), self.get(&doubled)) {
@@ -202,10 +219,16 @@ impl<L: Fn(&str) -> Option<String>> Reader<L> {
             (None, Some(value)) => (doubled, value),
             (None, None) => return default,
         };
-        value.parse().unwrap_or_else(|_| {
-            self.warn(&name, value, "not a number of the right kind", default);
-            default
-        })
+        match value.parse() {
+            Ok(number) => {
+                given.push((name, value));
+                number
+            }
+            Err(_) => {
+                self.warn(&name, value, "not a number of the right kind", default);
+                default
+            }
+        }
     }
 
     fn warn(&mut self, variable: &str, value: String, reason: impl Display, used: impl Display) {
@@ -215,6 +238,22 @@ impl<L: Fn(&str) -> Option<String>> Reader<L> {
             reason: reason.to_string(),
             used: used.to_string(),
         });
+    }
+}
+
+fn not_of_the_api(name: &str, path: &str) -> Result<(), EnvironmentError> {
+    let below = |root: &&&str| {
+        path.strip_prefix(*root)
+            .is_some_and(|rest| matches!(rest.bytes().next(), None | Some(b'/')))
+    };
+    match API_PATHS.iter().find(below) {
+        None => Ok(()),
+        Some(root) => Err(EnvironmentError {
+            variable: name.into(),
+            value: path.into(),
+            reason: format!("the frontend has other routes below {root}"),
+            expected: PATH,
+        }),
     }
 }
 
@@ -328,6 +367,8 @@ mod tests {
         ];
         let environment = with(&moved).unwrap().0;
         assert_eq!(environment.frontend.metrics_path, "/health");
+        let odd = with(&[("DYN_HTTP_SVC_LIVE_PATH", "/:x"), ("DYN_HTTP_SVC_HEALTH_PATH", "/v1x")]);
+        assert_eq!(odd.unwrap().0.frontend.live_path, "/:x");
         assert_eq!(environment.system.live_path, "/probe");
         for (name, value) in [
             ("DYN_SYSTEM_HEALTH_PATH", "health"),
@@ -336,6 +377,9 @@ mod tests {
             ("DYN_SYSTEM_LIVE_PATH", "/metrics"),
             ("DYN_HTTP_SVC_LIVE_PATH", "/health"),
             ("DYN_HTTP_SVC_LIVE_PATH", "/liveé"),
+            ("DYN_HTTP_SVC_HEALTH_PATH", "/v1/models"),
+            ("DYN_HTTP_SVC_METRICS_PATH", "/v1/models"),
+            ("DYN_HTTP_SVC_LIVE_PATH", "/internal"),
         ] {
             let error = with(&[(name, value)]).unwrap_err();
             assert_eq!((error.variable.as_str(), error.value.as_str()), (name, value));
@@ -451,6 +495,11 @@ mod tests {
             let said = warnings[0].to_string();
             assert!(said.contains(variables[0].1) || said.contains("NaN"), "{said}");
         }
+        // Named as it was set.
+        let doubled = "DYN_HISTOGRAM_DYN_METRICS_ITL_MIN";
+        let (_, warnings) = with(&[(doubled, "5"), ("DYN_METRICS_ITL_COUNT", "4")]).unwrap();
+        assert_eq!(warnings[0].variable, format!("{doubled},DYN_METRICS_ITL_COUNT"));
+        assert_eq!(warnings[0].value, "5,4");
         // One that cannot be read costs only itself.
         let variables = [("DYN_METRICS_ITL_MIN", "fast"), ("DYN_METRICS_ITL_MAX", "8")];
         let (environment, warnings) = with(&variables).unwrap();

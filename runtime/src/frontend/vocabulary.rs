@@ -129,6 +129,8 @@ pub enum RejectionReason {
     Validation,
     /// `not_found`: no worker serves the model; HTTP 404.
     NotFound,
+    /// `too_large`: the body is longer than is taken; HTTP 413.
+    TooLarge,
     /// `unsupported_media_type`: the body is not JSON; HTTP 415.
     UnsupportedMediaType,
     /// `overload`: too many requests; HTTP 429.
@@ -139,9 +141,10 @@ pub enum RejectionReason {
 
 impl RejectionReason {
     /// Every reason.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::Validation,
         Self::NotFound,
+        Self::TooLarge,
         Self::UnsupportedMediaType,
         Self::Overload,
         Self::Unavailable,
@@ -152,6 +155,7 @@ impl RejectionReason {
         match self {
             Self::Validation => rejection_reason::VALIDATION,
             Self::NotFound => rejection_reason::NOT_FOUND,
+            Self::TooLarge => rejection_reason::TOO_LARGE,
             Self::UnsupportedMediaType => rejection_reason::UNSUPPORTED_MEDIA_TYPE,
             Self::Overload => rejection_reason::OVERLOAD,
             Self::Unavailable => rejection_reason::UNAVAILABLE,
@@ -163,6 +167,7 @@ impl RejectionReason {
         match self {
             Self::Validation => 400,
             Self::NotFound => 404,
+            Self::TooLarge => 413,
             Self::UnsupportedMediaType => 415,
             Self::Overload => 429,
             Self::Unavailable => 503,
@@ -198,7 +203,7 @@ macro_rules! label_enum {
     };
 }
 label_enum!(HttpEndpoint, 6);
-label_enum!(RejectionReason, 5);
+label_enum!(RejectionReason, 6);
 
 #[cfg(test)]
 mod tests {

@@ -1,0 +1,179 @@
+//! What stands between hyper and the handlers: requests that can be read in two ways, and bodies without bound.
+//!
+//! It judges what hyper makes of a head. Two things hyper settles before, without a trace for us: a `Content-Length`
+//! beside a `Transfer-Encoding` is dropped, and the connection closes after the answer (RFC 9112 section 6.3); lengths
+//! that are given twice and agree are taken for one. Neither leaves a second request that only one side sees. Lengths
+//! that differ hyper refuses itself.
+
+use super::limits::{Limit, Limits};
+use super::telemetry::Telemetry;
+use axum::Router;
+use axum::body::Body;
+use axum::http::request::Parts;
+use axum::http::{HeaderValue, Method, StatusCode, Version, header};
+use axum::response::{IntoResponse, Response};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use hyper::body::{Body as _, Incoming};
+use hyper::service::Service;
+use hyper::{Request, body::Bytes};
+use hyper_util::service::TowerToHyperService;
+use std::sync::Arc;
+
+/// Answers a request: the router does, unless the request is refused.
+pub(crate) async fn answer(
+    router: TowerToHyperService<Router>,
+    request: Request<Incoming>,
+    limits: &Limits,
+    telemetry: &Telemetry,
+    too_long: &(dyn Fn(&Parts) -> Response + Send + Sync),
+) -> Response {
+    let (head, body) = request.into_parts();
+    let taken = match judge(&head, &body, limits) {
+        Ok(()) => take(body, limits).await,
+        Err(refusal) => Err(refusal),
+    };
+    match taken {
+        Ok(body) => {
+            let Ok(response) = router.call(Request::from_parts(head, Body::from(body))).await;
+            response
+        }
+        Err(refusal) => {
+            telemetry.hit(refusal.limit);
+            let mut response =
+                if refusal == BODY_TOO_LONG { too_long(&head) } else { refusal.into_response() };
+            // What follows on the connection cannot be trusted, or will not be read.
+            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+            response
+        }
+    }
+}
+
+/// What is answered to a head whose body is too long; a program of routes may have its own form of errors, and counts.
+pub(crate) type TooLong = Arc<dyn Fn(&Parts) -> Response + Send + Sync>;
+
+/// The plain form of it.
+pub(crate) fn too_long(_: &Parts) -> Response {
+    BODY_TOO_LONG.into_response()
+}
+
+/// Why a request is not served. The texts are fixed: nothing of a request is sent back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Refusal {
+    limit: Limit,
+    status: StatusCode,
+    text: &'static str,
+}
+
+const HOST: Refusal = bad(Limit::Host, "a request has one valid Host");
+const FRAMING: Refusal = bad(Limit::Framing, "where the request ends is ambiguous");
+const BODY_WITHOUT_MEANING: Refusal = bad(Limit::Body, "GET and HEAD have no body");
+const BODY_BROKEN: Refusal = bad(Limit::Framing, "the body broke off or is malformed");
+const BODY_TOO_LONG: Refusal = Refusal {
+    limit: Limit::Body,
+    status: StatusCode::PAYLOAD_TOO_LARGE,
+    text: "the body is too long",
+};
+const BODY_TOO_SLOW: Refusal = Refusal {
+    limit: Limit::BodyDeadline,
+    status: StatusCode::REQUEST_TIMEOUT,
+    text: "the body did not come in time",
+};
+
+const fn bad(limit: Limit, text: &'static str) -> Refusal {
+    Refusal { limit, status: StatusCode::BAD_REQUEST, text }
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        let headers = [(header::X_CONTENT_TYPE_OPTIONS, "nosniff")];
+        (self.status, headers, self.text).into_response()
+    }
+}
+
+fn judge(head: &Parts, body: &Incoming, limits: &Limits) -> Result<(), Refusal> {
+    judge_head(head)?;
+    if matches!(head.method, Method::GET | Method::HEAD) && !body.is_end_stream() {
+        return Err(BODY_WITHOUT_MEANING);
+    }
+    // Before anything of it is read, or asked for by `100 Continue`.
+    if body.size_hint().lower() > limits.body_bytes as u64 {
+        return Err(BODY_TOO_LONG);
+    }
+    Ok(())
+}
+
+fn judge_head(head: &Parts) -> Result<(), Refusal> {
+    let mut hosts = head.headers.get_all(header::HOST).iter();
+    match (hosts.next(), hosts.next()) {
+        (Some(host), None) if host.as_bytes().iter().all(|&byte| is_host(byte)) => {}
+        (None, _) if head.version == Version::HTTP_10 => {}
+        _ => return Err(HOST),
+    }
+    let mut codings = head.headers.get_all(header::TRANSFER_ENCODING).iter();
+    let mut lengths = head.headers.get_all(header::CONTENT_LENGTH).iter();
+    match (codings.next(), codings.next(), lengths.next(), lengths.next()) {
+        (None, None, _, None) => Ok(()),
+        // Any other coding would be handed to the handlers as it is.
+        (Some(coding), None, None, None) if coding.as_bytes().eq_ignore_ascii_case(b"chunked") => {
+            Ok(())
+        }
+        _ => Err(FRAMING),
+    }
+}
+
+/// What may stand in `uri-host [ ":" port ]` (RFC 3986 section 3.2.2).
+fn is_host(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+,;=:[]".contains(&byte)
+}
+
+/// The whole body, in time and within its bound.
+async fn take(body: Incoming, limits: &Limits) -> Result<Bytes, Refusal> {
+    if body.is_end_stream() {
+        return Ok(Bytes::new());
+    }
+    let whole = Limited::new(body, limits.body_bytes).collect();
+    match tokio::time::timeout(limits.body_deadline, whole).await {
+        Ok(Ok(body)) => Ok(body.to_bytes()),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(BODY_TOO_LONG),
+        Ok(Err(_)) => Err(BODY_BROKEN),
+        Err(_) => Err(BODY_TOO_SLOW),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn judged(version: Version, headers: &[(&str, &str)]) -> Result<(), Refusal> {
+        let mut request = Request::builder().version(version).uri("/");
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        judge_head(&request.body(()).unwrap().into_parts().0)
+    }
+
+    #[test]
+    fn a_head_that_can_be_read_in_two_ways_is_refused() {
+        let host = ("host", "a:1");
+        for (headers, result) in [
+            (vec![host], Ok(())),
+            (vec![("host", "[::1]:8000")], Ok(())),
+            (vec![host, ("content-length", "5")], Ok(())),
+            (vec![host, ("transfer-encoding", "Chunked")], Ok(())),
+            (vec![], Err(HOST)),
+            (vec![host, host], Err(HOST)),
+            (vec![("host", "a b")], Err(HOST)),
+            (vec![host, ("content-length", "5"), ("content-length", "5")], Err(FRAMING)),
+            (vec![host, ("content-length", "5"), ("transfer-encoding", "chunked")], Err(FRAMING)),
+            (vec![host, ("transfer-encoding", "gzip, chunked")], Err(FRAMING)),
+            (
+                vec![host, ("transfer-encoding", "chunked"), ("transfer-encoding", "chunked")],
+                Err(FRAMING),
+            ),
+        ] {
+            assert_eq!(judged(Version::HTTP_11, &headers), result, "{headers:?}");
+        }
+        assert_eq!(judged(Version::HTTP_10, &[]), Ok(()));
+        assert_eq!(judged(Version::HTTP_10, &[host, host]), Err(HOST));
+    }
+}
