@@ -179,8 +179,8 @@ pub(crate) struct PlaceOptions {
     /// `trtllm`, `lmcache` (which choose what passes) or any other (everything passes); may be repeated.
     #[arg(long = "engine-metrics", value_name = "NAME=URL")]
     pub(crate) engine_metrics: Vec<String>,
-    /// Adds the worker's labels (dynamo_namespace, dynamo_component) to what its engines' own metrics have, as Dynamo
-    /// does after 0.9.0.
+    /// Adds the worker's labels (dynamo_namespace, dynamo_component, worker_id, and model if it serves one) to what its
+    /// engines' own metrics have, as Dynamo does after 0.9.0. A label that they have already stays as it is.
     #[arg(long)]
     pub(crate) label_engine_metrics: bool,
 }

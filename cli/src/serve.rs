@@ -67,7 +67,8 @@ pub(crate) fn run(options: Options) -> Result<(), Failure> {
         let component =
             runtime.namespace(&options.place.namespace)?.component(&options.place.component)?;
         let loopback = IpAddr::V4(Ipv4Addr::LOCALHOST);
-        let worker = Worker::start(&component, &options.model, &options.place, loopback, 0).await?;
+        let Options { model, place, .. } = &options;
+        let worker = Worker::start(&component, INSTANCE_ID, model, place, loopback, 0).await?;
         say_ready(&runtime);
         join(&app, &worker, &options.model, &options.place);
         let member = Arc::clone(&app);

@@ -1,17 +1,27 @@
 //! When to stop: SIGINT or SIGTERM.
 
-/// Returns when the process is asked to stop.
-pub(crate) async fn requested() {
+use std::future::Future;
+
+/// Returns when the process is asked to stop. Listens from the call on, not only when it is awaited: a signal that
+/// comes before would end the process at once. Must be called within tokio.
+pub(crate) fn requested() -> impl Future<Output = ()> {
     #[cfg(unix)]
-    {
+    let signals = {
         use tokio::signal::unix::{SignalKind, signal};
-        if let Ok(mut terminate) = signal(SignalKind::terminate()) {
+        signal(SignalKind::interrupt()).and_then(|interrupt| {
+            let terminate = signal(SignalKind::terminate())?;
+            Ok((interrupt, terminate))
+        })
+    };
+    async move {
+        #[cfg(unix)]
+        if let Ok((mut interrupt, mut terminate)) = signals {
             tokio::select! {
-                _ = tokio::signal::ctrl_c() => {}
+                _ = interrupt.recv() => {}
                 _ = terminate.recv() => {}
             }
             return;
         }
+        let _ = tokio::signal::ctrl_c().await;
     }
-    let _ = tokio::signal::ctrl_c().await;
 }

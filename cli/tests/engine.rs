@@ -69,11 +69,15 @@ fn an_engines_samples_get_the_workers_labels_if_asked() {
         "--engine-metrics",
         &source,
         "--label-engine-metrics",
+        "--instance-id",
+        "255",
+        "--model",
+        "tiny",
     ];
     let worker = Program::start(&arguments, &[], &["system", "requests"]);
     let body = get(worker.address("system"), "/metrics").body;
-    let line =
-        "vllm:running{engine=\"0\",dynamo_namespace=\"dynamo\",dynamo_component=\"backend\"} 2.0\n";
+    let line = "vllm:running{engine=\"0\",dynamo_namespace=\"dynamo\",dynamo_component=\"backend\",\
+                worker_id=\"ff\",model=\"tiny\"} 2.0\n";
     assert!(body.contains(line), "{body}");
 }
 

@@ -187,6 +187,8 @@ pub(crate) async fn serve(
     options: &HttpOptions,
     environment: &FrontendEnvironment,
 ) -> Result<(), Failure> {
+    // Before anybody knows of the port.
+    let asked = shutdown::requested();
     let (port, setting) = match options.http_port {
         Some(port) => (port, "--http-port"),
         None => (environment.http_port, "DYN_HTTP_PORT"),
@@ -214,7 +216,7 @@ pub(crate) async fn serve(
     let too_long = Arc::new(move |head: &Parts| api::too_long(&counted, head));
     let port = Port { too_long, ..port };
     let stop = async {
-        shutdown::requested().await;
+        asked.await;
         app.health.shut_down();
     };
     // Streams that outlive the grace are cut off, which counts as errors.

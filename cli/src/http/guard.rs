@@ -18,22 +18,25 @@ use hyper::service::Service;
 use hyper::{Request, body::Bytes};
 use hyper_util::service::TowerToHyperService;
 use std::sync::Arc;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 /// Answers a request: the router does, unless the request is refused.
 pub(crate) async fn answer(
     router: TowerToHyperService<Router>,
     request: Request<Incoming>,
     limits: &Limits,
+    bodies: &Semaphore,
     telemetry: &Telemetry,
     too_long: &(dyn Fn(&Parts) -> Response + Send + Sync),
 ) -> Response {
     let (head, body) = request.into_parts();
     let taken = match judge(&head, &body, limits) {
-        Ok(()) => take(body, limits).await,
+        Ok(()) => take(body, limits, bodies).await,
         Err(refusal) => Err(refusal),
     };
     match taken {
-        Ok(body) => {
+        // The room is given back when the handler is done with the body.
+        Ok((body, _room)) => {
             let Ok(response) = router.call(Request::from_parts(head, Body::from(body))).await;
             response
         }
@@ -72,6 +75,11 @@ const BODY_TOO_LONG: Refusal = Refusal {
     limit: Limit::Body,
     status: StatusCode::PAYLOAD_TOO_LARGE,
     text: "the body is too long",
+};
+const TOO_MANY_BODIES: Refusal = Refusal {
+    limit: Limit::Bodies,
+    status: StatusCode::SERVICE_UNAVAILABLE,
+    text: "too many bodies at once",
 };
 const BODY_TOO_SLOW: Refusal = Refusal {
     limit: Limit::BodyDeadline,
@@ -126,14 +134,30 @@ fn is_host(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+,;=:[]".contains(&byte)
 }
 
-/// The whole body, in time and within its bound.
-async fn take(body: Incoming, limits: &Limits) -> Result<Bytes, Refusal> {
+/// The room of all bodies, in units of [`ROOM_BYTES`].
+pub(crate) fn room(limits: &Limits) -> Semaphore {
+    Semaphore::new((limits.bodies_bytes / ROOM_BYTES).min(Semaphore::MAX_PERMITS))
+}
+
+/// A semaphore counts to 2^32, so not in bytes.
+const ROOM_BYTES: usize = 1024;
+
+/// The whole body, in time and within its bound, and the room that it takes. One of unknown length takes as much as it
+/// may have.
+async fn take<'a>(
+    body: Incoming,
+    limits: &Limits,
+    bodies: &'a Semaphore,
+) -> Result<(Bytes, Option<SemaphorePermit<'a>>), Refusal> {
     if body.is_end_stream() {
-        return Ok(Bytes::new());
+        return Ok((Bytes::new(), None));
     }
+    let bytes = body.size_hint().exact().unwrap_or(limits.body_bytes as u64);
+    let units = u32::try_from(bytes.div_ceil(ROOM_BYTES as u64)).unwrap_or(u32::MAX);
+    let room = bodies.try_acquire_many(units).map_err(|_| TOO_MANY_BODIES)?;
     let whole = Limited::new(body, limits.body_bytes).collect();
     match tokio::time::timeout(limits.body_deadline, whole).await {
-        Ok(Ok(body)) => Ok(body.to_bytes()),
+        Ok(Ok(body)) => Ok((body.to_bytes(), Some(room))),
         Ok(Err(error)) if error.is::<LengthLimitError>() => Err(BODY_TOO_LONG),
         Ok(Err(_)) => Err(BODY_BROKEN),
         Err(_) => Err(BODY_TOO_SLOW),

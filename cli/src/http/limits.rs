@@ -19,6 +19,8 @@ pub(crate) struct Limits {
     pub(crate) headers: usize,
     /// Bytes of a body; beyond it 413.
     pub(crate) body_bytes: usize,
+    /// Bytes of all bodies that are being read or handled; beyond it 503.
+    pub(crate) bodies_bytes: usize,
     /// From the end of the head to the end of the body; beyond it 408.
     pub(crate) body_deadline: Duration,
     /// How long a client may take not a single byte of what is there for it.
@@ -39,6 +41,8 @@ impl Limits {
     pub(crate) const HEADERS: usize = 100;
     /// A prompt of a million tokens is some 4 MiB of text.
     pub(crate) const BODY_BYTES: usize = 8 << 20;
+    /// What all connections together may make the process hold: thirty of the longest, thousands of the usual.
+    pub(crate) const BODIES_BYTES: usize = 256 << 20;
     /// 8 MiB over a link of 3 Mbit/s.
     pub(crate) const BODY_DEADLINE: Duration = Duration::from_secs(30);
     /// Who takes nothing for so long has gone or does it on purpose, and holds a slot of a worker meanwhile.
@@ -61,6 +65,7 @@ impl Default for Limits {
             head_bytes: Self::HEAD_BYTES,
             headers: Self::HEADERS,
             body_bytes: Self::BODY_BYTES,
+            bodies_bytes: Self::BODIES_BYTES,
             body_deadline: Self::BODY_DEADLINE,
             write_deadline: Self::WRITE_DEADLINE,
             linger: Self::LINGER,
@@ -87,6 +92,8 @@ pub(crate) enum Limit {
     Framing,
     /// A body was too long, or came with a method that has none; answered 413 or 400.
     Body,
+    /// Too many bodies were in hand at once; answered 503.
+    Bodies,
     /// A body did not come in time; answered 408.
     BodyDeadline,
     /// A client did not take its answer.
@@ -98,7 +105,7 @@ pub(crate) enum Limit {
 }
 
 impl Limit {
-    pub(crate) const ALL: [Self; 12] = [
+    pub(crate) const ALL: [Self; 13] = [
         Self::Connections,
         Self::GaveWay,
         Self::HeadDeadline,
@@ -107,6 +114,7 @@ impl Limit {
         Self::Host,
         Self::Framing,
         Self::Body,
+        Self::Bodies,
         Self::BodyDeadline,
         Self::WriteDeadline,
         Self::AcceptPause,
@@ -123,6 +131,7 @@ impl Limit {
             Self::Host => "host",
             Self::Framing => "framing",
             Self::Body => "body",
+            Self::Bodies => "bodies",
             Self::BodyDeadline => "body_deadline",
             Self::WriteDeadline => "write_deadline",
             Self::AcceptPause => "accept_pause",

@@ -17,7 +17,7 @@ use crate::Failure;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::DefaultBodyLimit;
-use axum::http::header;
+use axum::http::{HeaderValue, header};
 use axum::response::Response;
 use bytes::Bytes;
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
@@ -31,12 +31,12 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
@@ -82,6 +82,7 @@ impl Port {
         let Self { router, limits, telemetry, too_long } = self;
         let mut http = builder(&limits);
         let table = Table::new(limits.connections);
+        let bodies = Arc::new(guard::room(&limits));
         let limits = Arc::new(limits);
         let (stopping, stopped) = watch::channel(());
         let mut tasks = JoinSet::new();
@@ -122,6 +123,7 @@ impl Port {
                         place,
                         router: TowerToHyperService::new(router.clone()),
                         limits: Arc::clone(&limits),
+                        bodies: Arc::clone(&bodies),
                         telemetry: Arc::clone(&telemetry),
                         too_long: Arc::clone(&too_long),
                         stopped: (!draining).then(|| stopped.clone()),
@@ -180,6 +182,7 @@ struct Connection {
     place: Arc<Place>,
     router: TowerToHyperService<Router>,
     limits: Arc<Limits>,
+    bodies: Arc<Semaphore>,
     telemetry: Arc<Telemetry>,
     too_long: TooLong,
     /// Ends when the listener stops; `None` when it has.
@@ -188,7 +191,7 @@ struct Connection {
 
 impl Connection {
     async fn run(self, http: http1::Builder, stream: TcpStream) {
-        let Self { place, router, limits, telemetry, too_long, stopped } = self;
+        let Self { place, router, limits, bodies, telemetry, too_long, stopped } = self;
         let _open = Open::new(&telemetry);
         // A token is a packet of its own; Nagle's algorithm would hold it back.
         if let Err(error) = stream.set_nodelay(true) {
@@ -197,19 +200,24 @@ impl Connection {
         let linger_for = limits.linger;
         let stream = Stalls::new(stream, limits.write_deadline, Arc::clone(&telemetry));
         let (seat, counters) = (Arc::clone(&place), Arc::clone(&telemetry));
-        // Whether the client may have sent what nobody reads.
-        let unread = Arc::new(AtomicBool::new(false));
-        let refused = Arc::clone(&unread);
+        let life = Arc::new(Life::default());
+        let told = Arc::clone(&life);
         let service = service_fn(move |request| {
             let busy = seat.busy();
             let (router, limits) = (router.clone(), Arc::clone(&limits));
-            let (telemetry, refused) = (Arc::clone(&counters), Arc::clone(&refused));
-            let too_long = Arc::clone(&too_long);
+            let (telemetry, life) = (Arc::clone(&counters), Arc::clone(&told));
+            let (too_long, bodies) = (Arc::clone(&too_long), Arc::clone(&bodies));
+            life.asked.store(true, Relaxed);
             Box::pin(async move {
-                let answer = guard::answer(router, request, &limits, &telemetry, &*too_long);
-                let response = answer.await;
+                let answer =
+                    guard::answer(router, request, &limits, &bodies, &telemetry, &*too_long);
+                let mut response = answer.await;
                 if response.headers().contains_key(header::CONNECTION) {
-                    refused.store(true, Ordering::Relaxed);
+                    life.unread.store(true, Relaxed);
+                }
+                if life.ending.load(Relaxed) {
+                    let close = HeaderValue::from_static("close");
+                    response.headers_mut().insert(header::CONNECTION, close);
                 }
                 Ok(response.map(|body| Answered { body, _busy: busy }))
             }) as Answer
@@ -221,13 +229,26 @@ impl Connection {
                 None => std::future::pending().await,
             }
         });
+        // Whoever has connected is about to ask, and would see a reset if it were closed under it.
+        let mut first_ask = std::pin::pin!(tokio::time::sleep(Duration::ZERO));
         let mut stopping = false;
+        let mut waits = false;
         let ended = loop {
             tokio::select! {
                 ended = poll_fn(|cx| connection.poll_without_shutdown(cx)) => break ended,
                 () = place.told_to_leave() => return telemetry.hit(Limit::GaveWay),
                 () = &mut stopped, if !stopping => {
                     stopping = true;
+                    life.ending.store(true, Relaxed);
+                    if life.asked.load(Relaxed) {
+                        Pin::new(&mut connection).graceful_shutdown();
+                    } else {
+                        waits = true;
+                        first_ask.as_mut().reset(Instant::now() + linger_for);
+                    }
+                }
+                () = &mut first_ask, if waits => {
+                    waits = false;
                     Pin::new(&mut connection).graceful_shutdown();
                 }
             }
@@ -236,8 +257,7 @@ impl Connection {
             Err(error) if error.is_timeout() => return telemetry.hit(Limit::HeadDeadline),
             Err(error) if error.is_parse_too_large() => telemetry.hit(Limit::HeadSize),
             Err(error) if error.is_parse() => telemetry.hit(Limit::Grammar),
-            // Relaxed: written by this task.
-            Ok(()) if unread.load(Ordering::Relaxed) => {}
+            Ok(()) if life.unread.load(Relaxed) => {}
             Ok(()) | Err(_) => return,
         }
         linger(connection.into_parts().io.into_inner().into_inner(), linger_for).await;
@@ -258,6 +278,17 @@ async fn linger(mut stream: TcpStream, at_most: Duration) {
     };
     // However it ended, it is closed now.
     let _ = tokio::time::timeout(at_most, discard).await;
+}
+
+/// What a connection's service and its loop tell each other. Relaxed: both are one task.
+#[derive(Default)]
+struct Life {
+    /// A request has come.
+    asked: AtomicBool,
+    /// The client may have sent what nobody reads.
+    unread: AtomicBool,
+    /// The next answer is the last.
+    ending: AtomicBool,
 }
 
 /// Counts a connection for as long as it is there, however it ends.

@@ -13,8 +13,8 @@ use crate::shutdown;
 use clap::Args;
 use dynamo_metrics::engine::ENGINE_TIMEOUT_DEFAULT;
 use dynamo_metrics::{
-    Canary, Component, DistributedRuntime, EngineSource, Environment, Filter, HealthStatus,
-    RuntimeOptions,
+    Canary, Component, DistributedRuntime, EngineLabels, EngineSource, Environment, Filter,
+    HealthStatus, RuntimeOptions,
 };
 use hyper::{Method, Uri};
 use service::WorkService;
@@ -84,20 +84,19 @@ pub(crate) fn run(options: Options) -> Result<(), Failure> {
     let result = tokio.block_on(async {
         let component =
             runtime.namespace(&options.place.namespace)?.component(&options.place.component)?;
-        let worker =
-            Worker::start(&component, &options.model, &options.place, options.host, options.port)
-                .await?;
+        let id = options.instance_id.unwrap_or_else(random_id);
+        let Options { model, place, host, port, frontend, .. } = &options;
+        let worker = Worker::start(&component, id, model, place, *host, *port).await?;
+        let stopped = shutdown::requested();
         say!("requests {}", worker.url);
         say_ready(&runtime);
-        let id = options.instance_id.unwrap_or_else(random_id);
-        let mut registration = worker.registration(id, &options.model, &options.place);
+        let mut registration = worker.registration(id, model, place);
         if let Some(url) = &options.advertise {
             registration.url.clone_from(url);
         }
-        let frontend = &options.frontend;
         tokio::select! {
             result = stay_registered(&client, frontend, registration, &worker.engine) => result,
-            () = shutdown::requested() => {
+            () = stopped => {
                 runtime.health().set_system(HealthStatus::NotReady);
                 leave(&client, frontend, id).await;
                 tokio::select! {
@@ -145,12 +144,13 @@ impl Worker {
     /// Starts an engine on `component` and serves its endpoint `generate`. Must be called within tokio.
     pub(crate) async fn start(
         component: &Component,
+        instance_id: u64,
         model: &ModelOptions,
         place: &PlaceOptions,
         host: IpAddr,
         port: u16,
     ) -> Result<Self, Failure> {
-        add_engine_sources(component, place)?;
+        add_engine_sources(component, instance_id, model, place)?;
         let engine = Engine::start(model.engine())?;
         let service = WorkService::new(component, engine.clone(), &model.models)?;
         let canary = service.canary(component)?;
@@ -290,7 +290,19 @@ async fn leave(client: &Client, frontend: &str, instance_id: u64) {
     let _ = tokio::time::timeout(FAREWELL_MAX, farewell).await;
 }
 
-fn add_engine_sources(component: &Component, place: &PlaceOptions) -> Result<(), Failure> {
+fn add_engine_sources(
+    component: &Component,
+    instance_id: u64,
+    model: &ModelOptions,
+    place: &PlaceOptions,
+) -> Result<(), Failure> {
+    // As Dynamo spells it.
+    let mut labels = vec![("worker_id", format!("{instance_id:x}"))];
+    // Whose a sample is of two models nobody can tell.
+    if let [model] = &*model.models {
+        labels.push(("model", model.clone()));
+    }
+    let labels = EngineLabels::new(labels)?;
     let mut names = HashSet::new();
     for source in &place.engine_metrics {
         let Some((name, url)) = source.split_once('=') else {
@@ -309,7 +321,7 @@ fn add_engine_sources(component: &Component, place: &PlaceOptions) -> Result<(),
         };
         let mut source = EngineSource::url(name, filter, url, ENGINE_TIMEOUT_DEFAULT)?;
         if place.label_engine_metrics {
-            source = source.level_labels();
+            source = source.level_labels().labels(labels.clone());
         }
         component.add_engine_source(source)?;
     }

@@ -217,10 +217,12 @@ impl Shared {
                 spare = Arc::default();
             }
             let buffer = Arc::make_mut(&mut spare);
-            if buffer.capacity() > BUFFER_KEPT_BYTES_MAX && buffer.len() < buffer.capacity() / 4 {
-                *buffer = Vec::new();
-            }
+            give_back(buffer, buffer.len());
             let result = self.source.read_into(buffer);
+            if result.is_err() {
+                // What came of it is worth nothing, and an endless text fills all that it may have.
+                give_back(buffer, 0);
+            }
             let cut = if result.is_ok() { cut_samples(buffer, ENGINE_SAMPLES_MAX) } else { 0 };
             let mut state = self.state.lock();
             state.took = began.elapsed();
@@ -248,6 +250,13 @@ impl Shared {
         let mut state = self.state.lock();
         self.wanted.wait_while(&mut state, |state| state.in_flight.is_none() && !state.closed);
         if state.closed { None } else { state.in_flight }
+    }
+}
+
+/// Frees a buffer that is large for the bytes that were `used` of it.
+fn give_back(buffer: &mut Vec<u8>, used: usize) {
+    if buffer.capacity() > BUFFER_KEPT_BYTES_MAX && used < buffer.capacity() / 4 {
+        *buffer = Vec::new();
     }
 }
 
@@ -453,6 +462,19 @@ mod tests {
         let start = Instant::now();
         drop(hanging);
         assert!(start.elapsed() < SOON);
+    }
+
+    #[test]
+    fn a_large_buffer_is_kept_only_while_it_is_used() {
+        let mut buffer = vec![b'x'; BUFFER_KEPT_BYTES_MAX + 1];
+        let used = buffer.len();
+        give_back(&mut buffer, used);
+        assert_eq!(buffer.len(), used);
+        give_back(&mut buffer, 0);
+        assert_eq!(buffer.capacity(), 0, "its text was none");
+        let mut small = vec![b'x'; 1000];
+        give_back(&mut small, 0);
+        assert!(small.capacity() >= 1000);
     }
 
     #[test]

@@ -39,7 +39,7 @@ async fn serve(limits: Limits, grace: Duration) -> Served {
             "/",
             get(move || {
                 // Relaxed: read when the answer has come.
-                count.fetch_add(1, Ordering::Relaxed);
+                count.fetch_add(1, Relaxed);
                 async { "well" }
             }),
         )
@@ -153,7 +153,7 @@ async fn requests_that_can_be_read_in_two_ways_reach_no_handler() {
     let both = "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 99\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n";
     let answer = served.answer(&format!("{both}{smuggled}")).await;
     assert!(answer.ends_with("\r\n\r\n3"), "{answer}");
-    assert_eq!(served.handled.load(Ordering::Relaxed), 0);
+    assert_eq!(served.handled.load(Relaxed), 0);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -189,6 +189,35 @@ async fn heads_and_bodies_are_bounded_in_size_and_time() {
         assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{limit:?}: {answer}");
         assert_eq!(served.telemetry.hits(limit), before + 1, "{limit:?}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn all_bodies_together_are_bounded_and_give_their_room_back() {
+    let limits = Limits { body_bytes: 2048, bodies_bytes: 4096, ..Limits::default() };
+    let served = serve(limits, LONG).await;
+    let head = "POST /echo HTTP/1.1\r\nHost: a\r\nConnection: close\r\n";
+    let whole = format!("{head}Content-Length: 2048\r\n\r\n{}", "x".repeat(2048));
+    let mut holding = Vec::new();
+    for _ in 0..2 {
+        let mut client = served.connect().await;
+        client.write_all(&whole.as_bytes()[..200]).await.unwrap();
+        holding.push(client);
+    }
+    // Until both heads are read there is room.
+    let start = Instant::now();
+    while served.telemetry.hits(Limit::Bodies) == 0 {
+        assert!(start.elapsed() < LONG);
+        let mut client = served.connect().await;
+        client.write_all(format!("{head}Content-Length: 1\r\n\r\nx").as_bytes()).await.unwrap();
+        let answer = rest(&mut client).await;
+        assert!(answer.starts_with("HTTP/1.1 503 ") || answer.ends_with("\r\n\r\n1"), "{answer}");
+    }
+    for mut client in holding {
+        client.write_all(&whole.as_bytes()[200..]).await.unwrap();
+        assert!(rest(&mut client).await.ends_with("\r\n\r\n2048"));
+    }
+    let chunked = format!("{head}Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n");
+    assert!(served.answer(&chunked).await.ends_with("\r\n\r\n3"));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -230,15 +259,21 @@ async fn who_takes_nothing_is_cut_off_and_its_answer_dropped() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn stopping_waits_for_answers_and_not_for_ever() {
-    let mut served = serve(Limits::default(), Duration::from_secs(5)).await;
+    let limits = Limits { linger: Duration::from_secs(4), ..Limits::default() };
+    let mut served = serve(limits, Duration::from_secs(5)).await;
     let mut stream = served.connect().await;
     stream.write_all(b"GET /stream HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
     assert!(stream.read(&mut [0; 16]).await.unwrap() > 0);
     let mut idle = served.connect().await;
     idle.write_all(GET.as_bytes()).await.unwrap();
     assert!(idle.read(&mut [0; 1024]).await.unwrap() > 0);
+    let mut fresh = served.connect().await;
+    eventually("it is there", || served.telemetry.open() == 3).await;
     served.stop.take().unwrap().send(()).unwrap();
     assert_eq!(rest(&mut idle).await, "", "who is idle is closed at once");
+    fresh.write_all(GET.as_bytes()).await.unwrap();
+    let answer = rest(&mut fresh).await;
+    assert!(answer.contains("connection: close"), "who was about to ask is answered: {answer}");
     // Probes are to see that it ends.
     let answer = served.answer(GET).await;
     assert!(answer.contains("connection: close") && answer.ends_with("well"), "{answer}");
