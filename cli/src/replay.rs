@@ -108,9 +108,12 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
         say!("{summary}");
     }
     if let Some(servers) = servers {
-        say!("\nserving until stopped");
         let tokio = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        tokio.block_on(crate::shutdown::requested());
+        tokio.block_on(async {
+            let stopped = crate::shutdown::requested();
+            say!("\nserving until stopped");
+            stopped.await;
+        });
         drop(servers);
     }
     Ok(())
