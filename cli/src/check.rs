@@ -57,11 +57,11 @@ pub(crate) fn run(options: &Options) -> ExitCode {
             }
             Ok(Ok(exposition)) => {
                 let samples = exposition.samples().count();
-                println!("{input}: ok, {} families, {samples} samples", exposition.families.len());
+                say!("{input}: ok, {} families, {samples} samples", exposition.families.len());
             }
             Ok(Err(problems)) => {
                 for problem in problems {
-                    println!("{input}:{}: {}", problem.line, problem.message);
+                    say!("{input}:{}: {}", problem.line, problem.message);
                 }
                 code = code.max(1);
             }

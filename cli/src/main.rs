@@ -11,6 +11,14 @@
 
 #![forbid(unsafe_code)]
 
+/// `println!`, but that nobody reads it any more, as behind `| head`, is no reason to panic.
+macro_rules! say {
+    ($($text:tt)*) => {{
+        use std::io::Write as _;
+        let _ = writeln!(std::io::stdout(), $($text)*);
+    }};
+}
+
 mod check;
 mod engine;
 mod frontend;

@@ -2,6 +2,7 @@
 
 use crate::Failure;
 use crate::engine::model::EngineConfig;
+use clap::builder::NonEmptyStringValueParser;
 use clap::{ArgAction, Args};
 use dynamo_metrics::environment::SystemEnvironment;
 use dynamo_metrics::{DistributedRuntime, HealthStatus, ModelCard, RuntimeConfig};
@@ -12,22 +13,25 @@ use std::path::PathBuf;
 #[derive(Args, Clone, Debug)]
 pub(crate) struct ModelOptions {
     /// Names under which the worker serves its model; may be repeated.
-    #[arg(long = "model", default_value = "Qwen/Qwen3-0.6B")]
+    #[arg(long = "model", default_value = "Qwen/Qwen3-0.6B", value_parser = NonEmptyStringValueParser::new())]
     pub(crate) models: Vec<String>,
     /// Sequences that run at once.
     #[arg(long, default_value_t = EngineConfig::default().slots)]
     pub(crate) max_num_seqs: u64,
+    /// Requests that wait for one of these; more are turned away with 429.
+    #[arg(long, default_value_t = EngineConfig::default().waiting)]
+    pub(crate) max_waiting: u64,
     /// Tokens that one step may work on, as the worker reports it.
     #[arg(long, default_value_t = EngineConfig::default().batched_tokens)]
     pub(crate) max_num_batched_tokens: u64,
     /// Milliseconds from token to token.
-    #[arg(long, default_value_t = 20.0)]
+    #[arg(long, default_value_t = 20.0, value_parser = parse_time)]
     pub(crate) token_time_ms: f64,
     /// Milliseconds that each prefill takes before its first token of input.
-    #[arg(long, default_value_t = 30.0)]
+    #[arg(long, default_value_t = 30.0, value_parser = parse_time)]
     pub(crate) prefill_base_ms: f64,
     /// Milliseconds that each input token takes that is not cached.
-    #[arg(long, default_value_t = 0.02)]
+    #[arg(long, default_value_t = 0.02, value_parser = parse_time)]
     pub(crate) prefill_token_ms: f64,
     /// Blocks of the KV cache.
     #[arg(long, default_value_t = EngineConfig::default().kv_blocks)]
@@ -57,6 +61,7 @@ impl ModelOptions {
             kv_blocks: self.kv_blocks,
             block_size: self.block_size,
             prefix_caching: !self.no_enable_prefix_caching,
+            waiting: self.max_waiting,
             ..EngineConfig::default()
         }
     }
@@ -75,6 +80,14 @@ impl ModelOptions {
             max_num_seqs: Some(self.max_num_seqs),
             max_num_batched_tokens: Some(self.max_num_batched_tokens),
         }
+    }
+}
+
+/// A time in whatever unit the option has: 0 or more.
+pub(crate) fn parse_time(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(time) if time >= 0.0 && time.is_finite() => Ok(time),
+        _ => Err("a time is a number from 0, as 20 or 0.5".into()),
     }
 }
 

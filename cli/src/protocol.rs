@@ -4,7 +4,8 @@
 //! worker -> frontend   POST   /internal/workers          Register       joins, and renews itself with the same
 //!                      POST   /internal/workers/ID/stats Stats          every STATS_PERIOD, its sign of life
 //!                      DELETE /internal/workers/ID                      leaves
-//! frontend -> worker   POST   /generate                  Generate       answered by one Frame a line
+//! frontend -> worker   POST   /generate                  Generate       answered by one Frame a line; or by 429
+//!                                                                       when it is full, 503 when its engine is dead
 //! ```
 
 use hyper::Uri;
@@ -15,6 +16,9 @@ use std::time::Duration;
 pub(crate) const STATS_PERIOD: Duration = Duration::from_millis(250);
 /// A worker that said nothing for so long is taken for dead: a dozen missed figures.
 pub(crate) const SILENCE_MAX: Duration = Duration::from_secs(3);
+/// How long a worker that was asked to stop goes on with the answers that it has begun, after it left. With what a
+/// farewell takes this stays below the 30 seconds that Kubernetes gives a process.
+pub(crate) const DRAIN_MAX: Duration = Duration::from_secs(25);
 /// Models of one worker. Each is a series in every family with the label `model`; real workers serve one or two.
 pub(crate) const WORKER_MODELS_MAX: usize = 32;
 /// Bytes of a name of a registration: twice what a label value may have.
@@ -108,6 +112,12 @@ pub(crate) struct Generate {
     pub(crate) blocks: Vec<u64>,
     pub(crate) input_tokens: u64,
     pub(crate) max_tokens: u64,
+    /// What the answer is about, so that another worker can go on with it.
+    #[serde(default)]
+    pub(crate) seed: u64,
+    /// Tokens of the answer that another worker gave; `input_tokens` has them too.
+    #[serde(default)]
+    pub(crate) answered_tokens: u64,
 }
 
 /// One line of a worker's answer.

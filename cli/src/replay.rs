@@ -12,11 +12,16 @@ use crate::summary::{Latencies, Summary};
 use crate::trace::Trace;
 use crate::worker;
 use clap::Args;
+use clap::builder::NonEmptyStringValueParser;
 use dynamo_metrics::{
     Clock, DistributedRuntime, Environment, FrontendConfig, FrontendMetrics, HealthStatus,
     HttpEndpoint, KvRouter, KvStatsMetrics, MetricsExposition, ModelCard, Request, RequestType,
     RuntimeConfig, RuntimeOptions, Timestamp, VirtualClock, WorkHandlerMetrics, WorkRequest,
+    new_registry,
 };
+use dynamo_metrics_encoder::foreign::{Filter, Foreign, Source};
+use dynamo_metrics_encoder::name_filter::NameFilter;
+use dynamo_metrics_encoder::negotiate::negotiate;
 use dynamo_metrics_server::bytes::BytesMut;
 use dynamo_metrics_server::{Health, HealthAnswer, RunningServer, Server};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -32,6 +37,9 @@ use std::time::{Duration, Instant};
 const REQUEST_BYTES: u64 = 300;
 const INPUT_TOKEN_BYTES: u64 = 2;
 const OUTPUT_TOKEN_BYTES: u64 = 30;
+
+/// The document's system port, unless `DYN_SYSTEM_PORT` says otherwise.
+const SYSTEM_PORT: u16 = 8081;
 
 /// Options of `replay`.
 #[derive(Args, Debug)]
@@ -53,7 +61,7 @@ pub(crate) struct Options {
     #[arg(long)]
     no_enable_prefix_caching: bool,
     /// Name of the model.
-    #[arg(long, default_value = "Qwen/Qwen3-0.6B")]
+    #[arg(long, default_value = "Qwen/Qwen3-0.6B", value_parser = NonEmptyStringValueParser::new())]
     model: String,
     /// Writes the final exposition of both roles to a file, or to standard output for `-`.
     #[arg(long, value_name = "FILE|-")]
@@ -77,11 +85,12 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     let environment = worker::environment()?;
     let trace = Trace::read(&options.trace)?;
     let config = options.engine(&trace);
+    // First, since it checks the options, of which the stage makes as many workers as they say.
+    let mut simulation = Simulation::new(&trace, options.workers, config)?;
     let mut stage = Stage::new(options, &environment, &trace, config)?;
     let servers = if options.serve { Some(stage.serve(options, &environment)?) } else { None };
 
     let started = Instant::now();
-    let mut simulation = Simulation::new(&trace, options.workers, config)?;
     match options.speed {
         None => simulation.run_to_end(&mut stage),
         Some(speed) => in_real_time(&mut simulation, &mut stage, speed, &trace),
@@ -96,12 +105,15 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     if options.exposition.as_deref() == Some("-") {
         eprintln!("{summary}");
     } else {
-        println!("{summary}");
+        say!("{summary}");
     }
     if let Some(servers) = servers {
-        println!("\nserving until stopped");
         let tokio = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        tokio.block_on(crate::shutdown::requested());
+        tokio.block_on(async {
+            let stopped = crate::shutdown::requested();
+            say!("\nserving until stopped");
+            stopped.await;
+        });
         drop(servers);
     }
     Ok(())
@@ -136,6 +148,11 @@ fn parse_speed(text: &str) -> Result<f64, String> {
     }
 }
 
+/// Whether the environment leaves this to us; empty counts as unset.
+fn unset(variable: &str) -> bool {
+    std::env::var_os(variable).is_none_or(|value| value.is_empty())
+}
+
 fn in_real_time(simulation: &mut Simulation<'_>, stage: &mut Stage<'_>, speed: f64, trace: &Trace) {
     let bar = ProgressBar::new(trace.requests().len() as u64);
     if let Ok(style) =
@@ -145,7 +162,9 @@ fn in_real_time(simulation: &mut Simulation<'_>, stage: &mut Stage<'_>, speed: f
     }
     let started = Instant::now();
     while let Some(next_ns) = simulation.next_event_ns() {
-        let due = Duration::from_secs_f64(next_ns as f64 / 1e9 / speed);
+        let due = Duration::try_from_secs_f64(next_ns as f64 / 1e9 / speed);
+        // Slower than can be told never gets there.
+        let due = due.unwrap_or(Duration::MAX);
         if let Some(wait) = due.checked_sub(started.elapsed()) {
             bar.set_position(stage.finished);
             std::thread::sleep(wait);
@@ -172,7 +191,8 @@ struct Stage<'a> {
     handler: WorkHandlerMetrics,
     kv_stats: KvStatsMetrics,
     router: KvRouter,
-    exposition: MetricsExposition,
+    /// Of the frontend alone, as the worker's port shows the runtime alone: who scrapes both counts nothing twice.
+    frontend_page: MetricsExposition,
     requests: Vec<Option<Active>>,
     finished: u64,
     now_ns: u64,
@@ -212,8 +232,8 @@ impl<'a> Stage<'a> {
             clock: Arc::clone(&clock) as Arc<dyn Clock>,
             ..FrontendConfig::from(&environment.frontend)
         };
-        // One registry for both roles, so that the exposition is one valid body.
-        let frontend = FrontendMetrics::new(runtime.registry(), frontend_config)?;
+        let registry = new_registry();
+        let frontend = FrontendMetrics::new(&registry, frontend_config)?;
         let namespace = runtime.namespace("dynamo")?;
         let backend = namespace.component("backend")?;
         let handler = backend.endpoint("generate")?.serve(&[])?;
@@ -238,7 +258,7 @@ impl<'a> Stage<'a> {
             trace,
             model: &options.model,
             clock,
-            exposition: MetricsExposition::of_runtime(&runtime),
+            frontend_page: MetricsExposition::of_registry(&registry),
             runtime,
             frontend,
             handler,
@@ -265,29 +285,51 @@ impl<'a> Stage<'a> {
         environment: &Environment,
     ) -> Result<(RunningServer, Option<RunningServer>), Failure> {
         let mut system = environment.system.clone();
-        system.port = system.port.or(Some(8081));
-        system.host = options.host.to_string();
-        let port = options.http_port.unwrap_or(environment.frontend.http_port);
+        if unset("DYN_SYSTEM_PORT") {
+            system.port = Some(SYSTEM_PORT);
+        }
+        if unset("DYN_SYSTEM_HOST") {
+            system.host = options.host.to_string();
+        }
+        let (port, setting) = match options.http_port {
+            Some(port) => (port, "--http-port"),
+            None => (environment.frontend.http_port, "DYN_HTTP_PORT"),
+        };
         let frontend = Server::builder()
             .address(SocketAddr::new(options.host, port))
-            .address_source("DYN_HTTP_PORT")
+            .address_source(setting)
             .metrics_path(environment.frontend.metrics_path.as_str())
             .health_path(environment.frontend.health_path.as_str())
             .live_path(environment.frontend.live_path.as_str())
-            .exposition(self.exposition.clone())
+            .exposition(self.frontend_page.clone())
             .health(Live)
             .spawn()?;
-        println!("frontend http://{}{}", frontend.local_addr(), environment.frontend.metrics_path);
+        say!("frontend http://{}{}", frontend.local_addr(), environment.frontend.metrics_path);
         let system = self.runtime.start_system_server(&system)?;
         if let Some(system) = &system {
-            println!("worker   {}://{}/metrics", system.scheme(), system.local_addr());
+            say!("worker   {}://{}/metrics", system.scheme(), system.local_addr());
         }
         Ok((frontend, system))
     }
 
+    /// Both roles' pages as one valid body.
     fn exposition(&self) -> BytesMut {
-        let mut body = BytesMut::new();
-        self.exposition.write(&mut body);
+        let pages = [self.frontend_page.clone(), MetricsExposition::of_runtime(&self.runtime)].map(
+            |page| {
+                let mut body = BytesMut::new();
+                page.write(&mut body);
+                body
+            },
+        );
+        let (filter, mut body) = (Filter::all(), BytesMut::new());
+        let sources = pages.iter().map(|page| Source::new(&filter, page));
+        Foreign::new().merge(
+            sources,
+            &|_| false,
+            negotiate(None),
+            &NameFilter::default(),
+            &mut body,
+        );
         body
     }
 

@@ -57,7 +57,7 @@ pub(crate) fn run(options: Options) -> Result<(), Failure> {
     let runtime = DistributedRuntime::with(RuntimeOptions::from(&environment.system))?;
     let system = options.web.start(&runtime, &environment.system, "worker")?;
     if let Some(system) = &system {
-        println!("worker   {}://{}/metrics", system.scheme(), system.local_addr());
+        say!("worker   {}://{}/metrics", system.scheme(), system.local_addr());
     }
     let registry = new_registry();
     let namespace = &options.place.namespace;

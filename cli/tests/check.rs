@@ -116,3 +116,21 @@ fn an_answer_that_is_no_exposition_cannot_be_read() {
         server.join().unwrap();
     }
 }
+
+#[test]
+fn a_reader_that_goes_away_is_no_reason_to_panic() {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_dynamo-metrics"))
+        .args(["check", "-"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    // Only now does it have something to say.
+    std::io::Write::write_all(&mut child.stdin.take().unwrap(), b"a 1\n").unwrap();
+    let output = child.wait_with_output().unwrap();
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success(), "{stderr}");
+    assert_eq!(stderr, "");
+}

@@ -5,6 +5,7 @@ mod common;
 use common::{Program, judge, scrape, shared};
 use dynamo_metrics_encoder::strict::{self, Exposition};
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
@@ -232,5 +233,72 @@ fn in_real_time_both_endpoints_can_be_watched() {
     assert!(seen.iter().any(|&n| n > 0.0 && n < 60.0), "watched on the way: {seen:?}");
     let worker = scrape(program.address("worker"));
     assert_eq!(worker.sum("dynamo_component_requests_total"), Some(60.0));
+    let frontend = scrape(program.address("frontend"));
+    let names = |page: &Exposition| -> BTreeSet<String> {
+        page.samples().map(|sample| format!("{} {:?}", sample.name, sample.labels)).collect()
+    };
+    let (frontend, worker) = (names(&frontend), names(&worker));
+    let twice: Vec<_> = frontend.intersection(&worker).collect();
+    assert!(twice.is_empty(), "who scrapes both would count it twice: {twice:?}");
     assert!(program.terminate().success());
+}
+
+#[test]
+fn options_beyond_all_measure_are_refused_or_endured() {
+    let rows = "2023-11-16 18:15:00.0000000,100,5\n2023-11-16 18:15:01.0000000,100,5\n";
+    let trace = file("absurd.csv", &format!("TIMESTAMP,ContextTokens,GeneratedTokens\n{rows}"));
+    let trace = trace.to_str().unwrap();
+    let output = replay(&[trace, "--workers", "1000000000000"]);
+    let message = String::from_utf8(output.stderr).unwrap();
+    assert!(message.contains("--workers is 1000000000000; expected 1 to"), "{message}");
+    let mut slow = Command::new(env!("CARGO_BIN_EXE_dynamo-metrics"))
+        .args(["replay", trace, "--speed", "1e-300", "--serve", "--http-port", "0"])
+        .env("DYN_SYSTEM_PORT", "-1")
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    BufReader::new(slow.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    std::thread::sleep(Duration::from_millis(300));
+    assert_eq!(slow.try_wait().unwrap(), None, "it waits for a token that is never due");
+    slow.kill().unwrap();
+    slow.wait().unwrap();
+}
+
+#[test]
+fn the_environment_says_where_a_replay_serves() {
+    let row = "2023-11-16 18:15:00.0000000,100,5\n";
+    let trace = file("where.csv", &format!("TIMESTAMP,ContextTokens,GeneratedTokens\n{row}"));
+    let arguments = ["replay", trace.to_str().unwrap(), "--serve", "--http-port"];
+    let mut off = Command::new(env!("CARGO_BIN_EXE_dynamo-metrics"))
+        .args(arguments)
+        .arg("0")
+        .env("DYN_SYSTEM_PORT", "-1")
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(off.stdout.take().unwrap()).lines().map(Result::unwrap);
+    let printed: Vec<String> =
+        lines.by_ref().take_while(|line| !line.contains("serving")).collect();
+    off.kill().unwrap();
+    off.wait().unwrap();
+    assert!(printed.iter().any(|line| line.starts_with("frontend http://")), "{printed:?}");
+    assert!(printed.iter().all(|line| !line.starts_with("worker ")), "{printed:?}");
+
+    let error = |http_port: &str, environment: &[(&str, &str)]| {
+        let output = Command::new(env!("CARGO_BIN_EXE_dynamo-metrics"))
+            .args(arguments)
+            .arg(http_port)
+            .env("DYN_SYSTEM_PORT", "0")
+            .envs(environment.iter().copied())
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(1));
+        String::from_utf8(output.stderr).unwrap()
+    };
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let message = error(&taken.local_addr().unwrap().port().to_string(), &[]);
+    assert!(message.contains("set by --http-port"), "{message}");
+    let message = error("0", &[("DYN_SYSTEM_HOST", "no host")]);
+    assert!(message.contains("DYN_SYSTEM_HOST=\"no host\""), "{message}");
 }

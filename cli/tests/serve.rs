@@ -4,7 +4,7 @@ mod common;
 
 use common::{Program, eventually, get, open, post, read, scrape};
 use dynamo_metrics_encoder::strict;
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::time::Duration;
 
 const MODEL: &str = "Qwen/Qwen3-0.6B";
@@ -150,6 +150,53 @@ fn the_documents_quick_start() {
     assert_eq!(blocks, Some(16_384.0));
     let router = [("dynamo_namespace", "dynamo"), ("dynamo_component", "router")];
     assert_eq!(page.value("dynamo_component_kvstats_total_blocks", &router), Some(16_384.0));
+}
+
+#[test]
+fn cached_tokens_of_a_batch_are_one_observation_of_all_its_prompts() {
+    let program = serve(&[]);
+    let frontend = program.address("frontend");
+    let prompt = "tell me a story ".repeat(20); // 80 tokens, five blocks
+    let body = format!(
+        r#"{{"model": "{MODEL}", "prompt": ["{prompt}", "{prompt}", "{prompt}"], "max_tokens": 2}}"#
+    );
+    let usage = post(frontend, "/v1/completions", &body).json()["usage"].clone();
+    assert_eq!(usage["prompt_tokens"], 240);
+    // The first prompt is nowhere yet.
+    assert_eq!(usage["prompt_tokens_details"]["cached_tokens"], 160);
+    let page = scrape(frontend);
+    let value = |name: &str| page.value(&format!("dynamo_frontend_{name}"), &LABEL);
+    assert_eq!(value("cached_tokens_sum"), Some(160.0));
+    assert_eq!(value("cached_tokens_count"), Some(1.0));
+    assert_eq!(value("input_sequence_tokens_sum"), Some(240.0));
+    assert_eq!(value("input_sequence_tokens_count"), Some(1.0));
+}
+
+#[test]
+fn a_model_with_a_long_name_is_listed_as_it_is_asked_for() {
+    let name = format!("org/{}", "m".repeat(150));
+    let program = serve(&["--model", &name]);
+    let frontend = program.address("frontend");
+    let models = get(frontend, "/v1/models").json();
+    assert_eq!(models["data"][0]["id"], name.as_str());
+    let answer = post(frontend, "/v1/chat/completions", &chat(false, 1).replace(MODEL, &name));
+    assert_eq!(answer.status, 200, "{}", answer.body);
+}
+
+#[test]
+fn the_request_that_is_printed_to_try_names_a_model_that_is_served() {
+    let mut child = std::process::Command::new(env!("CARGO_BIN_EXE_dynamo-metrics"))
+        .args(["serve", "--http-port", "0", "--model", "it's/mine"])
+        .env("DYN_SYSTEM_PORT", "-1")
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let hint = lines.map(Result::unwrap).find(|line| line.contains(" -d "));
+    child.kill().unwrap();
+    child.wait().unwrap();
+    // As a shell reads it: it'\''s is it's.
+    assert!(hint.as_ref().is_some_and(|line| line.contains(r"it'\''s/mine")), "{hint:?}");
 }
 
 #[test]

@@ -49,9 +49,9 @@ pub struct RuntimeConfig {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Registration {
-    /// It is the model's first worker; its card is shown.
+    /// It is the model's first worker, or its only one and renews its card; its card is shown.
     First,
-    /// The model has other workers, or this one already; the card that is shown stays.
+    /// The model has other workers; the card that is shown stays.
     Later,
     /// There are [`MODELS_MAX`] models with workers. Requests for this one go under `unknown_model`.
     BeyondLimit,
@@ -99,6 +99,8 @@ struct Model {
     metrics: Arc<ModelMetrics>,
     /// Numbers of the workers that serve it. Not bounded here: they are the operator's own.
     instances: HashSet<u64>,
+    /// The worker whose card is shown.
+    shown: u64,
     /// The departure by which it lost its last worker.
     departed: u64,
 }
@@ -122,9 +124,12 @@ impl Models {
         if let Some(there) = known.models.get_mut(model) {
             let first = there.instances.is_empty();
             there.instances.insert(instance_id);
-            if !first {
+            // A worker that was started anew with other settings and its old number need not leave first.
+            let renewed = there.shown == instance_id && there.instances.len() == 1;
+            if !first && !renewed {
                 return Registration::Later;
             }
+            there.shown = instance_id;
         } else {
             if known.models.len() >= MODELS_MAX && !self.make_room(&mut known) {
                 return Registration::BeyondLimit;
@@ -134,7 +139,8 @@ impl Models {
                 let_in.unwrap_or_else(|| Arc::new(ModelMetrics::new(&self.catalogue, model)));
             metrics.show_zeros();
             let instances = HashSet::from([instance_id]);
-            known.models.insert(model.into(), Model { metrics, instances, departed: 0 });
+            let model_of = Model { metrics, instances, shown: instance_id, departed: 0 };
+            known.models.insert(model.into(), model_of);
         }
         // Under the lock, so that cards of two workers that come and go at once are shown in their order.
         self.catalogue.show(model, card, config);
@@ -340,6 +346,27 @@ mod tests {
         assert_eq!(models.add("Org/M", 3, &CARD, &later), Registration::First);
         assert_eq!(cards(&registry).len(), 5);
         assert_eq!(models.served(), ["Org/M"]);
+    }
+
+    #[test]
+    fn the_only_worker_renews_its_card_without_leaving() {
+        let (registry, frontend) = frontend();
+        let models = frontend.models();
+        let seqs = |n| RuntimeConfig { max_num_seqs: n, ..RuntimeConfig::default() };
+        let shown = || {
+            let cards = cards(&registry);
+            cards.iter().find(|card| card.0 == "max_num_seqs").map(|card| card.2)
+        };
+        models.add("m", 1, &CARD, &seqs(Some(3)));
+        assert_eq!(models.add("m", 1, &CARD, &seqs(Some(5))), Registration::First);
+        assert_eq!(shown(), Some(5.0));
+        assert_eq!(models.add("m", 1, &CARD, &seqs(None)), Registration::First);
+        assert_eq!(shown(), None, "what it no longer says");
+        models.add("m", 1, &CARD, &seqs(Some(6)));
+        models.add("m", 2, &CARD, &seqs(Some(7)));
+        models.remove("m", 1);
+        assert_eq!(models.add("m", 2, &CARD, &seqs(Some(7))), Registration::Later);
+        assert_eq!(shown(), Some(6.0), "the first card stays until the last worker has left");
     }
 
     #[test]

@@ -279,6 +279,7 @@ mod tests {
         kv_blocks: 64,
         block_size: 16,
         prefix_caching: true,
+        waiting: 0,
     };
 
     fn run(config: EngineConfig, rows: &[(u64, u64, &str)]) -> Vec<String> {

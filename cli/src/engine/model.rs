@@ -13,6 +13,10 @@ use super::prompt::mix;
 /// about 100 bytes.
 pub(crate) const SLOTS_MAX: u64 = 1 << 20;
 
+/// The most requests that wait. Far more than any frontend lets through; beyond it a request is
+/// refused, as memory must not grow with the impatience of clients.
+pub(crate) const WAITING_MAX: u64 = 65_536;
+
 /// The longest setting of a time: an hour. Longer is a slip in the unit.
 pub(crate) const TIME_NS_MAX: u64 = 3_600_000_000_000;
 
@@ -41,6 +45,8 @@ pub(crate) struct EngineConfig {
     pub(crate) block_size: u64,
     /// Whether blocks of earlier prompts are reused.
     pub(crate) prefix_caching: bool,
+    /// How many requests may wait for a slot; real time only.
+    pub(crate) waiting: u64,
 }
 
 impl Default for EngineConfig {
@@ -57,6 +63,7 @@ impl Default for EngineConfig {
             kv_blocks: 16_384,
             block_size: 16,
             prefix_caching: true,
+            waiting: WAITING_MAX,
         }
     }
 }
@@ -74,17 +81,18 @@ impl EngineConfig {
         }
     }
 
-    /// Whether an engine can run with these settings.
+    /// Whether an engine can run with these settings. The error calls them as the command line does.
     pub(crate) fn check(&self) -> Result<(), ConfigError> {
-        within("slots", self.slots, 1, SLOTS_MAX)?;
-        within("batched_tokens", self.batched_tokens, 1, u64::MAX)?;
-        within("prefill_base_ns", self.prefill_base_ns, 0, TIME_NS_MAX)?;
-        within("prefill_token_ns", self.prefill_token_ns, 0, TIME_NS_MAX)?;
+        within("--max-num-seqs", self.slots, 1, SLOTS_MAX)?;
+        within("--max-num-batched-tokens", self.batched_tokens, 1, u64::MAX)?;
+        within("--max-waiting", self.waiting, 0, WAITING_MAX)?;
+        within_time("--prefill-base-ms", self.prefill_base_ns, 0)?;
+        within_time("--prefill-token-ms", self.prefill_token_ns, 0)?;
         // At least a nanosecond: a rate of tokens must be finite.
-        within("token_time_ns", self.token_time_ns, 1, TIME_NS_MAX)?;
+        within_time("--token-time-ms", self.token_time_ns, 1)?;
         within("batch_slowdown_ppm", self.batch_slowdown_ppm, 0, MILLION)?;
-        within("kv_blocks", self.kv_blocks, 1, KV_BLOCKS_MAX)?;
-        within("block_size", self.block_size, 1, 1 << 20)
+        within("--kv-blocks", self.kv_blocks, 1, KV_BLOCKS_MAX)?;
+        within("--block-size", self.block_size, 1, 1 << 20)
     }
 
     /// How long the prefill of one prompt takes alone.
@@ -103,13 +111,13 @@ impl EngineConfig {
 }
 
 /// A setting that no engine can run with.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{setting} is {value}; expected {min} to {max}")]
 pub(crate) struct ConfigError {
     setting: &'static str,
-    value: u64,
-    min: u64,
-    max: u64,
+    value: String,
+    min: String,
+    max: String,
 }
 
 /// Whether a setting is within its bounds.
@@ -121,8 +129,20 @@ pub(super) fn within(
 ) -> Result<(), ConfigError> {
     match (min..=max).contains(&value) {
         true => Ok(()),
-        false => Err(ConfigError { setting, value, min, max }),
+        false => {
+            let [value, min, max] = [value, min, max].map(|number| number.to_string());
+            Err(ConfigError { setting, value, min, max })
+        }
     }
+}
+
+/// The same for a time, which the command line takes in milliseconds.
+fn within_time(setting: &'static str, value_ns: u64, min_ns: u64) -> Result<(), ConfigError> {
+    within(setting, value_ns, min_ns, TIME_NS_MAX).map_err(|_| {
+        let [value, min, max] =
+            [value_ns, min_ns, TIME_NS_MAX].map(|ns| (ns as f64 / 1e6).to_string());
+        ConfigError { setting, value, min, max }
+    })
 }
 
 /// Appends the text of tokens `first..first + tokens` of the answer with this seed. The same seed
@@ -161,7 +181,10 @@ mod tests {
     fn a_setting_out_of_bounds_is_named() {
         let config = EngineConfig { slots: 0, ..EngineConfig::default() };
         let message = config.check().expect_err("no slot").to_string();
-        assert_eq!(message, "slots is 0; expected 1 to 1048576");
+        assert_eq!(message, "--max-num-seqs is 0; expected 1 to 1048576");
+        let config = EngineConfig { token_time_ns: 0, ..EngineConfig::default() };
+        let message = config.check().expect_err("endless tokens").to_string();
+        assert_eq!(message, "--token-time-ms is 0; expected 0.000001 to 3600000");
         let config = EngineConfig { token_time_ns: u64::MAX, ..EngineConfig::default() };
         assert!(config.check().is_err());
     }

@@ -45,6 +45,11 @@ impl Prompt {
         }
         prompt
     }
+
+    /// What the answer is about: the same prompt always gets the same one.
+    pub(crate) fn seed(&self) -> u64 {
+        self.blocks.last().copied().unwrap_or(self.input_tokens)
+    }
 }
 
 /// A token for up to four bytes of text. The length is mixed in, so that text which ends in zero

@@ -19,15 +19,11 @@
 
 use super::kv_cache::{KvCache, KvStats, Lease};
 use super::model::{ConfigError, EngineConfig};
-use super::token_stream::{EngineError, Start, Ticket, TokenStream};
+use super::token_stream::{EngineError, Start, Ticket, TokenStream, Words};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep_until};
-
-/// The most requests that wait. Far more than any frontend lets through; beyond it a request is
-/// refused, as memory must not grow with the impatience of clients.
-pub(crate) const WAITING_MAX: usize = 65_536;
 
 /// The most tokens of one answer: what a client asks for is a number it types.
 pub(crate) const OUTPUT_TOKENS_MAX: u64 = 1_000_000;
@@ -41,6 +37,10 @@ pub(crate) struct GenerateRequest {
     pub(crate) input_tokens: u64,
     /// How many tokens to generate, cut at [`OUTPUT_TOKENS_MAX`]; the engine always reaches it.
     pub(crate) max_tokens: u64,
+    /// What the answer is about: the same seed gets the same words.
+    pub(crate) seed: u64,
+    /// Tokens of the answer that are there already, from another engine; the words go on after them.
+    pub(crate) answered_tokens: u64,
 }
 
 /// A handle on an engine; clones share it. It ends when the last handle and stream are gone.
@@ -80,22 +80,24 @@ impl Engine {
     pub(crate) fn submit(&self, request: GenerateRequest) -> TokenStream {
         let ticket = Arc::new(Ticket::default());
         let output_tokens = request.max_tokens.min(OUTPUT_TOKENS_MAX);
-        // The same prompt always gets the same answer.
-        let seed = request.blocks.last().copied().unwrap_or(request.input_tokens);
+        let words = Words { seed: request.seed, first: request.answered_tokens };
         let mut state = self.shared.lock();
         let id = state.next_id;
         state.next_id += 1;
         if state.dead {
             ticket.fail(EngineError::Dead);
-        } else if state.waiting.len() >= WAITING_MAX {
-            ticket.fail(EngineError::Overloaded);
         } else {
             let waiting = Waiting { request, output_tokens, ticket: Arc::clone(&ticket) };
             state.waiting.insert(id, waiting);
             self.shared.settle(&mut state);
+            // Only now: a free slot takes it even where nobody may wait.
+            if state.waiting.len() as u64 > self.shared.config.waiting && state.withdraw(id) {
+                ticket.fail(EngineError::Overloaded);
+                self.shared.settle(&mut state);
+            }
         }
         drop(state);
-        TokenStream::new(Arc::clone(&self.shared), ticket, id, seed, output_tokens)
+        TokenStream::new(Arc::clone(&self.shared), ticket, id, words, output_tokens)
     }
 
     /// The engine's figures now.
@@ -241,8 +243,9 @@ impl Drop for Shared {
 impl State {
     /// Takes a waiting request out; false when it does not wait.
     fn withdraw(&mut self, id: u64) -> bool {
-        self.blocked = false;
-        self.waiting.remove(&id).is_some()
+        let waited = self.waiting.remove(&id).is_some();
+        self.blocked &= !waited;
+        waited
     }
 
     /// Takes a running sequence out; false when it runs no more.
@@ -293,7 +296,7 @@ mod tests {
     }
 
     fn request(input_tokens: u64, max_tokens: u64) -> GenerateRequest {
-        GenerateRequest { blocks: Vec::new(), input_tokens, max_tokens }
+        GenerateRequest { input_tokens, max_tokens, ..GenerateRequest::default() }
     }
 
     async fn read(stream: &mut TokenStream) -> Vec<Result<Chunk, EngineError>> {
@@ -344,6 +347,7 @@ mod tests {
             blocks: prompt.blocks.clone(),
             input_tokens: prompt.input_tokens,
             max_tokens: 3,
+            ..GenerateRequest::default()
         };
         let (first, second) =
             (read(&mut engine.submit(ask())).await, read(&mut engine.submit(ask())).await);
@@ -450,11 +454,37 @@ mod tests {
 
     #[tokio::test]
     async fn a_full_queue_refuses() {
-        let engine = Engine::start(EngineConfig { slots: 1, ..fast() }).expect("valid settings");
-        let _streams: Vec<_> =
-            (0..=WAITING_MAX).map(|_| engine.submit(request(1, 1_000))).collect();
-        let refused = read(&mut engine.submit(request(1, 1))).await;
-        assert_eq!(refused, [Err(EngineError::Overloaded)]);
+        for waiting in [0, 2, super::super::model::WAITING_MAX] {
+            let config = EngineConfig { slots: 1, waiting, ..fast() };
+            let engine = Engine::start(config).expect("valid settings");
+            let streams: Vec<_> = (0..=waiting).map(|_| engine.submit(request(1, 1_000))).collect();
+            assert!(streams.iter().all(|stream| stream.refusal().is_none()));
+            let mut refused = engine.submit(request(1, 1));
+            assert_eq!(refused.refusal(), Some(EngineError::Overloaded), "known at once");
+            assert_eq!(read(&mut refused).await, [Err(EngineError::Overloaded)]);
+            drop(refused);
+            let stats = engine.stats();
+            assert_eq!((stats.running, stats.waiting), (1, waiting));
+        }
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_was_begun_elsewhere_goes_on_where_it_was() {
+        let text = |chunks: Vec<Result<Chunk, EngineError>>| -> String {
+            chunks.into_iter().map(|chunk| chunk.expect("alive").text).collect()
+        };
+        let engine = Engine::start(fast()).expect("valid settings");
+        let ask = |max_tokens, answered_tokens| GenerateRequest {
+            max_tokens,
+            seed: 7,
+            answered_tokens,
+            ..GenerateRequest::default()
+        };
+        let whole = text(read(&mut engine.submit(ask(12, 0))).await);
+        let begin = text(read(&mut engine.submit(ask(5, 0))).await);
+        let rest = text(read(&mut engine.submit(ask(7, 5))).await);
+        assert_eq!(whole, begin + &rest);
+        assert_eq!(whole.split(' ').count(), 12);
     }
 
     #[tokio::test]
@@ -487,6 +517,7 @@ mod tests {
                             blocks: (0..length).map(|block| kind * 100 + block).collect(),
                             input_tokens: length * 16,
                             max_tokens: 20 * kind,
+                            ..GenerateRequest::default()
                         });
                         match round % 3 {
                             0 => drop(stream),

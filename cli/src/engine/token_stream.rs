@@ -8,7 +8,7 @@
 //! when something goes wrong.
 
 use super::model::append_text;
-use super::real_time::{Shared, WAITING_MAX};
+use super::real_time::Shared;
 use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -49,8 +49,17 @@ pub(crate) enum EngineError {
     #[error("the engine is dead")]
     Dead,
     /// Too many requests wait already.
-    #[error("the engine has {WAITING_MAX} waiting requests and takes no more")]
+    #[error("as many requests wait as the engine lets wait")]
     Overloaded,
+}
+
+/// Which words an answer consists of.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Words {
+    /// What it is about.
+    pub(super) seed: u64,
+    /// Where it begins: after so many.
+    pub(super) first: u64,
 }
 
 /// The answer to one request. Dropping it cancels the request.
@@ -59,7 +68,7 @@ pub(crate) struct TokenStream {
     shared: Arc<Shared>,
     ticket: Arc<Ticket>,
     id: u64,
-    seed: u64,
+    words: Words,
     output_tokens: u64,
     delivered_tokens: u64,
     ended: bool,
@@ -68,24 +77,29 @@ pub(crate) struct TokenStream {
 }
 
 impl TokenStream {
-    /// The stream of request `id`, which tells the same story for the same `seed`.
+    /// The stream of request `id`, which tells the same story for the same words.
     pub(super) fn new(
         shared: Arc<Shared>,
         ticket: Arc<Ticket>,
         id: u64,
-        seed: u64,
+        words: Words,
         output_tokens: u64,
     ) -> TokenStream {
         TokenStream {
             shared,
             ticket,
             id,
-            seed,
+            words,
             output_tokens,
             delivered_tokens: 0,
             ended: false,
             sleep: Box::pin(sleep_until(Instant::now())),
         }
+    }
+
+    /// Why the engine did not even take the request, known from the start.
+    pub(crate) fn refusal(&self) -> Option<EngineError> {
+        self.ticket.error.get().copied()
     }
 
     /// The next tokens, when they are due; `None` after the last chunk or an error.
@@ -130,7 +144,7 @@ impl TokenStream {
         let first = self.delivered_tokens;
         let tokens = (ready_tokens - first).min(CHUNK_TOKENS_MAX);
         let mut text = String::new();
-        append_text(&mut text, self.seed, first, tokens);
+        append_text(&mut text, self.words.seed, self.words.first.saturating_add(first), tokens);
         self.delivered_tokens += tokens;
         self.ended = self.delivered_tokens == self.output_tokens;
         if self.ended {

@@ -89,7 +89,7 @@ impl<'a> Simulation<'a> {
         config: EngineConfig,
     ) -> Result<Simulation<'a>, ConfigError> {
         config.check()?;
-        within("workers", workers as u64, 1, WORKERS_MAX)?;
+        within("--workers", workers as u64, 1, WORKERS_MAX)?;
         let prefix_known = trace.format().block_tokens().is_some();
         let workers = (0..workers).map(|worker| Batch::new(worker, config, prefix_known)).collect();
         Ok(Simulation {
@@ -321,7 +321,7 @@ mod tests {
         );
         let trace = trace.expect("valid");
         let error = Simulation::new(&trace, 0, EngineConfig::default()).expect_err("no worker");
-        assert_eq!(error.to_string(), "workers is 0; expected 1 to 4096");
+        assert_eq!(error.to_string(), "--workers is 0; expected 1 to 4096");
         let config = EngineConfig { slots: 0, ..EngineConfig::default() };
         assert!(Simulation::new(&trace, 1, config).is_err());
     }

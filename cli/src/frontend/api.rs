@@ -80,13 +80,13 @@ async fn complete(
         }
     };
     let request_type = if asked.stream { RequestType::Stream } else { RequestType::Unary };
-    let mut request = app.metrics.begin(endpoint, request_type, &asked.model, started);
+    let (mut request, block_size) = app.fleet.begin(endpoint, request_type, &asked.model, started);
     if let Some(trace) =
         headers.get("traceparent").and_then(|value| traceparent(value.to_str().ok()?))
     {
         request.trace(trace);
     }
-    let Some(block_size) = app.fleet.block_size(&asked.model) else {
+    let Some(block_size) = block_size else {
         request.reject(RejectionReason::NotFound);
         let message = format!("no worker serves the model {:?}", asked.model);
         return refusal(RejectionReason::NotFound, "not_found_error", &message);
@@ -95,7 +95,10 @@ async fn complete(
     let answer =
         Answer { chat, id: next_id(chat), model: asked.model.clone(), created: unix_seconds() };
     let Asked { model, max_tokens, stream, include_usage, .. } = asked;
-    let generation = Generation::new(app, request, model, prompts, max_tokens);
+    let mut generation = Generation::new(app, request, model, block_size, prompts, max_tokens);
+    if let Err(error) = generation.open().await {
+        return failure(error);
+    }
     if stream {
         streamed(generation, answer, include_usage)
     } else {
@@ -112,10 +115,7 @@ async fn unary(mut generation: Generation, answer: &Answer) -> Response {
                 texts.resize_with(texts.len().max(choice + 1), String::new);
                 texts[choice].push_str(&text);
             }
-            Err(GenerationError(reason)) => {
-                let error = openai::error("internal_server_error", 500, &reason);
-                return (StatusCode::INTERNAL_SERVER_ERROR, Json(error)).into_response();
-            }
+            Err(error) => return failure(error),
         }
     }
     let body = answer.whole(&texts, usage(&generation));
@@ -149,9 +149,9 @@ impl Streaming {
         }
         match self.generation.next().await {
             Some(Ok(piece)) => Some(event(&self.answer.chunk(&piece))),
-            Some(Err(GenerationError(reason))) => {
+            Some(Err(error)) => {
                 self.ended = true;
-                Some(event(&openai::error("internal_server_error", 500, &reason)))
+                Some(event(&openai::error(error.kind(), error.status(), error.message())))
             }
             None => {
                 self.ended = true;
@@ -197,6 +197,17 @@ fn event(value: &Value) -> Bytes {
 fn refusal(reason: RejectionReason, kind: &str, message: &str) -> Response {
     let status = StatusCode::from_u16(reason.status()).unwrap_or(StatusCode::BAD_REQUEST);
     (status, Json(openai::error(kind, reason.status(), message))).into_response()
+}
+
+fn failure(error: GenerationError) -> Response {
+    let code = error.status();
+    let status = StatusCode::from_u16(code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let body = Json(openai::error(error.kind(), code, error.message()));
+    match error {
+        GenerationError::Failed => (status, body).into_response(),
+        // A second is several of the workers' reports, and a few answers.
+        _ => (status, [(header::RETRY_AFTER, "1")], body).into_response(),
+    }
 }
 
 fn next_id(chat: bool) -> String {

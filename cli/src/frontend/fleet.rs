@@ -2,33 +2,62 @@
 //!
 //! The router spreads by the workers' own figures. Those come a few times a second, so between two of them a
 //! dispatch adds its own estimate to the worker's, or a burst would go to one worker.
+//!
+//! **One lock decides who serves what.** A request begins under it, so what it is counted as and who can take it
+//! agree, however workers come and go.
+//!
+//! Each worker has a *presence*, a channel that nothing is ever sent on: streams hold its receivers, and learn from
+//! its end that the worker is not worth waiting for. It outlives the worker's place in the fleet where the worker
+//! may still finish what it began.
 
-use crate::protocol::{Register, SILENCE_MAX, Stats};
+use crate::protocol::{DRAIN_MAX, Register, SILENCE_MAX, Stats};
 use dynamo_metrics::{
-    Component, FrontendHealth, FrontendMetrics, Instance, KvRouter, KvStats, MetricsError,
-    ModelCard, Registration, RuntimeConfig, Transport,
+    Component, FrontendHealth, FrontendMetrics, HttpEndpoint, Instance, KvRouter, KvStats,
+    MODELS_MAX, MetricsError, ModelCard, Registration, Request, RequestType, RuntimeConfig,
+    Timestamp, Transport,
 };
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
+use tokio::sync::watch;
 
 /// All workers of a frontend.
 #[derive(Debug)]
 pub(crate) struct Fleet {
-    workers: Mutex<HashMap<u64, Worker>>,
+    roster: Mutex<Roster>,
     metrics: FrontendMetrics,
     health: Arc<FrontendHealth>,
     /// Kept for its statistics of the whole fleet.
     router: KvRouter,
 }
 
+#[derive(Debug, Default)]
+struct Roster {
+    workers: HashMap<u64, Worker>,
+    /// Workers that are no longer asked and may still answer. Only those with streams, which bounds them.
+    leaving: Vec<Leaving>,
+    /// How many workers ever joined.
+    joined: u64,
+}
+
 #[derive(Debug)]
 struct Worker {
     registration: Register,
+    /// Its place in the order of joining.
+    joined: u64,
+    presence: watch::Sender<()>,
     stats: Stats,
     /// Blocks of requests that were sent since the figures came.
     estimated_blocks: u64,
     last_sign: Instant,
+}
+
+#[derive(Debug)]
+struct Leaving {
+    instance_id: u64,
+    url: String,
+    presence: watch::Sender<()>,
+    until: Instant,
 }
 
 /// A worker to send a request to.
@@ -37,6 +66,17 @@ pub(crate) struct Target {
     pub(crate) instance_id: u64,
     pub(crate) url: String,
     pub(crate) migration_limit: u64,
+    pub(crate) block_size: u64,
+    presence: watch::Receiver<()>,
+}
+
+impl Target {
+    /// Returns when the worker is not worth waiting for any more: it gave no sign of life, or had its time to
+    /// finish.
+    pub(crate) async fn gone(&mut self) {
+        // Nothing is ever sent, so this waits for the sender's end.
+        while self.presence.changed().await.is_ok() {}
+    }
 }
 
 impl Fleet {
@@ -47,18 +87,56 @@ impl Fleet {
         health: Arc<FrontendHealth>,
     ) -> Result<Self, MetricsError> {
         let router = KvRouter::new(component)?;
-        Ok(Self { workers: Mutex::default(), metrics, health, router })
+        Ok(Self { roster: Mutex::default(), metrics, health, router })
+    }
+
+    /// A request enters its handler, and the tokens of a KV block of its model, by the first worker that joined
+    /// with it; `None` when no worker serves the model.
+    pub(crate) fn begin(
+        &self,
+        endpoint: HttpEndpoint,
+        request_type: RequestType,
+        model: &str,
+        now: Timestamp,
+    ) -> (Request, Option<u64>) {
+        let roster = self.lock();
+        let first = roster.serving(model).min_by_key(|worker| worker.joined);
+        let block_size = first.map(|worker| worker.registration.kv_cache_block_size);
+        (self.metrics.begin(endpoint, request_type, model, now), block_size)
     }
 
     /// A worker joins, or renews its registration. Says why when it is not taken.
-    pub(crate) fn join(&self, registration: Register) -> Result<(), &'static str> {
+    pub(crate) fn join(&self, mut registration: Register) -> Result<(), &'static str> {
         let id = registration.instance_id;
-        let mut workers = self.lock();
-        if let Some(before) = workers.remove(&id) {
-            self.forget(&before);
+        if registration.models.len() > MODELS_MAX {
+            return Err("a worker serves more models than the frontend can hold");
+        }
+        if registration.models.iter().any(String::is_empty) {
+            return Err("a model has no name");
+        }
+        let mut roster = self.lock();
+        // Both would be taken for one, and each one's sign of life for the other's.
+        if roster
+            .workers
+            .get(&id)
+            .is_some_and(|other| other.registration.url != registration.url && !other.is_silent())
+        {
+            return Err("another worker has this number; give it another --instance-id");
         }
         if !self.router.publish(id, &registration.stats.into()) {
             return Err("the frontend knows as many workers as it can hold");
+        }
+        let before = roster.workers.remove(&id);
+        if let Some(before) = &before {
+            // First: of two long names one may go and one stay, and they may be one label, which is cut.
+            for model in before.registration.models.iter() {
+                if !registration.models.contains(model) {
+                    self.metrics.models().remove(model, id);
+                }
+            }
+            if place(&before.registration) != place(&registration) {
+                self.health.remove(id);
+            }
         }
         let card = ModelCard {
             context_length: registration.context_length,
@@ -70,11 +148,13 @@ impl Fleet {
             max_num_seqs: registration.max_num_seqs,
             max_num_batched_tokens: registration.max_num_batched_tokens,
         };
-        for model in &registration.models {
-            if self.metrics.models().add(model, id, &card, &config) == Registration::BeyondLimit {
+        registration.models.retain(|model| {
+            let taken = self.metrics.models().add(model, id, &card, &config);
+            if taken == Registration::BeyondLimit {
                 tracing::warn!(%model, "not served: the frontend knows as many models as it can hold");
             }
-        }
+            taken != Registration::BeyondLimit
+        });
         self.health.add(Instance {
             namespace: registration.namespace.clone(),
             component: registration.component.clone(),
@@ -82,16 +162,27 @@ impl Fleet {
             instance_id: id,
             transport: Transport::Http(registration.url.clone()),
         });
+        let (joined, presence) = match before {
+            Some(before) if before.registration.url == registration.url => {
+                (before.joined, before.presence)
+            }
+            // Another process under the number; what the former one was working on moves.
+            _ => {
+                roster.joined += 1;
+                (roster.joined, roster.come_back(id, &registration.url).unwrap_or_default())
+            }
+        };
         let stats = registration.stats;
-        let worker = Worker { registration, stats, estimated_blocks: 0, last_sign: Instant::now() };
-        workers.insert(id, worker);
+        let (estimated_blocks, last_sign) = (0, Instant::now());
+        let worker = Worker { registration, joined, presence, stats, estimated_blocks, last_sign };
+        roster.workers.insert(id, worker);
         Ok(())
     }
 
     /// A worker told its figures; false when it is not known and must register.
     pub(crate) fn heard(&self, id: u64, stats: Stats) -> bool {
-        let mut workers = self.lock();
-        let Some(worker) = workers.get_mut(&id) else { return false };
+        let mut roster = self.lock();
+        let Some(worker) = roster.workers.get_mut(&id) else { return false };
         worker.stats = stats;
         worker.estimated_blocks = 0;
         worker.last_sign = Instant::now();
@@ -99,64 +190,80 @@ impl Fleet {
         true
     }
 
-    /// A worker left, or turned out to be gone.
+    /// A worker leaves. It may finish the answers that it has begun.
     pub(crate) fn leave(&self, id: u64) -> bool {
-        match self.lock().remove(&id) {
-            Some(worker) => {
-                self.forget(&worker);
-                true
-            }
-            None => false,
+        let mut roster = self.lock();
+        let Some(worker) = roster.workers.remove(&id) else { return false };
+        self.forget(&worker);
+        roster.let_finish(worker, DRAIN_MAX + SILENCE_MAX);
+        true
+    }
+
+    /// A worker broke off or could not be reached. If it lives, it registers again; meanwhile other streams from it
+    /// may go on.
+    pub(crate) fn lost(&self, target: &Target) {
+        let mut roster = self.lock();
+        let id = target.instance_id;
+        // Another process may have its number by now.
+        if roster.workers.get(&id).is_some_and(|worker| worker.registration.url == target.url)
+            && let Some(worker) = roster.workers.remove(&id)
+        {
+            self.forget(&worker);
+            roster.let_finish(worker, SILENCE_MAX);
         }
     }
 
-    /// Forgets workers that gave no sign of life.
+    /// Forgets workers that gave no sign of life, and tells their streams.
     pub(crate) fn sweep(&self) {
-        let mut workers = self.lock();
-        let silent: Vec<u64> = workers
+        let mut roster = self.lock();
+        let silent: Vec<u64> = roster
+            .workers
             .iter()
-            .filter(|(_, worker)| worker.last_sign.elapsed() > SILENCE_MAX)
+            .filter(|(_, worker)| worker.is_silent())
             .map(|(&id, _)| id)
             .collect();
-        for worker in silent.iter().filter_map(|id| workers.remove(id)) {
+        for worker in silent.iter().filter_map(|id| roster.workers.remove(id)) {
             tracing::warn!(worker = worker.registration.instance_id, "silent, taken for dead");
             self.forget(&worker);
         }
+        let now = Instant::now();
+        roster.leaving.retain(|leaving| leaving.until > now && leaving.has_streams());
     }
 
-    /// The worker of `model` with the least load, which is charged with the request.
-    pub(crate) fn pick(&self, model: &str, tokens: u64) -> Option<Target> {
-        let mut workers = self.lock();
-        let serves = |id: u64| {
-            workers.get(&id).is_some_and(|w| w.registration.models.iter().any(|name| name == model))
+    /// The worker of `model` with the least load that is not among `full`; it is charged with the request.
+    pub(crate) fn pick(&self, model: &str, tokens: u64, full: &[u64]) -> Option<Target> {
+        let mut roster = self.lock();
+        let able = |id: &u64| {
+            !full.contains(id) && roster.workers.get(id).is_some_and(|worker| worker.serves(model))
         };
         // Nearly always the router's first choice serves the model; else the least loaded one that does.
-        let id = self.router.pick().filter(|&id| serves(id)).or_else(|| {
-            let able = workers.iter().filter(|&(&id, _)| serves(id));
+        let id = self.router.pick().filter(able).or_else(|| {
+            let able = roster.workers.iter().filter(|(id, _)| able(id));
             able.min_by_key(|&(&id, worker)| (worker.active_blocks(), id)).map(|(&id, _)| id)
         })?;
-        let worker = workers.get_mut(&id)?;
-        let blocks = tokens / worker.registration.kv_cache_block_size.max(1);
-        worker.estimated_blocks = worker.estimated_blocks.saturating_add(blocks).saturating_add(1);
+        let worker = roster.workers.get_mut(&id)?;
+        worker.charge(tokens);
         self.router.publish(id, &worker.estimate());
         Some(Target {
             instance_id: id,
             url: worker.registration.url.clone(),
             migration_limit: worker.registration.migration_limit,
+            block_size: worker.registration.kv_cache_block_size,
+            presence: worker.presence.subscribe(),
         })
     }
 
-    /// Tokens of a KV block of `model`, by the first worker that serves it.
-    pub(crate) fn block_size(&self, model: &str) -> Option<u64> {
-        let workers = self.lock();
-        let mut registrations = workers.values().map(|worker| &worker.registration);
-        let serving = registrations.find(|worker| worker.models.iter().any(|name| name == model));
-        serving.map(|worker| worker.kv_cache_block_size)
+    /// Whether a worker serves the model.
+    pub(crate) fn serves(&self, model: &str) -> bool {
+        self.lock().serving(model).next().is_some()
     }
 
-    /// Names of the models that are served.
+    /// Names of the models that are served, whole and sorted.
     pub(crate) fn models(&self) -> Vec<String> {
-        self.metrics.models().served()
+        let roster = self.lock();
+        let names: BTreeSet<&String> =
+            roster.workers.values().flat_map(|worker| &worker.registration.models).collect();
+        names.into_iter().cloned().collect()
     }
 
     fn forget(&self, worker: &Worker) {
@@ -168,45 +275,282 @@ impl Fleet {
         self.router.remove(id);
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<u64, Worker>> {
-        // The map is whole between any two statements, so a panic elsewhere does not spoil it.
-        self.workers.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Roster> {
+        // The roster is whole between any two statements, so a panic elsewhere does not spoil it.
+        self.roster.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Roster {
+    fn serving(&self, model: &str) -> impl Iterator<Item = &Worker> {
+        self.workers.values().filter(move |worker| worker.serves(model))
+    }
+
+    /// Lets the streams of a worker that is in the fleet no more go on for a while.
+    fn let_finish(&mut self, worker: Worker, at_most: Duration) {
+        let Worker { registration: Register { instance_id, url, .. }, presence, .. } = worker;
+        let leaving = Leaving { instance_id, url, presence, until: Instant::now() + at_most };
+        if leaving.has_streams() {
+            self.leaving.push(leaving);
+        }
+    }
+
+    /// The presence of a worker that had been given up and was not dead.
+    fn come_back(&mut self, instance_id: u64, url: &str) -> Option<watch::Sender<()>> {
+        let is_it = |leaving: &Leaving| leaving.instance_id == instance_id && leaving.url == url;
+        let at = self.leaving.iter().position(is_it)?;
+        Some(self.leaving.swap_remove(at).presence)
+    }
+}
+
+impl Leaving {
+    fn has_streams(&self) -> bool {
+        self.presence.receiver_count() > 0
     }
 }
 
 impl Worker {
+    fn serves(&self, model: &str) -> bool {
+        self.registration.models.iter().any(|name| name == model)
+    }
+
+    fn is_silent(&self) -> bool {
+        self.last_sign.elapsed() > SILENCE_MAX
+    }
+
+    /// Counts a request of so many tokens until the worker tells its figures. What a client asks for is a number that
+    /// it types, so no sequence counts for more than the model's longest.
+    fn charge(&mut self, tokens: u64) {
+        let Register { context_length, kv_cache_block_size, .. } = self.registration;
+        let blocks = tokens.min(context_length) / kv_cache_block_size.max(1);
+        self.estimated_blocks = self.estimated_blocks.saturating_add(blocks).saturating_add(1);
+    }
+
     /// Saturates: the figures come over the network.
     fn active_blocks(&self) -> u64 {
         self.stats.active_blocks.saturating_add(self.estimated_blocks)
     }
 
-    /// Its figures with what was sent since.
+    /// Its figures with what was sent since, which is never more than it has: the rest waits.
     fn estimate(&self) -> KvStats {
-        let usage = self.active_blocks() as f64 / self.stats.total_blocks.max(1) as f64;
         let figures = KvStats::from(self.stats);
-        KvStats { active_blocks: self.active_blocks(), gpu_cache_usage: usage, ..figures }
+        let active_blocks = match figures.total_blocks {
+            0 => self.active_blocks(),
+            total => self.active_blocks().min(total),
+        };
+        let usage = active_blocks as f64 / figures.total_blocks.max(1) as f64;
+        KvStats { active_blocks, gpu_cache_usage: usage, ..figures }
     }
+}
+
+/// Where a worker stands in the hierarchy.
+fn place(registration: &Register) -> (&str, &str, &str) {
+    (&registration.namespace, &registration.component, &registration.endpoint)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use dynamo_metrics::{DistributedRuntime, FrontendConfig};
+    use dynamo_metrics::{DistributedRuntime, FrontendConfig, Registry, Snapshot, Value};
+    use std::sync::atomic::{AtomicBool, Ordering};
 
-    #[test]
-    fn figures_at_the_end_of_their_range_overflow_nothing() {
-        let runtime = DistributedRuntime::new().unwrap();
-        let component = runtime.namespace("ns").unwrap().component("router").unwrap();
-        let metrics = FrontendMetrics::new(runtime.registry(), FrontendConfig::default()).unwrap();
-        let fleet = Fleet::new(&component, metrics, Arc::default()).unwrap();
-        let largest = Stats { active_blocks: u64::MAX, total_blocks: u64::MAX, ..Stats::default() };
-        let registration = Register {
-            instance_id: 7,
-            url: "http://127.0.0.1:1".into(),
+    fn fleet() -> (Registry, Fleet) {
+        let runtime = DistributedRuntime::new().expect("a runtime");
+        let registry = runtime.registry().clone();
+        let metrics = FrontendMetrics::new(&registry, FrontendConfig::default()).expect("metrics");
+        let router = runtime.namespace("ns").and_then(|ns| ns.component("router")).expect("router");
+        let fleet = Fleet::new(&router, metrics, Arc::new(FrontendHealth::new()));
+        (registry, fleet.expect("a fleet"))
+    }
+
+    fn registration(instance_id: u64, models: &[&str]) -> Register {
+        Register {
+            instance_id,
+            url: format!("http://127.0.0.1:{instance_id}"),
             namespace: "ns".into(),
             component: "backend".into(),
             endpoint: "generate".into(),
-            models: vec!["m".into()],
+            models: models.iter().map(|&model| model.into()).collect(),
+            context_length: 4096,
+            kv_cache_block_size: 16,
+            migration_limit: 3,
+            total_kv_blocks: Some(1024),
+            max_num_seqs: None,
+            max_num_batched_tokens: None,
+            stats: Stats { total_blocks: 1024, ..Stats::default() },
+        }
+    }
+
+    fn begin(fleet: &Fleet, model: &str) -> (Request, Option<u64>) {
+        fleet.begin(HttpEndpoint::Completions, RequestType::Unary, model, Timestamp::from_nanos(0))
+    }
+
+    /// The sum of a family over its series with this first label value.
+    fn sum(registry: &Registry, name: &str, label: &str) -> f64 {
+        let mut snapshot = Snapshot::new();
+        snapshot.take(registry);
+        let mut sum = 0.0;
+        for part in snapshot.families().filter(|f| f.name() == name).flat_map(|f| f.parts()) {
+            for series in (0..part.len()).filter_map(|at| part.series(at)) {
+                if series.label_values().next().unwrap_or_default() == label {
+                    sum += match series.value() {
+                        Value::Unsigned(value) => value as f64,
+                        Value::Float(value) => value,
+                        other => panic!("{other:?}"),
+                    };
+                }
+            }
+        }
+        sum
+    }
+
+    #[test]
+    fn a_request_that_is_served_is_never_counted_under_unknown_model() {
+        let (registry, fleet) = fleet();
+        let (done, fleet) = (AtomicBool::new(false), &fleet);
+        let served = std::thread::scope(|scope| {
+            for _ in 0..2 {
+                scope.spawn(|| {
+                    let mut round = 0u64;
+                    while !done.load(Ordering::Relaxed) {
+                        round += 1;
+                        fleet.join(registration(1, &["m", "other"])).expect("room");
+                        if round.is_multiple_of(3) {
+                            fleet.leave(1);
+                        }
+                    }
+                });
+            }
+            let clients: Vec<_> = (0..4)
+                .map(|_| {
+                    scope.spawn(|| {
+                        let mut served = 0u64;
+                        for _ in 0..20_000 {
+                            match begin(fleet, "m") {
+                                (request, None) => {
+                                    request.reject(dynamo_metrics::RejectionReason::NotFound);
+                                }
+                                (request, Some(_)) => {
+                                    request.succeed(Timestamp::from_nanos(1));
+                                    served += 1;
+                                }
+                            }
+                        }
+                        served
+                    })
+                })
+                .collect();
+            let served: u64 =
+                clients.into_iter().map(|client| client.join().expect("no panic")).sum();
+            done.store(true, Ordering::Relaxed);
+            served
+        });
+        let requests = "dynamo_frontend_requests_total";
+        assert!(served > 0, "the worker was there at times");
+        assert_eq!(sum(&registry, requests, "unknown_model"), 0.0);
+        assert_eq!(sum(&registry, requests, "m"), served as f64);
+    }
+
+    #[test]
+    fn a_renewal_changes_what_is_served_and_interrupts_nothing() {
+        let (_registry, fleet) = fleet();
+        fleet.join(registration(1, &["a", "b"])).expect("room");
+        let target = fleet.pick("a", 1, &[]).expect("a worker");
+        fleet.join(registration(1, &["b", "c"])).expect("room");
+        assert_eq!(fleet.models(), ["b", "c"]);
+        assert!(!fleet.metrics.models().is_served("a") && fleet.metrics.models().is_served("c"));
+        assert!(target.presence.has_changed().is_ok(), "the same process");
+        let other = Register { url: "http://127.0.0.1:99".into(), ..registration(1, &["b"]) };
+        assert!(fleet.join(other.clone()).unwrap_err().contains("--instance-id"));
+        let long_ago = Instant::now().checked_sub(SILENCE_MAX * 2).expect("a machine that is up");
+        fleet.lock().workers.get_mut(&1).expect("it is there").last_sign = long_ago;
+        fleet.join(other).expect("the former one is dead");
+        assert!(target.presence.has_changed().is_err(), "another process has its number");
+        assert!(fleet.join(registration(2, &["b", ""])).is_err());
+    }
+
+    #[test]
+    fn names_too_long_for_a_label_are_listed_and_served_whole() {
+        let (_registry, fleet) = fleet();
+        let [first, second] = ["1", "2"].map(|end| "m".repeat(200) + end);
+        fleet.join(registration(1, &[&first, &second])).expect("room");
+        assert_eq!(fleet.models(), [first.clone(), second.clone()]);
+        assert_eq!(begin(&fleet, &second).1, Some(16));
+        assert_eq!(begin(&fleet, &"m".repeat(128)).1, None);
+        // They share a label: that the one goes does not unserve the other.
+        fleet.join(registration(1, &[&second])).expect("room");
+        assert!(fleet.metrics.models().is_served(&second));
+    }
+
+    #[test]
+    fn what_a_client_asks_for_cannot_make_more_blocks_than_there_are() {
+        let (registry, fleet) = fleet();
+        fleet.join(registration(1, &["m"])).expect("room");
+        let active = || sum(&registry, "dynamo_component_router_worker_active_blocks", "1");
+        fleet.pick("m", 100, &[]).expect("a worker");
+        assert_eq!(active(), 7.0);
+        for _ in 0..10 {
+            fleet.pick("m", u64::MAX, &[]).expect("a worker");
+        }
+        assert_eq!(active(), 1024.0);
+        let stats = Stats { active_blocks: u64::MAX, total_blocks: 0, ..Stats::default() };
+        assert!(fleet.heard(1, stats));
+        assert!(fleet.pick("m", u64::MAX, &[]).is_some());
+    }
+
+    #[test]
+    fn the_block_size_is_that_of_the_first_worker_that_joined() {
+        let (_registry, fleet) = fleet();
+        for id in 0..20 {
+            let kv_cache_block_size = 16 + id;
+            let other = Register { kv_cache_block_size, ..registration(100 - id, &["m"]) };
+            fleet.join(other).expect("room");
+            assert_eq!(begin(&fleet, "m").1, Some(16));
+        }
+        fleet.leave(100);
+        assert_eq!(begin(&fleet, "m").1, Some(17));
+        fleet.join(registration(99, &["m"])).expect("room");
+        assert_eq!(begin(&fleet, "m").1, Some(16), "a renewal keeps its place");
+    }
+
+    #[test]
+    fn full_workers_are_passed_over() {
+        let (_registry, fleet) = fleet();
+        for id in [1, 2] {
+            fleet.join(registration(id, &["m"])).expect("room");
+        }
+        let picked = |full: &[u64]| fleet.pick("m", 1, full).map(|target| target.instance_id);
+        assert_eq!(picked(&[1]), Some(2));
+        assert_eq!(picked(&[2]), Some(1));
+        assert_eq!(picked(&[1, 2]), None);
+    }
+
+    #[test]
+    fn a_worker_that_leaves_may_finish_and_one_that_is_lost_may_come_back() {
+        let (_registry, fleet) = fleet();
+        fleet.join(registration(1, &["m"])).expect("room");
+        let target = fleet.pick("m", 1, &[]).expect("a worker");
+        assert!(fleet.leave(1) && !fleet.leave(1));
+        assert!(!fleet.serves("m"));
+        fleet.sweep();
+        assert!(target.presence.has_changed().is_ok(), "it has its time");
+        fleet.join(registration(1, &["m"])).expect("room");
+        fleet.lost(&target);
+        assert!(!fleet.serves("m"));
+        fleet.join(registration(1, &["m"])).expect("room");
+        assert!(target.presence.has_changed().is_ok(), "other streams went on");
+        fleet.leave(1);
+        assert_eq!(fleet.lock().leaving.len(), 1);
+        drop(target);
+        fleet.sweep();
+        assert_eq!(fleet.lock().leaving.len(), 0, "only those with streams are kept");
+    }
+
+    #[test]
+    fn figures_at_the_end_of_their_range_overflow_nothing() {
+        let (_registry, fleet) = fleet();
+        let largest = Stats { active_blocks: u64::MAX, total_blocks: u64::MAX, ..Stats::default() };
+        let registration = Register {
             context_length: u64::MAX,
             kv_cache_block_size: 0,
             migration_limit: u64::MAX,
@@ -214,12 +558,14 @@ mod tests {
             max_num_seqs: Some(u64::MAX),
             max_num_batched_tokens: Some(u64::MAX),
             stats: largest,
+            ..registration(7, &["m"])
         };
-        fleet.join(registration).unwrap();
+        fleet.join(registration).expect("room");
         for _ in 0..3 {
-            assert_eq!(fleet.pick("m", u64::MAX).map(|target| target.instance_id), Some(7));
+            let picked = fleet.pick("m", u64::MAX, &[]);
+            assert_eq!(picked.map(|target| target.instance_id), Some(7));
         }
         assert!(fleet.heard(7, largest));
-        assert!(fleet.pick("m", 1).is_some());
+        assert!(fleet.pick("m", 1, &[]).is_some());
     }
 }

@@ -2,14 +2,23 @@
 //!
 //! Every metric of the request moves here, through the one value that it is: [`Request`]. If a generation is
 //! dropped before it is complete, the client went away.
+//!
+//! A worker that breaks off, cannot be reached or is silent costs a migration. One that is full (429) costs nothing:
+//! the next one is asked, and when all are full the request is turned away, or waits a little if it has tokens. What
+//! went wrong between us and the workers is for the log; clients only hear what it means for them.
 
 use super::fleet::Target;
 use super::{App, tokenize::Prompt};
 use crate::http::client::{ClientError, Lines};
-use crate::protocol::{Frame, GENERATE_PATH, Generate};
-use dynamo_metrics::{MigrationType, Request};
+use crate::protocol::{Frame, GENERATE_PATH, Generate, STATS_PERIOD};
+use dynamo_metrics::{MigrationType, RejectionReason, Request};
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
+
+/// How long a request that has tokens waits for a worker with room. It cannot be turned away any more, and to lose
+/// what it has is dearer than to wait; for so long a client bears a pause.
+const ROOM_WAIT_MAX: Duration = Duration::from_secs(10);
 
 /// Some tokens for the client.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,14 +31,23 @@ pub(crate) struct Piece {
 }
 
 /// Why a request could not be completed.
-#[derive(Debug)]
-pub(crate) struct GenerationError(pub(crate) String);
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum GenerationError {
+    /// Every worker has as many requests as it takes.
+    Overload,
+    /// No worker is there any more.
+    Unavailable,
+    /// A worker failed, and the request could not be moved.
+    Failed,
+}
 
 /// A request in progress.
 #[derive(Debug)]
 pub(crate) struct Generation {
     app: Arc<App>,
     model: String,
+    /// Tokens of a block, by which the prompts are hashed.
+    block_size: u64,
     max_tokens: u64,
     /// Prompts that are not answered yet, the current one first.
     prompts: VecDeque<Prompt>,
@@ -41,7 +59,17 @@ pub(crate) struct Generation {
     /// `None` when the request has ended.
     request: Option<Request>,
     pub(crate) input_tokens: u64,
+    /// Of all prompts of which it is known.
     pub(crate) cached_tokens: u64,
+    cached: Cached,
+}
+
+/// What workers said about cached tokens. After a migration the next one says it again, of a longer prompt.
+#[derive(Debug, Default)]
+struct Cached {
+    /// Of the current prompt.
+    current: bool,
+    any: bool,
 }
 
 impl Generation {
@@ -49,6 +77,7 @@ impl Generation {
         app: Arc<App>,
         mut request: Request,
         model: String,
+        block_size: u64,
         prompts: VecDeque<Prompt>,
         max_tokens: u64,
     ) -> Self {
@@ -57,6 +86,7 @@ impl Generation {
         Self {
             app,
             model,
+            block_size,
             max_tokens,
             prompts,
             choice: 0,
@@ -66,12 +96,22 @@ impl Generation {
             request: Some(request),
             input_tokens,
             cached_tokens: 0,
+            cached: Cached::default(),
         }
     }
 
     /// Tokens of all answers so far.
     pub(crate) fn output_tokens(&self) -> u64 {
         self.request.as_ref().map_or(0, Request::output_tokens)
+    }
+
+    /// Finds a worker that takes the request, which does not wait for a token. Until then the request can be turned
+    /// away.
+    pub(crate) async fn open(&mut self) -> Result<(), GenerationError> {
+        match self.current {
+            None => self.dispatch().await,
+            Some(_) => Ok(()),
+        }
     }
 
     /// The next tokens, or the end. After `None` the request counts as a success only when
@@ -83,36 +123,36 @@ impl Generation {
             }
             let Some((target, lines)) = &mut self.current else {
                 if let Err(error) = self.dispatch().await {
-                    return Some(Err(self.fail(error)));
+                    return Some(Err(error));
                 }
                 continue;
             };
-            match lines.next::<Frame>().await {
-                Some(Ok(frame)) => {
-                    let Some(piece) = self.frame(frame) else { continue };
-                    return Some(Ok(piece));
-                }
-                broken => {
-                    let reason = match broken {
-                        Some(Err(error)) => error.to_string(),
-                        _ => "the answer ended before its last token".into(),
-                    };
-                    tracing::warn!(worker = target.instance_id, reason, "a worker broke off");
-                    let limit = target.migration_limit;
-                    let gone = target.instance_id;
-                    self.current = None;
-                    self.app.fleet.leave(gone);
-                    if let Err(error) = self.migrate(MigrationType::OngoingRequest, limit, reason) {
-                        return Some(Err(self.fail(error)));
-                    }
-                }
+            let answer = tokio::select! {
+                biased;
+                answer = lines.next::<Frame>() => answer,
+                () = target.gone() => Some(Err(silent(&target.url))),
+            };
+            if let Some(Ok(frame)) = answer {
+                let Some(piece) = self.frame(frame) else { continue };
+                return Some(Ok(piece));
+            }
+            let reason = match answer {
+                Some(Err(error)) => error.to_string(),
+                _ => "the answer ended before its last token".into(),
+            };
+            let Some((target, _)) = self.current.take() else { continue };
+            tracing::warn!(worker = target.instance_id, reason, "a worker broke off");
+            self.app.fleet.lost(&target);
+            if let Err(error) = self.migrate(MigrationType::OngoingRequest, &target) {
+                self.fail();
+                return Some(Err(error));
             }
         }
     }
 
     /// The client has everything.
     pub(crate) fn complete(&mut self) {
-        if let Some(request) = self.request.take() {
+        if let Some(request) = self.close() {
             request.succeed(self.app.metrics.now());
         }
     }
@@ -120,10 +160,14 @@ impl Generation {
     /// Takes a frame in; nothing for the client when it is empty.
     fn frame(&mut self, frame: Frame) -> Option<Piece> {
         let now = self.app.metrics.now();
+        if let Some(cached_tokens) = frame.cached_tokens.filter(|_| !self.cached.current) {
+            self.cached = Cached { current: true, any: true };
+            self.cached_tokens = self.cached_tokens.saturating_add(cached_tokens);
+        }
         if let Some(request) = &mut self.request {
-            if let Some(cached_tokens) = frame.cached_tokens {
-                request.cached_tokens(cached_tokens);
-                self.cached_tokens = self.cached_tokens.saturating_add(cached_tokens);
+            // The sum is known with the last prompt's.
+            if self.cached.current && self.prompts.len() == 1 {
+                request.cached_tokens(self.cached_tokens);
             }
             request.tokens(frame.tokens, now);
         }
@@ -134,57 +178,86 @@ impl Generation {
             self.prompts.pop_front();
             self.choice += 1;
             self.answered_tokens = 0;
+            self.cached.current = false;
         } else if frame.tokens == 0 {
             return None;
         }
         Some(Piece { choice, text: frame.text, last: frame.last })
     }
 
-    /// Sends the current prompt, or what is left to do of it, to a worker.
-    async fn dispatch(&mut self) -> Result<(), String> {
+    /// Sends the current prompt, or what is left to do of it, to a worker. On an error the request has ended.
+    async fn dispatch(&mut self) -> Result<(), GenerationError> {
+        let mut full: Vec<u64> = Vec::new();
+        let mut waited = Duration::ZERO;
         loop {
             let Some(prompt) = self.prompts.front() else { return Ok(()) };
             // What was answered before a migration is part of the prompt for the next worker.
             let input_tokens = prompt.input_tokens.saturating_add(self.answered_tokens);
             let left = self.max_tokens.saturating_sub(self.answered_tokens);
-            let Some(target) = self.app.fleet.pick(&self.model, input_tokens.saturating_add(left))
-            else {
-                return Err(format!("no worker of model {} is left", self.model));
+            let tokens = input_tokens.saturating_add(left);
+            let Some(mut target) = self.app.fleet.pick(&self.model, tokens, &full) else {
+                if !full.is_empty() && self.output_tokens() > 0 && waited < ROOM_WAIT_MAX {
+                    full.clear();
+                    waited += STATS_PERIOD;
+                    tokio::time::sleep(STATS_PERIOD).await;
+                    continue;
+                }
+                return Err(match full.is_empty() {
+                    true => self.reject(GenerationError::Unavailable),
+                    false => self.reject(GenerationError::Overload),
+                });
             };
+            // A worker with blocks of another size would take the hashes for other text.
+            let comparable = target.block_size == self.block_size;
             let generate = Generate {
                 model: self.model.clone(),
-                blocks: prompt.blocks.clone(),
+                blocks: if comparable { prompt.blocks.clone() } else { Vec::new() },
                 input_tokens,
                 max_tokens: left,
+                seed: prompt.seed(),
+                answered_tokens: self.answered_tokens,
             };
             let url = format!("{}{GENERATE_PATH}", target.url);
-            match self.app.client.lines(&url, &generate).await {
+            let answer = tokio::select! {
+                biased;
+                answer = self.app.client.lines(&url, &generate) => answer,
+                () = target.gone() => Err(silent(&url)),
+            };
+            match answer {
                 Ok(lines) => {
                     self.current = Some((target, lines));
                     return Ok(());
                 }
-                // The worker lives and refuses: another one would too.
-                Err(error @ ClientError::Status { .. }) => return Err(error.to_string()),
+                Err(ClientError::Status { status: 429, .. }) => full.push(target.instance_id),
+                // It lives and does not understand: another one would not either.
+                Err(error @ ClientError::Status { status: 400..=499, .. }) => {
+                    tracing::warn!(worker = target.instance_id, %error, "a worker refused");
+                    self.fail();
+                    return Err(GenerationError::Failed);
+                }
                 Err(error) => {
-                    self.app.fleet.leave(target.instance_id);
-                    let limit = target.migration_limit;
+                    tracing::warn!(worker = target.instance_id, %error, "a worker is lost");
+                    self.app.fleet.lost(&target);
                     let kind = match self.answered_tokens {
                         0 => MigrationType::NewRequest,
                         _ => MigrationType::OngoingRequest,
                     };
-                    self.migrate(kind, limit, error.to_string())?;
+                    if self.migrate(kind, &target).is_err() {
+                        return Err(self.reject(GenerationError::Unavailable));
+                    }
                 }
             }
         }
     }
 
     /// Counts a migration, which happens now, or says why there is none.
-    fn migrate(&mut self, kind: MigrationType, limit: u64, reason: String) -> Result<(), String> {
-        if self.migrations >= limit {
-            return Err(format!("{reason}; the migration limit is {limit}"));
+    fn migrate(&mut self, kind: MigrationType, from: &Target) -> Result<(), GenerationError> {
+        if !self.app.fleet.serves(&self.model) {
+            return Err(GenerationError::Unavailable);
         }
-        if !self.app.metrics.models().is_served(&self.model) {
-            return Err(format!("{reason}; no worker of model {} is left", self.model));
+        if self.migrations >= from.migration_limit {
+            tracing::warn!(limit = from.migration_limit, "the migration limit is reached");
+            return Err(GenerationError::Failed);
         }
         self.migrations += 1;
         if let Some(request) = &self.request {
@@ -193,20 +266,77 @@ impl Generation {
         Ok(())
     }
 
-    fn fail(&mut self, reason: String) -> GenerationError {
+    /// Ends the request as one that no worker took; an error if one did before.
+    fn reject(&mut self, error: GenerationError) -> GenerationError {
         self.prompts.clear();
-        if let Some(request) = self.request.take() {
+        if let (Some(request), Some(reason)) = (self.close(), error.rejection()) {
+            request.reject(reason);
+        }
+        error
+    }
+
+    fn fail(&mut self) {
+        self.prompts.clear();
+        if let Some(request) = self.close() {
             request.fail(self.app.metrics.now());
         }
-        GenerationError(reason)
+    }
+
+    /// The request, to be ended, with all that is known of it.
+    fn close(&mut self) -> Option<Request> {
+        let mut request = self.request.take()?;
+        if self.cached.any {
+            request.cached_tokens(self.cached_tokens);
+        }
+        Some(request)
     }
 }
 
 impl Drop for Generation {
     fn drop(&mut self) {
-        if let Some(request) = self.request.take() {
+        if let Some(request) = self.close() {
             self.app.metrics.client_disconnected();
             request.fail(self.app.metrics.now());
         }
     }
+}
+
+impl GenerationError {
+    /// What it is called when nothing was answered yet.
+    pub(crate) fn rejection(self) -> Option<RejectionReason> {
+        match self {
+            Self::Overload => Some(RejectionReason::Overload),
+            Self::Unavailable => Some(RejectionReason::Unavailable),
+            Self::Failed => None,
+        }
+    }
+
+    /// The HTTP status.
+    pub(crate) fn status(self) -> u16 {
+        self.rejection().map_or(500, RejectionReason::status)
+    }
+
+    /// OpenAI's `type` of it.
+    pub(crate) fn kind(self) -> &'static str {
+        match self {
+            Self::Overload => "rate_limit_error",
+            Self::Unavailable => "service_unavailable_error",
+            Self::Failed => "internal_server_error",
+        }
+    }
+
+    /// What the client should know.
+    pub(crate) fn message(self) -> &'static str {
+        match self {
+            Self::Overload => {
+                "every worker of the model has as many requests as it takes; try again later"
+            }
+            Self::Unavailable => "no worker of the model is left; try again later",
+            Self::Failed => "the model's worker failed and the request could not be moved",
+        }
+    }
+}
+
+fn silent(url: &str) -> ClientError {
+    ClientError::Broken { url: url.into(), reason: "the worker gives no sign of life".into() }
 }

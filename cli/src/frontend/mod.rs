@@ -34,10 +34,11 @@ use dynamo_metrics::environment::FrontendEnvironment;
 use dynamo_metrics::{
     DistributedRuntime, FrontendConfig, FrontendHealth, FrontendMetrics, MetricsExposition,
     PreprocessorMetrics, ProbeAnswer, Registry, RuntimeOptions, UNSERVED_MODELS_MAX_DEFAULT,
-    register_mounted_telemetry,
+    new_registry, register_mounted_telemetry,
 };
 use dynamo_metrics_server::{MetricsService, Server};
 use fleet::Fleet;
+use serde_json::json;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -101,12 +102,13 @@ pub(crate) fn run(options: Options) -> Result<(), Failure> {
     let runtime = DistributedRuntime::with(RuntimeOptions::from(&environment.system))?;
     let system = options.web.start(&runtime, &environment.system, "frontend")?;
     if let Some(system) = &system {
-        println!("system   {}://{}/metrics", system.scheme(), system.local_addr());
+        say!("system   {}://{}/metrics", system.scheme(), system.local_addr());
     }
-    // One registry: the frontend's page shows the router's statistics too.
-    let registry = runtime.registry();
+    // The router's statistics are on the system port, or where there is none on the frontend's page: never on both,
+    // since who scrapes both would count them twice.
+    let registry = if system.is_some() { new_registry() } else { runtime.registry().clone() };
     let app =
-        App::new(&runtime, registry, &environment.frontend, &options.namespace, &options.http)?;
+        App::new(&runtime, &registry, &environment.frontend, &options.namespace, &options.http)?;
     let tokio = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let result = tokio.block_on(serve(app, &options.http, &environment.frontend));
     tokio.shutdown_background();
@@ -193,12 +195,14 @@ pub(crate) async fn serve(
     };
     let listener = listener::bind(options.host, port, setting).await?;
     let address = listener.local_addr()?;
-    println!("frontend http://{address}{}", environment.metrics_path);
-    println!(
+    say!("frontend http://{address}{}", environment.metrics_path);
+    say!(
         "try      curl http://{address}/v1/chat/completions -H 'Content-Type: application/json' \\"
     );
-    println!(
-        "           -d '{{\"model\": \"Qwen/Qwen3-0.6B\", \"messages\": [{{\"role\": \"user\", \"content\": \"Hello\"}}]}}'"
+    let model = app.fleet.models().into_iter().next().unwrap_or("Qwen/Qwen3-0.6B".into());
+    let model = json!(model).to_string().replace('\'', "'\\''");
+    say!(
+        "           -d '{{\"model\": {model}, \"messages\": [{{\"role\": \"user\", \"content\": \"Hello\"}}]}}'"
     );
     let sweeper = Arc::clone(&app);
     tokio::spawn(async move {

@@ -1,6 +1,7 @@
 //! OpenAI's API as far as the frontend speaks it: what requests may say, and how answers look.
 
 use super::generation::Piece;
+use crate::engine::real_time::OUTPUT_TOKENS_MAX;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -36,8 +37,8 @@ pub(crate) struct Message {
 #[derive(Debug, Deserialize)]
 struct Common {
     model: String,
-    #[serde(default)]
-    stream: bool,
+    stream: Option<bool>,
+    n: Option<u64>,
     stream_options: Option<StreamOptions>,
     max_tokens: Option<i64>,
     max_completion_tokens: Option<i64>,
@@ -47,8 +48,7 @@ struct Common {
 
 #[derive(Debug, Deserialize)]
 struct StreamOptions {
-    #[serde(default)]
-    include_usage: bool,
+    include_usage: Option<bool>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -123,18 +123,26 @@ impl Common {
                 return Err(format!("{name} must be from 0 to {max}"));
             }
         }
+        if self.n.is_some_and(|n| n != 1) {
+            return Err(
+                "n must be 1: there is one answer to a prompt; send the prompt several times"
+                    .into(),
+            );
+        }
         let asked = self.max_completion_tokens.or(self.max_tokens);
         let max_tokens = match asked.map(u64::try_from) {
             None => MAX_TOKENS_DEFAULT,
-            Some(Ok(tokens)) if tokens > 0 => tokens,
+            Some(Ok(tokens)) if tokens > 0 => tokens.min(OUTPUT_TOKENS_MAX),
             Some(_) => return Err("max_tokens must be at least 1".into()),
         };
         Ok(Asked {
             model: self.model,
             input,
             max_tokens,
-            stream: self.stream,
-            include_usage: self.stream_options.is_some_and(|options| options.include_usage),
+            stream: self.stream.unwrap_or(false),
+            include_usage: self
+                .stream_options
+                .is_some_and(|options| options.include_usage == Some(true)),
         })
     }
 }
@@ -256,6 +264,17 @@ mod tests {
     }
 
     #[test]
+    fn null_is_the_same_as_nothing() {
+        let body = r#"{"model": "m", "prompt": "a", "stream": null, "n": null, "max_tokens": null,
+            "temperature": null, "stream_options": {"include_usage": null}}"#;
+        let asked = completion(body.as_bytes()).unwrap();
+        assert!(!asked.stream && !asked.include_usage);
+        assert_eq!(asked.max_tokens, MAX_TOKENS_DEFAULT);
+        let body = br#"{"model":"m","prompt":"a","n":1,"max_tokens":9223372036854775807}"#;
+        assert_eq!(completion(body).unwrap().max_tokens, OUTPUT_TOKENS_MAX);
+    }
+
+    #[test]
     fn what_is_wrong_is_said() {
         let wrong = |body: &str| completion(body.as_bytes()).unwrap_err();
         assert!(wrong("{").contains("EOF"));
@@ -263,6 +282,7 @@ mod tests {
         assert!(wrong(r#"{"model":"m","prompt":"a","max_tokens":0}"#).contains("max_tokens"));
         assert!(wrong(r#"{"model":"m","prompt":"a","temperature":3}"#).contains("temperature"));
         assert!(wrong(r#"{"model":"m","prompt":[]}"#).contains("prompts"));
+        assert!(wrong(r#"{"model":"m","prompt":"a","n":2}"#).starts_with("n must be 1"));
         assert!(chat(br#"{"model":"m","messages":[]}"#).unwrap_err().contains("messages"));
     }
 }

@@ -14,6 +14,7 @@ use hyper_util::rt::TokioIo;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::fmt;
+use std::net::IpAddr;
 use std::time::Duration;
 use thiserror::Error;
 use tokio::net::TcpStream;
@@ -84,6 +85,17 @@ impl Client {
         Ok(Lines { url: url.into(), body, _connection: connection, buffer: BytesMut::new() })
     }
 
+    /// The address of this machine from which `url` is reached.
+    pub(crate) async fn local_address(&self, url: &str) -> Result<IpAddr, ClientError> {
+        let unreachable = |reason: String| ClientError::Unreachable { url: url.into(), reason };
+        let uri: Uri = url.parse().map_err(|e| unreachable(format!("{e}")))?;
+        let stream = match tokio::time::timeout(HEAD_WAIT, connect(&uri)).await {
+            Err(_) => return Err(unreachable(format!("no answer within {HEAD_WAIT:?}"))),
+            Ok(stream) => stream.map_err(unreachable)?,
+        };
+        Ok(stream.local_addr().map_err(|e| unreachable(e.to_string()))?.ip())
+    }
+
     async fn open<T: Serialize + Sync>(
         &self,
         method: Method,
@@ -96,22 +108,20 @@ impl Client {
             Err(error) => return Err(unreachable(error.to_string())),
         };
         let uri: Uri = url.parse().map_err(|e| unreachable(format!("{e}")))?;
-        let authority =
-            uri.authority().ok_or_else(|| unreachable("it has no host".into()))?.clone();
+        let authority = uri.authority().map_or("", |authority| authority.as_str());
         let target = uri.path_and_query().map_or("/", |target| target.as_str());
         let mut request = Request::builder()
             .method(method)
             .uri(target)
-            .header(header::HOST, authority.as_str())
+            .header(header::HOST, authority)
             .header(header::CONTENT_TYPE, "application/json")
             .body(Full::new(Bytes::from(body)))
             .map_err(|e| unreachable(e.to_string()))?;
         if let Some(token) = &self.token {
             request.headers_mut().insert(header::AUTHORIZATION, token.clone());
         }
-        let address = (authority.host(), authority.port_u16().unwrap_or(80));
         let exchange = async {
-            let stream = TcpStream::connect(address).await.map_err(|e| e.to_string())?;
+            let stream = connect(&uri).await?;
             stream.set_nodelay(true).map_err(|e| e.to_string())?;
             let (mut sender, connection) =
                 http1::handshake(TokioIo::new(stream)).await.map_err(|e| causes(&e))?;
@@ -135,6 +145,17 @@ impl Client {
         let body = String::from_utf8_lossy(&body[..body.len().min(512)]).into_owned();
         Err(ClientError::Status { url: url.into(), status: status.as_u16(), body })
     }
+}
+
+async fn connect(uri: &Uri) -> Result<TcpStream, String> {
+    let authority = uri.authority().ok_or("it has no host")?;
+    if uri.scheme_str() != Some("http") {
+        return Err("only http:// addresses can be reached".into());
+    }
+    // An IPv6 address stands in brackets, which the resolver does not know.
+    let host = authority.host().trim_start_matches('[').trim_end_matches(']');
+    let stream = TcpStream::connect((host, authority.port_u16().unwrap_or(80))).await;
+    stream.map_err(|error| error.to_string())
 }
 
 /// A connection, closed when this is dropped.

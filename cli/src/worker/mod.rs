@@ -4,24 +4,30 @@ pub(crate) mod service;
 
 use crate::Failure;
 use crate::engine::real_time::Engine;
-use crate::http::client::Client;
+use crate::http::client::{Client, ClientError};
 use crate::http::listener::{self, Port};
 use crate::http::telemetry::Telemetry;
-use crate::options::{ModelOptions, PlaceOptions, WebOptions, say_ready};
-use crate::protocol::{Register, STATS_PERIOD, WORKERS_PATH};
+use crate::options::{ModelOptions, PlaceOptions, WebOptions, parse_time, say_ready};
+use crate::protocol::{DRAIN_MAX, Register, STATS_PERIOD, WORKERS_PATH};
 use crate::shutdown;
 use clap::Args;
 use dynamo_metrics::engine::ENGINE_TIMEOUT_DEFAULT;
 use dynamo_metrics::{
     Canary, Component, DistributedRuntime, EngineLabels, EngineSource, Environment, Filter,
-    RuntimeOptions,
+    HealthStatus, RuntimeOptions,
 };
-use hyper::Method;
+use hyper::{Method, Uri};
 use service::WorkService;
 use std::collections::HashSet;
-use std::net::{IpAddr, Ipv4Addr};
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+/// How long a frontend may take to let the worker go. It answers at once or not at all.
+const FAREWELL_MAX: Duration = Duration::from_secs(2);
 
 /// The label `server` of what the port for requests counts of itself.
 const SERVER: &str = "worker";
@@ -31,7 +37,7 @@ const SERVER: &str = "worker";
 #[command(args_override_self = true)]
 pub(crate) struct Options {
     /// The frontend to register with.
-    #[arg(long, default_value = "http://127.0.0.1:8000")]
+    #[arg(long, default_value = "http://127.0.0.1:8000", value_parser = parse_url)]
     frontend: String,
     /// What the frontend was told that workers must show.
     #[arg(long, value_name = "TOKEN", env = "DYN_METRICS_WORKER_TOKEN", hide_env_values = true)]
@@ -42,12 +48,16 @@ pub(crate) struct Options {
     /// Port to take requests on; 0 takes any free one.
     #[arg(long, default_value_t = 0)]
     port: u16,
-    /// The worker's number in the fleet; from its process number unless given.
+    /// Where the frontend reaches this worker, as http://worker-7:9000. Unless given it is the address to take
+    /// requests on; if that is every address of this machine (0.0.0.0), the one that faces the frontend.
+    #[arg(long, value_name = "URL", value_parser = parse_url)]
+    advertise: Option<String>,
+    /// The worker's number in the fleet; random unless given.
     #[arg(long)]
     instance_id: Option<u64>,
     /// Lets the engine die after so many seconds, in the middle of whatever it does, to see what that does to
     /// requests and metrics. The process ends with it.
-    #[arg(long, value_name = "SECONDS")]
+    #[arg(long, value_name = "SECONDS", value_parser = parse_time)]
     die_after: Option<f64>,
     #[command(flatten)]
     place: PlaceOptions,
@@ -66,23 +76,36 @@ pub(crate) fn run(options: Options) -> Result<(), Failure> {
     let runtime = DistributedRuntime::with(RuntimeOptions::from(&environment.system))?;
     let system = options.web.start(&runtime, &environment.system, "worker")?;
     if let Some(system) = &system {
-        println!("system   {}://{}/metrics", system.scheme(), system.local_addr());
+        say!("system   {}://{}/metrics", system.scheme(), system.local_addr());
     } else {
-        println!("system   off; set DYN_SYSTEM_PORT=8081 to see this worker's metrics");
+        say!("system   off; set DYN_SYSTEM_PORT=8081 to see this worker's metrics");
     }
     let tokio = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let result = tokio.block_on(async {
         let component =
             runtime.namespace(&options.place.namespace)?.component(&options.place.component)?;
-        let id = options.instance_id.unwrap_or_else(|| u64::from(std::process::id()));
-        let Options { model, place, host, port, .. } = &options;
+        let id = options.instance_id.unwrap_or_else(random_id);
+        let Options { model, place, host, port, frontend, .. } = &options;
         let worker = Worker::start(&component, id, model, place, *host, *port).await?;
-        println!("requests {}", worker.url);
+        let stopped = shutdown::requested();
+        say!("requests {}", worker.url);
         say_ready(&runtime);
-        let registration = worker.registration(id, &options.model, &options.place);
+        let mut registration = worker.registration(id, model, place);
+        if let Some(url) = &options.advertise {
+            registration.url.clone_from(url);
+        }
         tokio::select! {
-            result = stay_registered(&client, &options.frontend, registration, &worker.engine) => result,
-            () = shutdown::requested() => leave(&client, &options.frontend, id).await,
+            result = stay_registered(&client, frontend, registration, &worker.engine) => result,
+            () = stopped => {
+                runtime.health().set_system(HealthStatus::NotReady);
+                leave(&client, frontend, id).await;
+                tokio::select! {
+                    () = worker.drain() => {}
+                    // Whoever asks twice does not want to wait.
+                    () = shutdown::requested() => {}
+                }
+                Ok(())
+            }
             () = death(options.die_after) => {
                 worker.engine.kill();
                 // Time for the streams to break and for a last scrape to show it.
@@ -110,6 +133,9 @@ pub(crate) fn environment() -> Result<Environment, Failure> {
 pub(crate) struct Worker {
     pub(crate) url: String,
     pub(crate) engine: Engine,
+    /// Dropped when no more requests are to be taken.
+    open: oneshot::Sender<()>,
+    server: JoinHandle<()>,
     /// Sent until the worker ends.
     _canary: Canary,
 }
@@ -132,14 +158,18 @@ impl Worker {
         let url = format!("http://{}", listener.local_addr()?);
         let telemetry = Arc::new(Telemetry::default());
         telemetry.register(component.runtime().registry(), SERVER)?;
-        // Until the process ends, and its streams with it.
-        let for_ever = std::future::pending();
-        tokio::spawn(Port::new(service.router(), telemetry).serve(
-            listener,
-            for_ever,
-            Duration::ZERO,
-        ));
-        Ok(Self { url, engine, _canary: canary })
+        let (open, closed) = oneshot::channel::<()>();
+        let closed = async { drop(closed.await) };
+        let port = Port::new(service.router(), telemetry);
+        let server = tokio::spawn(port.serve(listener, closed, DRAIN_MAX));
+        Ok(Self { url, engine, open, server, _canary: canary })
+    }
+
+    /// Waits until the requests that were taken are answered, for [`DRAIN_MAX`] at most.
+    async fn drain(self) {
+        drop(self.open);
+        // It ends by itself; what it has not finished by then is cut off.
+        let _ = self.server.await;
     }
 
     /// What the worker tells a frontend about itself.
@@ -178,6 +208,7 @@ async fn stay_registered(
 ) -> Result<(), Failure> {
     let workers = format!("{frontend}{WORKERS_PATH}");
     let stats = format!("{workers}/{}/stats", registration.instance_id);
+    let own_url = registration.url.clone();
     let mut registered = false;
     let mut told = false;
     loop {
@@ -185,11 +216,17 @@ async fn stay_registered(
         let result = if registered {
             client.send(Method::POST, &stats, Some(&registration.stats)).await
         } else {
-            client.send(Method::POST, &workers, Some(&registration)).await
+            match reachable(client, &own_url, frontend).await {
+                Ok(url) => {
+                    registration.url = url;
+                    client.send(Method::POST, &workers, Some(&registration)).await
+                }
+                Err(error) => Err(error),
+            }
         };
         match result {
             Ok(_) if !registered => {
-                println!("joined   {frontend} as {}", registration.instance_id);
+                say!("joined   {frontend} as {}", registration.instance_id);
                 registered = true;
                 told = false;
             }
@@ -205,19 +242,52 @@ async fn stay_registered(
     }
 }
 
+/// The worker's URL as the frontend can use it: 0.0.0.0 stands for every address of this machine and leads whoever
+/// connects to it back to itself, so the address that faces the frontend takes its place.
+async fn reachable(client: &Client, url: &str, frontend: &str) -> Result<String, ClientError> {
+    let address = url.strip_prefix("http://").and_then(|rest| rest.parse::<SocketAddr>().ok());
+    match address.filter(|address| address.ip().is_unspecified()) {
+        None => Ok(url.into()),
+        Some(address) => {
+            let facing = client.local_address(frontend).await?;
+            Ok(format!("http://{}", SocketAddr::new(facing, address.port())))
+        }
+    }
+}
+
+/// A number that no other worker has. Not the process number: in containers that is 1. Of 53 bits, which every reader
+/// of JSON keeps.
+fn random_id() -> u64 {
+    // Each `RandomState` is seeded at random; std has no other source.
+    RandomState::new().build_hasher().finish() >> 11
+}
+
+/// An address that paths can be put behind.
+fn parse_url(text: &str) -> Result<String, String> {
+    let uri: Uri = text.parse().map_err(|error| format!("{error}; give http://HOST:PORT"))?;
+    if uri.scheme_str() != Some("http") || uri.host().is_none_or(str::is_empty) {
+        return Err("it is not http://HOST:PORT".into());
+    }
+    if uri.query().is_some() {
+        return Err("it has a query; give http://HOST:PORT".into());
+    }
+    Ok(text.trim_end_matches('/').into())
+}
+
 /// Never, unless it was asked for.
 async fn death(after_seconds: Option<f64>) {
     match after_seconds.map(Duration::try_from_secs_f64) {
         Some(Ok(after)) => tokio::time::sleep(after).await,
+        // Longer than can be told is never.
         _ => std::future::pending().await,
     }
 }
 
-async fn leave(client: &Client, frontend: &str, instance_id: u64) -> Result<(), Failure> {
+async fn leave(client: &Client, frontend: &str, instance_id: u64) {
     let url = format!("{frontend}{WORKERS_PATH}/{instance_id}");
     // A frontend that is gone needs no farewell.
-    let _ = client.send::<()>(Method::DELETE, &url, None).await;
-    Ok(())
+    let farewell = client.send::<()>(Method::DELETE, &url, None);
+    let _ = tokio::time::timeout(FAREWELL_MAX, farewell).await;
 }
 
 fn add_engine_sources(
@@ -256,4 +326,35 @@ fn add_engine_sources(
         component.add_engine_source(source)?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_taken_with_and_without_a_slash_and_nothing_else_is() {
+        for (given, taken) in [
+            ("http://h:8000/", "http://h:8000"),
+            ("http://[::1]:8000", "http://[::1]:8000"),
+            ("http://h/under/", "http://h/under"),
+        ] {
+            assert_eq!(parse_url(given).as_deref(), Ok(taken));
+        }
+        for given in ["", "h:8000", "https://h:8000", "http://h:8000/?a=1", "http://"] {
+            assert!(parse_url(given).unwrap_err().contains("http://HOST:PORT"), "{given}");
+        }
+    }
+
+    #[tokio::test]
+    async fn every_address_is_advertised_as_the_one_that_faces_the_frontend() {
+        let client = Client::default();
+        let frontend = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let frontend = format!("http://{}", frontend.local_addr().expect("its address"));
+        let url = reachable(&client, "http://0.0.0.0:9000", &frontend).await.expect("it listens");
+        assert_eq!(url, "http://127.0.0.1:9000");
+        for url in ["http://10.0.0.7:9000", "http://worker-7:9000"] {
+            assert_eq!(reachable(&client, url, "http://nowhere:1").await.expect("not asked"), url);
+        }
+    }
 }

@@ -73,7 +73,7 @@ impl WorkService {
         let Inner { engine, first, clock, .. } = &*self.inner;
         let work = first.begin(0, clock.now());
         let tokens =
-            engine.submit(GenerateRequest { blocks: Vec::new(), input_tokens: 1, max_tokens: 1 });
+            engine.submit(GenerateRequest { input_tokens: 1, max_tokens: 1, ..Default::default() });
         let mut answer = Answer { tokens, work: Some(work), clock: Arc::clone(clock) };
         while let Some(frame) = answer.next().await {
             frame.map_err(|error| error.to_string())?;
@@ -125,7 +125,19 @@ async fn generate(State(service): State<WorkService>, headers: HeaderMap, body: 
         blocks: request.blocks,
         input_tokens: request.input_tokens,
         max_tokens: request.max_tokens,
+        seed: request.seed,
+        answered_tokens: request.answered_tokens,
     });
+    // Before the first frame there is a status to say it with, and the frontend can go elsewhere.
+    if let Some(refusal) = tokens.refusal() {
+        work.error(ErrorType::Generate);
+        work.finish(clock.now());
+        let status = match refusal {
+            EngineError::Overloaded => StatusCode::TOO_MANY_REQUESTS,
+            EngineError::Dead => StatusCode::SERVICE_UNAVAILABLE,
+        };
+        return (status, refusal.to_string()).into_response();
+    }
     let answer = Answer { tokens, work: Some(work), clock: Arc::clone(clock) };
     let frames = stream::unfold(answer, |mut answer| async {
         answer.next().await.map(|frame| (frame, answer))

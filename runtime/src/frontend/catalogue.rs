@@ -58,11 +58,11 @@ impl Catalogue {
         let opts = |name, help| named(name, help).series_max(model_series_max);
         let model = [labels::MODEL];
         let histogram = |name, help, bounds: &super::BucketBounds| {
-            histogram_family(registry, name, opts(name, help), bounds)
+            histogram_family(registry, &prefix, name, opts(name, help), bounds)
         };
         // Of a request as a whole, so that a slow one leads to its trace.
         let traced = |name, help, bounds: &super::BucketBounds| {
-            histogram_family(registry, name, opts(name, help).exemplars(), bounds)
+            histogram_family(registry, &prefix, name, opts(name, help).exemplars(), bounds)
         };
         let gauge = |name, help| registry.gauge_family(opts(name, help), model);
         let disconnected_clients = registry.up_down_counter(named(
@@ -201,8 +201,11 @@ impl Catalogue {
             (&self.kv_cache_block_size, Some(card.kv_cache_block_size)),
             (&self.migration_limit, Some(card.migration_limit)),
         ] {
-            if let Some(value) = value {
-                family.with([model]).set(value as f64);
+            match value {
+                Some(value) => family.with([model]).set(value as f64),
+                None => {
+                    family.remove([model]);
+                }
             }
         }
     }
@@ -244,12 +247,13 @@ impl Catalogue {
 
 fn histogram_family(
     registry: &Registry,
+    prefix: &str,
     name: &str,
     opts: Opts,
     bounds: &super::BucketBounds,
 ) -> Result<Family<Histogram, 1>, RegisterError> {
-    let bounds =
-        bounds.buckets().map_err(|source| RegisterError::Buckets { name: name.into(), source })?;
+    let named = |source| RegisterError::Buckets { name: format!("{prefix}_{name}"), source };
+    let bounds = bounds.buckets().map_err(named)?;
     registry.histogram_family(opts, [labels::MODEL], &bounds)
 }
 
@@ -385,6 +389,7 @@ mod tests {
         config.buckets.input_sequence = super::super::BucketBounds::Listed(vec![2.0, 1.0]);
         let error = refused(config);
         assert!(matches!(error, MetricsError::Register(RegisterError::Buckets { .. })), "{error}");
+        assert!(error.to_string().contains("dynamo_frontend_input_sequence_tokens"), "{error}");
     }
 
     #[test]

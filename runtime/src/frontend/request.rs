@@ -93,7 +93,8 @@ impl Request {
         }
     }
 
-    /// `n` tokens of the prompt came from a prefix cache. The first call counts, later ones are ignored.
+    /// `n` tokens of the prompt came from a prefix cache. The first call counts, later ones are ignored: a request
+    /// of several prompts says the sum, once it knows it.
     pub fn cached_tokens(&mut self, n: u64) {
         if !self.cached {
             self.cached = true;
