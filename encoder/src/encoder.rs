@@ -46,6 +46,7 @@ pub struct Encoder {
     created: bool,
     /// At most one for each format and escaping.
     rendered: Vec<((Format, Escaping), Rendering)>,
+    unsound_natives: u64,
 }
 
 /// What a format has rendered.
@@ -83,6 +84,31 @@ impl Encoder {
     /// ```
     pub fn with_created_samples() -> Self {
         Self { created: true, ..Self::default() }
+    }
+
+    /// How often a native histogram was written as a classic one, since scrapers would refuse it: a bucket above
+    /// 2^63 - 1, or a count above 2^64 - 1.
+    ///
+    /// ```
+    /// use bytes::BytesMut;
+    /// use dynamo_metrics_core::{Escaping, NativeBuckets, Registry};
+    /// use dynamo_metrics_encoder::Encoder;
+    /// use dynamo_metrics_encoder::name_filter::NameFilter;
+    /// use dynamo_metrics_encoder::negotiate::{Format, Negotiated};
+    ///
+    /// let registry = Registry::new();
+    /// let wait = registry.native_histogram(("wait_seconds", ""), &NativeBuckets::new())?;
+    /// let asked = Negotiated::new(Format::Protobuf, Escaping::Underscores);
+    /// let (mut encoder, mut body) = (Encoder::new(), BytesMut::new());
+    /// for (more, refused) in [(i64::MAX as u64, 0), (1, 1)] {
+    ///     wait.observe_n(0.5, more);
+    ///     encoder.encode_as(&registry, asked, &NameFilter::default(), &mut body);
+    ///     assert_eq!(encoder.unsound_natives(), refused);
+    /// }
+    /// # Ok::<(), dynamo_metrics_core::RegisterError>(())
+    /// ```
+    pub fn unsound_natives(&self) -> u64 {
+        self.unsound_natives
     }
 
     /// Appends the exposition of the registry and the scopes below it to `body`, as text 0.0.4.
@@ -167,7 +193,9 @@ impl Encoder {
             Rendering::Text(dialect, layout) => {
                 layout.sync(snapshot);
                 layout.touch();
-                append(body, layout.bytes_max() + EOF.len(), |cursor| {
+                let room = layout.room(snapshot, filter);
+                self.unsound_natives += room.unsound;
+                append(body, room.bytes + EOF.len(), |cursor| {
                     write(cursor, snapshot, layout, filter, text::write_family)
                 });
                 more(body);
@@ -178,7 +206,9 @@ impl Encoder {
             Rendering::Protobuf(layout) => {
                 layout.sync(snapshot);
                 layout.touch();
-                append(body, layout.bytes_max(), |cursor| {
+                let room = layout.room(snapshot, filter);
+                self.unsound_natives += room.unsound;
+                append(body, room.bytes, |cursor| {
                     write(cursor, snapshot, layout, filter, protobuf::write_family)
                 });
                 more(body);
@@ -218,12 +248,6 @@ fn write<'a, F: Form>(
             .fold(cursor, |cursor, (layout, family)| write_family(cursor, layout, family));
     }
     families.fold(cursor, |cursor, (layout, family)| {
-        // Scrapers know the names that they were shown, people those that were registered.
-        let kind = family.exposed_type();
-        if filter.admits(family.name(), kind) || filter.admits(&layout.name, kind) {
-            write_family(cursor, layout, family)
-        } else {
-            cursor
-        }
+        if layout.is_shown(family, filter) { write_family(cursor, layout, family) } else { cursor }
     })
 }

@@ -68,7 +68,7 @@ impl Tail {
 }
 
 impl Cursor<'_> {
-    /// Appends a line for each count: the text, the count's tail, and the sum of all counts so far. Returns the last sum.
+    /// Appends a line for each count: the text, the count's tail, and the sum of all counts so far, `u64::MAX` if it is larger. Returns the last sum.
     ///
     /// An error is the cursor itself, with nothing written, if the text is too long for registers.
     #[inline(always)]
@@ -111,7 +111,7 @@ fn lines<const HALVES: usize>(
     let text_len = text.len.min(HALVES * HALF);
     let (mut at, mut total) = (0, 0u64);
     for (tail, count) in tails.iter().zip(counts) {
-        total = total.wrapping_add(*count);
+        total = total.saturating_add(*count);
         let line = &mut room[at..][..HALVES * HALF + ROOM_BESIDE_TEXT];
         for (at, half) in halves.iter().enumerate() {
             let bytes: [u8; HALF] = bytemuck::must_cast(*half);
@@ -154,7 +154,7 @@ mod tests {
     fn lines_are_text_tail_and_sum_whatever_their_lengths() {
         let tails = ["", "a", "le=\"0.123456\"} ", "le=\"+Inf\"} "];
         let counts = [7, 99_999_992, 10u64.pow(16) - 10u64.pow(8), u64::MAX];
-        let sums = [7, 99_999_999, 10u64.pow(16) - 1, 9_999_999_999_999_998];
+        let sums = [7, 99_999_999, 10u64.pow(16) - 1, u64::MAX];
         for len in 0..=HALVES_MAX * HALF + 1 {
             let name = "x".repeat(len);
             let (text, tails_of) = (texts([&*name]), Tails::new(&texts(tails)).unwrap());

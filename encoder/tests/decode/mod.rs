@@ -7,7 +7,7 @@ mod native;
 mod wire;
 
 pub(crate) use line::line;
-pub(crate) use native::Native;
+pub(crate) use native::{Native, buckets};
 
 use wire::{Field, fields, message};
 
