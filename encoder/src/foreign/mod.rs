@@ -35,6 +35,8 @@ mod labels;
 mod line;
 mod merged;
 mod openmetrics;
+#[cfg(feature = "openmetrics2")]
+mod openmetrics2;
 mod protobuf;
 mod report;
 mod source;

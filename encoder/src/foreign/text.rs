@@ -27,6 +27,8 @@ const PLAIN_BOUND_LEN_MAX: usize = 15;
 /// How a point is written.
 pub(super) struct Style {
     pub(super) openmetrics: bool,
+    /// As OpenMetrics 2.0 has it: names keep their suffixes, exemplars must have a time.
+    pub(super) composite: bool,
     /// The timestamp of all its samples, for OpenMetrics.
     pub(super) stamp: Span,
 }
@@ -40,7 +42,9 @@ impl Style {
         if self.openmetrics {
             match (family.kind, family.shape) {
                 (Kind::Untyped, _) | (_, Shape::Unknown) => word = "unknown",
-                (Kind::Counter, _) => name = name.strip_suffix(b"_total").unwrap_or(name),
+                (Kind::Counter, _) if !self.composite => {
+                    name = name.strip_suffix(b"_total").unwrap_or(name)
+                }
                 _ => {}
             }
         }
@@ -87,6 +91,12 @@ impl Style {
             out.put_slice(name);
         }
         self.write_labels(store, family, sample, out);
+        self.write_number(store, sample, out);
+        self.write_stamp(store, if self.openmetrics { self.stamp } else { sample.timestamp }, out);
+    }
+
+    /// The number of a sample, a count as a whole one.
+    pub(super) fn write_number(&self, store: &Store, sample: &Sample, out: &mut BytesMut) {
         let text = store.arena.get(sample.text);
         let counts = matches!(sample.role, Role::Bucket | Role::Count);
         match Count::new(text, sample.value).filter(|_| counts).and_then(|count| count.exact) {
@@ -94,7 +104,10 @@ impl Style {
             None if text.is_empty() => write_f64(out, sample.value),
             None => out.put_slice(text),
         }
-        let stamp = if self.openmetrics { self.stamp } else { sample.timestamp };
+    }
+
+    /// A timestamp behind a number, if there is one.
+    pub(super) fn write_stamp(&self, store: &Store, stamp: Span, out: &mut BytesMut) {
         if !stamp.is_empty() {
             out.put_u8(b' ');
             self.write_timestamp(store.arena.get(stamp), out);
@@ -153,7 +166,9 @@ impl Style {
         report: &mut Report,
     ) {
         let counter = family.kind == Kind::Counter && family.shape != Shape::Unknown;
-        let Some(exemplar) = exemplar::read(store, (sample, below), counter, labels) else {
+        let exemplar = exemplar::read(store, (sample, below), counter, labels);
+        let timed = |exemplar: &exemplar::Exemplar| !exemplar.timestamp.is_empty();
+        let Some(exemplar) = exemplar.filter(|exemplar| !self.composite || timed(exemplar)) else {
             report.exemplars += 1;
             return;
         };

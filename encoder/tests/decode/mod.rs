@@ -7,6 +7,7 @@ mod native;
 mod wire;
 
 pub(crate) use line::line;
+#[allow(unused_imports)] // as above
 pub(crate) use native::{Native, buckets};
 
 use wire::{Field, fields, message};
