@@ -45,8 +45,24 @@ pub struct Encoder {
     /// Whether OpenMetrics has lines for start times.
     created: bool,
     /// At most one for each format and escaping.
-    rendered: Vec<((Format, Escaping), Rendering)>,
+    rendered: Vec<Rendered>,
+    scrapes: u64,
+    layouts_dropped: u64,
     unsound_natives: u64,
+}
+
+/// Scrapes after which a format that none of them asked for gives back what it has rendered: as much as the series
+/// themselves take, and every client can ask for any of a dozen formats and escapings. Half an hour of one scraper
+/// every 15 s and another every minute, so that two that take turns, or one that comes by the hour, find theirs.
+const IDLE_SCRAPES_MAX: u64 = 150;
+
+/// What was rendered for one format and escaping.
+#[derive(Debug)]
+struct Rendered {
+    of: (Format, Escaping),
+    /// The last scrape that asked for it.
+    used: u64,
+    rendering: Rendering,
 }
 
 /// What a format has rendered.
@@ -58,6 +74,15 @@ enum Rendering {
 
 impl Encoder {
     /// An encoder that has rendered nothing yet.
+    ///
+    /// ```
+    /// use dynamo_metrics_core::Registry;
+    /// use dynamo_metrics_encoder::Encoder;
+    ///
+    /// let mut body = bytes::BytesMut::new();
+    /// Encoder::new().encode(&Registry::new(), &mut body);
+    /// assert!(body.is_empty(), "nothing is registered");
+    /// ```
     pub fn new() -> Self {
         Self::default()
     }
@@ -84,6 +109,28 @@ impl Encoder {
     /// ```
     pub fn with_created_samples() -> Self {
         Self { created: true, ..Self::default() }
+    }
+
+    /// How often a format gave back what it had rendered, since nobody had asked for it in 150 scrapes. The next who
+    /// does makes the encoder render it anew.
+    ///
+    /// ```
+    /// use bytes::BytesMut;
+    /// use dynamo_metrics_core::{Escaping, Registry};
+    /// use dynamo_metrics_encoder::Encoder;
+    /// use dynamo_metrics_encoder::name_filter::NameFilter;
+    /// use dynamo_metrics_encoder::negotiate::{Format, Negotiated};
+    ///
+    /// let (registry, mut encoder, mut body) = (Registry::new(), Encoder::new(), BytesMut::new());
+    /// let once = Negotiated::new(Format::Protobuf, Escaping::Values);
+    /// encoder.encode_as(&registry, once, &NameFilter::default(), &mut body);
+    /// (0..150).for_each(|_| encoder.encode(&registry, &mut body));
+    /// assert_eq!(encoder.layouts_dropped(), 0);
+    /// encoder.encode(&registry, &mut body);
+    /// assert_eq!(encoder.layouts_dropped(), 1);
+    /// ```
+    pub fn layouts_dropped(&self) -> u64 {
+        self.layouts_dropped
     }
 
     /// How often a native histogram was written as a classic one, since scrapers would refuse it: a bucket above
@@ -115,6 +162,19 @@ impl Encoder {
     ///
     /// Families come sorted by name, series in the order of their creation. A family without series prints
     /// nothing. Cost: linear in the bytes written, plus one pass over the shards of all threads.
+    ///
+    /// ```
+    /// use dynamo_metrics_core::Registry;
+    /// use dynamo_metrics_encoder::Encoder;
+    ///
+    /// let registry = Registry::new();
+    /// registry.counter(("requests_total", "Requests."))?.add(3);
+    /// let (mut encoder, mut body) = (Encoder::new(), bytes::BytesMut::from("# ours\n"));
+    /// encoder.encode(&registry, &mut body);
+    /// let page = "# HELP requests_total Requests.\n# TYPE requests_total counter\nrequests_total 3\n";
+    /// assert_eq!(body, format!("# ours\n{page}").as_bytes());
+    /// # Ok::<(), dynamo_metrics_core::RegisterError>(())
+    /// ```
     pub fn encode(&mut self, registry: &Registry, body: &mut BytesMut) {
         self.encode_as(registry, Negotiated::default(), &NameFilter::default(), body);
     }
@@ -183,13 +243,17 @@ impl Encoder {
     ) {
         self.snapshot.take(registry);
         let snapshot = &self.snapshot;
-        let known = self.rendered.iter().position(|(of, _)| *of == (asked.format, asked.escaping));
+        self.scrapes += 1;
+        let (of, used) = ((asked.format, asked.escaping), self.scrapes);
+        let known = self.rendered.iter().position(|rendered| rendered.of == of);
         let at = known.unwrap_or_else(|| {
-            self.rendered
-                .push(((asked.format, asked.escaping), Rendering::new(asked, self.created)));
+            let rendering = Rendering::new(asked, self.created);
+            self.rendered.push(Rendered { of, used, rendering });
             self.rendered.len() - 1
         });
-        match &mut self.rendered[at].1 {
+        let rendered = &mut self.rendered[at];
+        rendered.used = used;
+        match &mut rendered.rendering {
             Rendering::Text(dialect, layout) => {
                 layout.sync(snapshot);
                 layout.touch();
@@ -214,6 +278,9 @@ impl Encoder {
                 more(body);
             }
         }
+        let before = self.rendered.len();
+        self.rendered.retain(|rendered| used - rendered.used <= IDLE_SCRAPES_MAX);
+        self.layouts_dropped += (before - self.rendered.len()) as u64;
     }
 }
 

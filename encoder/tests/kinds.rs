@@ -181,6 +181,30 @@ fn the_longest_of_everything_has_room() {
     }
 }
 
+/// Any client can ask for any format and escaping, once.
+#[test]
+fn what_nobody_asks_for_any_more_is_dropped_and_rendered_anew() {
+    let registry = every_kind(true, true);
+    let mut encoder = Encoder::new();
+    let mut scrape = |format, escaping| {
+        let mut body = BytesMut::new();
+        let asked = Negotiated::new(format, escaping);
+        encoder.encode_as(&registry, asked, &NameFilter::default(), &mut body);
+        (body, encoder.layouts_dropped())
+    };
+    let all = || FORMATS.iter().flat_map(|&f| Escaping::ALL.map(|escaping| (f, escaping)));
+    let mut first: Vec<_> = all().map(|(format, escaping)| scrape(format, escaping).0).collect();
+    let (format, escaping) = (Format::Text, Escaping::Underscores);
+    let dropped = (0..1000).map(|_| scrape(format, escaping).1).max();
+    assert_eq!(dropped, Some(all().count() as u64 - 1), "all but the one that is in use");
+    // Callbacks that panic are counted at each scrape, on the page.
+    let mut again: Vec<_> = all().map(|(format, escaping)| scrape(format, escaping).0).collect();
+    for bodies in [&mut first, &mut again] {
+        bodies.iter_mut().for_each(|body| body.truncate(200));
+    }
+    assert_eq!(first, again);
+}
+
 /// Names and counts of everything that a histogram called `h` shows in protobuf.
 fn histogram_samples(registry: &Registry) -> Vec<String> {
     let families = decode::decode(&encode(registry, Format::Protobuf, false));

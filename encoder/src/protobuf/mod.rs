@@ -306,21 +306,51 @@ fn write_histogram<'a>(
     let cursor = cursor.bytes(&[tag::HISTOGRAM]).varint(histogram_len as u64);
     let cursor = cursor.bytes(&[tag::SAMPLE_COUNT]).varint(count);
     let cursor = cursor.bytes(&[tag::SAMPLE_SUM]).bytes(&sum.to_bits().to_le_bytes());
-    let mut cumulated = 0u64;
-    let cursor =
-        bounds.iter().zip(counts).fold(cursor, |cursor, (bound, of_bucket)| {
-            cumulated = cumulated.saturating_add(*of_bucket);
-            let len = 1 + varint_len(cumulated) + DOUBLE_BYTES;
-            let [a, b, c, d, e, f, g, h] = bound.to_bits().to_le_bytes();
-            cursor
-                .bytes(&[tag::BUCKET, len as u8, tag::CUMULATIVE_COUNT])
-                .varint(cumulated)
-                .bytes(&[tag::UPPER_BOUND, a, b, c, d, e, f, g, h])
-        });
+    let buckets = bounds.iter().copied().zip(counts);
+    let cursor = if count == u64::MAX {
+        write_many(cursor, buckets)
+    } else {
+        // Nothing was too much for a word, so nothing is here.
+        write_buckets(cursor, buckets, u64::wrapping_add)
+    };
     match created {
         Some(created) => cursor.copy_short(created),
         None => cursor,
     }
+}
+
+#[inline(always)]
+fn write_buckets<'a, 'b>(
+    cursor: Cursor<'a>,
+    buckets: impl Iterator<Item = (f64, &'b u64)>,
+    add: impl Fn(u64, u64) -> u64,
+) -> Cursor<'a> {
+    let mut cumulated = 0u64;
+    buckets.fold(cursor, |cursor, (bound, of_bucket)| {
+        cumulated = add(cumulated, *of_bucket);
+        let len = 1 + varint_len(cumulated) + DOUBLE_BYTES;
+        let [a, b, c, d, e, f, g, h] = bound.to_bits().to_le_bytes();
+        cursor.bytes(&[tag::BUCKET, len as u8, tag::CUMULATIVE_COUNT]).varint(cumulated).bytes(&[
+            tag::UPPER_BOUND,
+            a,
+            b,
+            c,
+            d,
+            e,
+            f,
+            g,
+            h,
+        ])
+    })
+}
+
+#[cold]
+#[inline(never)]
+fn write_many<'a, 'b>(
+    cursor: Cursor<'a>,
+    buckets: impl Iterator<Item = (f64, &'b u64)>,
+) -> Cursor<'a> {
+    write_buckets(cursor, buckets, u64::saturating_add)
 }
 
 fn padded_varint(v: usize) -> [u8; FAMILY_LENGTH_BYTES] {
