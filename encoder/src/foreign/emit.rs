@@ -59,6 +59,9 @@ impl Merged {
                 let this = std::mem::replace(&mut next, group.next);
                 let report = &mut reports[group.source as usize];
                 let mut whole = self.put_in_order(store, at, this, report);
+                if openmetrics {
+                    whole &= !has_reserved_label(store, self.groups[this as usize].key);
+                }
                 if whole && openmetrics && !composite {
                     report.quarantined += self.fit(store, at);
                 }
@@ -198,6 +201,12 @@ impl Merged {
         point.extend([sum, count]);
         whole
     }
+}
+
+/// Whether a label's name begins as OpenMetrics reserves it: Python refuses the whole page then. Text takes it.
+fn has_reserved_label(store: &Store, at: u32) -> bool {
+    let mut labels = store.label_set(&store.samples[at as usize]);
+    labels.any(|label| store.arena.get(label.name).starts_with(b"__"))
 }
 
 /// Whether ordered buckets are cumulative and end in a `+Inf` that equals the count.
