@@ -267,12 +267,12 @@ impl<'a> Cursor<'a> {
         Some(name)
     }
 
-    /// A name in quotes, without escapes.
+    /// A name in quotes, without escapes, and without NUL, which ends Prometheus' reading.
     fn quoted_name(&mut self) -> Option<Span> {
         let mut respell = false;
         self.expect(b'"')?;
         let name = self.quoted(&mut respell)?;
-        let plain = !self.slice(name).contains(&b'\\');
+        let plain = !self.slice(name).iter().any(|byte| matches!(byte, b'\\' | b'\0'));
         (plain && !name.is_empty() && std::str::from_utf8(self.slice(name)).is_ok()).then_some(name)
     }
 
