@@ -44,6 +44,8 @@ pub struct Encoder {
     snapshot: Snapshot,
     /// Whether OpenMetrics has lines for start times.
     created: bool,
+    /// Whether text 0.0.4 has the bounds of OpenMetrics.
+    canonical: bool,
     /// At most one for each format and escaping.
     rendered: Vec<Rendered>,
     scrapes: u64,
@@ -109,6 +111,27 @@ impl Encoder {
     /// ```
     pub fn with_created_samples() -> Self {
         Self { created: true, ..Self::default() }
+    }
+
+    /// The same encoder, with `le` and `quantile` in text 0.0.4 as the other formats have them, `1.0` for `1`. Prometheus 2
+    /// keeps the spelling of each format, so a scraper that changes formats there sees other series; Prometheus 3 takes
+    /// both for one. What was rendered before stays as it is.
+    ///
+    /// ```
+    /// use dynamo_metrics_core::{Buckets, Registry};
+    /// use dynamo_metrics_encoder::Encoder;
+    ///
+    /// let registry = Registry::new();
+    /// registry.histogram(("wait_seconds", ""), &Buckets::new([1.0])?)?;
+    /// let mut body = bytes::BytesMut::new();
+    /// Encoder::new().openmetrics_bounds().encode(&registry, &mut body);
+    /// assert!(std::str::from_utf8(&body)?.contains("wait_seconds_bucket{le=\"1.0\"} 0\n"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn openmetrics_bounds(mut self) -> Self {
+        self.canonical = true;
+        self
     }
 
     /// How often a format gave back what it had rendered, since nobody had asked for it in 150 scrapes. The next who
@@ -247,7 +270,7 @@ impl Encoder {
         let (of, used) = ((asked.format, asked.escaping), self.scrapes);
         let known = self.rendered.iter().position(|rendered| rendered.of == of);
         let at = known.unwrap_or_else(|| {
-            let rendering = Rendering::new(asked, self.created);
+            let rendering = Rendering::new(asked, self.created, self.canonical);
             self.rendered.push(Rendered { of, used, rendering });
             self.rendered.len() - 1
         });
@@ -285,7 +308,7 @@ impl Encoder {
 }
 
 impl Rendering {
-    fn new(asked: Negotiated, created: bool) -> Self {
+    fn new(asked: Negotiated, created: bool, canonical: bool) -> Self {
         let escaping = asked.escaping;
         let version = match asked.format {
             Format::Protobuf => return Self::Protobuf(Layout::new(escaping)),
@@ -295,7 +318,7 @@ impl Rendering {
             Format::OpenMetrics2 => Version::OpenMetrics2,
         };
         let created = created && version == Version::OpenMetrics1;
-        let dialect = Dialect { version, escaping, created };
+        let dialect = Dialect { version, escaping, created, canonical };
         Self::Text(dialect, Layout::new(dialect))
     }
 }

@@ -13,6 +13,7 @@ use super::source::Role;
 use super::store::Store;
 use super::text::Style;
 use crate::strict::Kind;
+use crate::strict::grammar::CREATED_END;
 
 /// Who has the name of `_created` series.
 enum Created {
@@ -145,7 +146,7 @@ impl Merged {
         out: &mut BytesMut,
         reports: &mut [Report],
     ) {
-        let Some(at) = self.created_of(store, group, created, reports, f64::INFINITY) else {
+        let Some(at) = self.created_of(store, group, created, reports, CREATED_END) else {
             return;
         };
         let stamp = super::emit::stamp(store, &self.point);

@@ -11,6 +11,9 @@ use std::cmp::Ordering;
 /// they are not restated as exact integers.
 pub(crate) const EXACT_MAX: f64 = 9_007_199_254_740_992.0;
 
+/// Seconds beyond which milliseconds, as Prometheus stores them, do not fit 64 bits.
+pub(crate) const CREATED_END: f64 = 9e15;
+
 /// Most digits that need no general float parser: 10^15 is below 2^53, so the sum is exact.
 const EXACT_DIGITS_MAX: usize = 15;
 
