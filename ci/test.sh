@@ -24,8 +24,8 @@ step "unit, property, allocation, stress, document and end-to-end tests"
 cargo build --release --locked -p dynamo-metrics-cli
 cargo test --workspace --locked
 # OpenMetrics 2.0 is a feature, as long as it is a release candidate.
-cargo test --locked -p dynamo-metrics-encoder --features openmetrics2 --test kinds --test openmetrics \
-  --test negotiate --test negotiate_properties
+cargo test --locked -p dynamo-metrics-encoder --features openmetrics2 --lib --test kinds --test openmetrics \
+  --test alloc --test negotiate --test negotiate_properties
 cargo test -p dynamo-metrics-server --features zstd --locked --lib --test compression --test alloc --test web
 cargo test -p dynamo-metrics-server --features tls --locked --lib --test web --test tls --test tls_life
 

@@ -44,8 +44,27 @@ pub struct Encoder {
     snapshot: Snapshot,
     /// Whether OpenMetrics has lines for start times.
     created: bool,
+    /// Whether text 0.0.4 has the bounds of OpenMetrics.
+    canonical: bool,
     /// At most one for each format and escaping.
-    rendered: Vec<((Format, Escaping), Rendering)>,
+    rendered: Vec<Rendered>,
+    scrapes: u64,
+    layouts_dropped: u64,
+    unsound_natives: u64,
+}
+
+/// Scrapes after which a format that none of them asked for gives back what it has rendered: as much as the series
+/// themselves take, and every client can ask for any of a dozen formats and escapings. Half an hour of one scraper
+/// every 15 s and another every minute, so that two that take turns, or one that comes by the hour, find theirs.
+const IDLE_SCRAPES_MAX: u64 = 150;
+
+/// What was rendered for one format and escaping.
+#[derive(Debug)]
+struct Rendered {
+    of: (Format, Escaping),
+    /// The last scrape that asked for it.
+    used: u64,
+    rendering: Rendering,
 }
 
 /// What a format has rendered.
@@ -57,6 +76,15 @@ enum Rendering {
 
 impl Encoder {
     /// An encoder that has rendered nothing yet.
+    ///
+    /// ```
+    /// use dynamo_metrics_core::Registry;
+    /// use dynamo_metrics_encoder::Encoder;
+    ///
+    /// let mut body = bytes::BytesMut::new();
+    /// Encoder::new().encode(&Registry::new(), &mut body);
+    /// assert!(body.is_empty(), "nothing is registered");
+    /// ```
     pub fn new() -> Self {
         Self::default()
     }
@@ -85,10 +113,91 @@ impl Encoder {
         Self { created: true, ..Self::default() }
     }
 
+    /// The same encoder, with `le` and `quantile` in text 0.0.4 as the other formats have them, `1.0` for `1`. Prometheus 2
+    /// keeps the spelling of each format, so a scraper that changes formats there sees other series; Prometheus 3 takes
+    /// both for one. What was rendered before stays as it is.
+    ///
+    /// ```
+    /// use dynamo_metrics_core::{Buckets, Registry};
+    /// use dynamo_metrics_encoder::Encoder;
+    ///
+    /// let registry = Registry::new();
+    /// registry.histogram(("wait_seconds", ""), &Buckets::new([1.0])?)?;
+    /// let mut body = bytes::BytesMut::new();
+    /// Encoder::new().openmetrics_bounds().encode(&registry, &mut body);
+    /// assert!(std::str::from_utf8(&body)?.contains("wait_seconds_bucket{le=\"1.0\"} 0\n"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn openmetrics_bounds(mut self) -> Self {
+        self.canonical = true;
+        self
+    }
+
+    /// How often a format gave back what it had rendered, since nobody had asked for it in 150 scrapes. The next who
+    /// does makes the encoder render it anew.
+    ///
+    /// ```
+    /// use bytes::BytesMut;
+    /// use dynamo_metrics_core::{Escaping, Registry};
+    /// use dynamo_metrics_encoder::Encoder;
+    /// use dynamo_metrics_encoder::name_filter::NameFilter;
+    /// use dynamo_metrics_encoder::negotiate::{Format, Negotiated};
+    ///
+    /// let (registry, mut encoder, mut body) = (Registry::new(), Encoder::new(), BytesMut::new());
+    /// let once = Negotiated::new(Format::Protobuf, Escaping::Values);
+    /// encoder.encode_as(&registry, once, &NameFilter::default(), &mut body);
+    /// (0..150).for_each(|_| encoder.encode(&registry, &mut body));
+    /// assert_eq!(encoder.layouts_dropped(), 0);
+    /// encoder.encode(&registry, &mut body);
+    /// assert_eq!(encoder.layouts_dropped(), 1);
+    /// ```
+    pub fn layouts_dropped(&self) -> u64 {
+        self.layouts_dropped
+    }
+
+    /// How often a native histogram was written as a classic one, since scrapers would refuse it: a bucket above
+    /// 2^63 - 1, or a count above 2^64 - 1.
+    ///
+    /// ```
+    /// use bytes::BytesMut;
+    /// use dynamo_metrics_core::{Escaping, NativeBuckets, Registry};
+    /// use dynamo_metrics_encoder::Encoder;
+    /// use dynamo_metrics_encoder::name_filter::NameFilter;
+    /// use dynamo_metrics_encoder::negotiate::{Format, Negotiated};
+    ///
+    /// let registry = Registry::new();
+    /// let wait = registry.native_histogram(("wait_seconds", ""), &NativeBuckets::new())?;
+    /// let asked = Negotiated::new(Format::Protobuf, Escaping::Underscores);
+    /// let (mut encoder, mut body) = (Encoder::new(), BytesMut::new());
+    /// for (more, refused) in [(i64::MAX as u64, 0), (1, 1)] {
+    ///     wait.observe_n(0.5, more);
+    ///     encoder.encode_as(&registry, asked, &NameFilter::default(), &mut body);
+    ///     assert_eq!(encoder.unsound_natives(), refused);
+    /// }
+    /// # Ok::<(), dynamo_metrics_core::RegisterError>(())
+    /// ```
+    pub fn unsound_natives(&self) -> u64 {
+        self.unsound_natives
+    }
+
     /// Appends the exposition of the registry and the scopes below it to `body`, as text 0.0.4.
     ///
     /// Families come sorted by name, series in the order of their creation. A family without series prints
     /// nothing. Cost: linear in the bytes written, plus one pass over the shards of all threads.
+    ///
+    /// ```
+    /// use dynamo_metrics_core::Registry;
+    /// use dynamo_metrics_encoder::Encoder;
+    ///
+    /// let registry = Registry::new();
+    /// registry.counter(("requests_total", "Requests."))?.add(3);
+    /// let (mut encoder, mut body) = (Encoder::new(), bytes::BytesMut::from("# ours\n"));
+    /// encoder.encode(&registry, &mut body);
+    /// let page = "# HELP requests_total Requests.\n# TYPE requests_total counter\nrequests_total 3\n";
+    /// assert_eq!(body, format!("# ours\n{page}").as_bytes());
+    /// # Ok::<(), dynamo_metrics_core::RegisterError>(())
+    /// ```
     pub fn encode(&mut self, registry: &Registry, body: &mut BytesMut) {
         self.encode_as(registry, Negotiated::default(), &NameFilter::default(), body);
     }
@@ -157,17 +266,23 @@ impl Encoder {
     ) {
         self.snapshot.take(registry);
         let snapshot = &self.snapshot;
-        let known = self.rendered.iter().position(|(of, _)| *of == (asked.format, asked.escaping));
+        self.scrapes += 1;
+        let (of, used) = ((asked.format, asked.escaping), self.scrapes);
+        let known = self.rendered.iter().position(|rendered| rendered.of == of);
         let at = known.unwrap_or_else(|| {
-            self.rendered
-                .push(((asked.format, asked.escaping), Rendering::new(asked, self.created)));
+            let rendering = Rendering::new(asked, self.created, self.canonical);
+            self.rendered.push(Rendered { of, used, rendering });
             self.rendered.len() - 1
         });
-        match &mut self.rendered[at].1 {
+        let rendered = &mut self.rendered[at];
+        rendered.used = used;
+        match &mut rendered.rendering {
             Rendering::Text(dialect, layout) => {
                 layout.sync(snapshot);
                 layout.touch();
-                append(body, layout.bytes_max() + EOF.len(), |cursor| {
+                let room = layout.room(snapshot, filter);
+                self.unsound_natives += room.unsound;
+                append(body, room.bytes + EOF.len(), |cursor| {
                     write(cursor, snapshot, layout, filter, text::write_family)
                 });
                 more(body);
@@ -178,17 +293,22 @@ impl Encoder {
             Rendering::Protobuf(layout) => {
                 layout.sync(snapshot);
                 layout.touch();
-                append(body, layout.bytes_max(), |cursor| {
+                let room = layout.room(snapshot, filter);
+                self.unsound_natives += room.unsound;
+                append(body, room.bytes, |cursor| {
                     write(cursor, snapshot, layout, filter, protobuf::write_family)
                 });
                 more(body);
             }
         }
+        let before = self.rendered.len();
+        self.rendered.retain(|rendered| used - rendered.used <= IDLE_SCRAPES_MAX);
+        self.layouts_dropped += (before - self.rendered.len()) as u64;
     }
 }
 
 impl Rendering {
-    fn new(asked: Negotiated, created: bool) -> Self {
+    fn new(asked: Negotiated, created: bool, canonical: bool) -> Self {
         let escaping = asked.escaping;
         let version = match asked.format {
             Format::Protobuf => return Self::Protobuf(Layout::new(escaping)),
@@ -198,7 +318,7 @@ impl Rendering {
             Format::OpenMetrics2 => Version::OpenMetrics2,
         };
         let created = created && version == Version::OpenMetrics1;
-        let dialect = Dialect { version, escaping, created };
+        let dialect = Dialect { version, escaping, created, canonical };
         Self::Text(dialect, Layout::new(dialect))
     }
 }
@@ -218,12 +338,6 @@ fn write<'a, F: Form>(
             .fold(cursor, |cursor, (layout, family)| write_family(cursor, layout, family));
     }
     families.fold(cursor, |cursor, (layout, family)| {
-        // Scrapers know the names that they were shown, people those that were registered.
-        let kind = family.exposed_type();
-        if filter.admits(family.name(), kind) || filter.admits(&layout.name, kind) {
-            write_family(cursor, layout, family)
-        } else {
-            cursor
-        }
+        if layout.is_shown(family, filter) { write_family(cursor, layout, family) } else { cursor }
     })
 }

@@ -6,10 +6,18 @@
 //! caches cold, as it does in life. A format says in its [`Form`] what there is to render.
 
 use crate::cursor::{Texts, touch};
-use dynamo_metrics_core::{Escaping, FamilySnapshot, PartSnapshot, SeriesSnapshot, Snapshot};
+use crate::name_filter::NameFilter;
+use crate::native::is_sound;
+use dynamo_metrics_core::{
+    Escaping, FamilySnapshot, NativeValue, PartSnapshot, SeriesSnapshot, Snapshot, Value,
+};
+use std::collections::HashMap;
 
 /// What one format renders for a part, besides the text of each series.
 pub(crate) trait Form: Sized {
+    /// Bytes of a family beside its header and its parts.
+    const HEADER_EXTRA_BYTES: usize;
+
     /// Which of the format's spellings is wanted.
     type Dialect: Copy;
 
@@ -31,8 +39,17 @@ pub(crate) trait Form: Sized {
     /// What describes a family.
     fn header(dialect: Self::Dialect, family: FamilySnapshot<'_>) -> Vec<u8>;
 
-    /// At most so many bytes does a part print whose series have these texts.
-    fn bytes_max(&self, texts: &Texts) -> usize;
+    /// At most so many bytes does a part print whose series have these texts, but for its [`natives`](Self::natives).
+    fn bytes_max(&self, texts: &Texts, part: PartSnapshot<'_>) -> usize;
+
+    /// Whether the part's series are shown as native histograms.
+    fn natives(&self) -> bool;
+
+    /// At most so many bytes does one of them print: exactly so many, where a message stands behind its length.
+    fn native_bytes(&self, value: &NativeValue<'_>, series: SeriesSnapshot<'_>) -> usize;
+
+    /// At most so many bytes does one of them print that cannot be shown as such.
+    fn classic_bytes_max(&self) -> usize;
 
     /// Reads the beginnings of what every series of a part copies; returns whatever.
     fn touch(&self) -> usize;
@@ -61,6 +78,17 @@ pub(crate) struct PartLayout<F> {
     removals: u64,
     pub(crate) texts: Texts,
     pub(crate) form: F,
+    /// [`Form::native_bytes`] of each series in this scrape; 0 for one that scrapers would not survive.
+    pub(crate) natives: Vec<u32>,
+}
+
+/// What a scrape is about to print.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Room {
+    /// At most so many bytes.
+    pub(crate) bytes: usize,
+    /// Native histograms that are written as classic ones, because they are not [sound](is_sound).
+    pub(crate) unsound: u64,
 }
 
 impl<F: Form> Layout<F> {
@@ -87,13 +115,13 @@ impl<F: Form> Layout<F> {
     }
 
     fn relist(&mut self, snapshot: &Snapshot) {
-        let mut known: Vec<PartLayout<F>> =
-            self.families.drain(..).flat_map(|family| family.parts).collect();
+        let parts = self.families.drain(..).flat_map(|family| family.parts);
+        let mut known: HashMap<u64, PartLayout<F>> = parts.map(|part| (part.id, part)).collect();
         for family in snapshot.families() {
             let parts = family
                 .parts()
-                .map(|part| match known.iter().position(|layout| layout.id == part.id()) {
-                    Some(at) => known.swap_remove(at),
+                .map(|part| match known.remove(&part.id()) {
+                    Some(layout) => layout,
                     None => PartLayout::new(self.dialect, part),
                 })
                 .collect();
@@ -115,13 +143,20 @@ impl<F: Form> Layout<F> {
         std::hint::black_box(self.families.iter().map(family).fold(0, usize::wrapping_add));
     }
 
-    /// At most so many bytes does a scrape print.
-    pub(crate) fn bytes_max(&self) -> usize {
-        let of_part = |part: &PartLayout<F>| part.form.bytes_max(&part.texts);
-        let of = |family: &FamilyLayout<F>| {
-            family.header.len() + family.parts.iter().map(of_part).sum::<usize>()
-        };
-        self.families.iter().map(of).sum()
+    /// What this scrape is about to print. A buffer is as large as it says, and kept; so it asks the snapshot how many
+    /// native buckets and exemplars there are, of which there are mostly far fewer than there may be.
+    pub(crate) fn room(&mut self, snapshot: &Snapshot, filter: &NameFilter) -> Room {
+        let mut room = Room::default();
+        for (layout, family) in self.families.iter_mut().zip(snapshot.families()) {
+            if !filter.admits_all() && !layout.is_shown(family, filter) {
+                continue;
+            }
+            room.bytes += layout.header.len() + F::HEADER_EXTRA_BYTES;
+            for (layout, part) in layout.parts.iter_mut().zip(family.parts()) {
+                layout.add_room(part, &mut room);
+            }
+        }
+        room
     }
 }
 
@@ -130,12 +165,42 @@ impl<F> FamilyLayout<F> {
         self.parts.len() == family.parts().len()
             && self.parts.iter().zip(family.parts()).all(|(layout, part)| layout.id == part.id())
     }
+
+    /// Whether a filter that does not admit everything admits this family: scrapers know the names that they were
+    /// shown, people those that were registered.
+    pub(crate) fn is_shown(&self, family: FamilySnapshot<'_>, filter: &NameFilter) -> bool {
+        let kind = family.exposed_type();
+        filter.admits(family.name(), kind) || filter.admits(&self.name, kind)
+    }
 }
 
 impl<F: Form> PartLayout<F> {
     fn new(dialect: F::Dialect, part: PartSnapshot<'_>) -> Self {
         let form = F::new(dialect, part);
-        Self { id: part.id(), removals: 0, texts: Texts::default(), form }
+        Self { id: part.id(), removals: 0, texts: Texts::default(), form, natives: Vec::new() }
+    }
+
+    fn add_room(&mut self, part: PartSnapshot<'_>, room: &mut Room) {
+        room.bytes += self.form.bytes_max(&self.texts, part);
+        if !self.form.natives() {
+            return;
+        }
+        self.natives.clear();
+        for (at, value) in part.values().enumerate() {
+            let (Value::Native(value), Some(series)) = (value, part.series(at)) else { continue };
+            // A message of 4 GiB is none either.
+            let bytes = is_sound(&value)
+                .then(|| u32::try_from(self.form.native_bytes(&value, series)).ok())
+                .flatten();
+            self.natives.push(bytes.unwrap_or(0));
+            match bytes {
+                Some(bytes) => room.bytes += bytes as usize,
+                None => {
+                    room.bytes += self.form.classic_bytes_max();
+                    room.unsound += 1;
+                }
+            }
+        }
     }
 
     fn sync(&mut self, dialect: F::Dialect, part: PartSnapshot<'_>) {
@@ -162,4 +227,14 @@ pub(crate) fn labels(series: SeriesSnapshot<'_>) -> impl Iterator<Item = (&str, 
 /// in CR LF, which fails a whole scrape. Blanks at the ends do not survive parsers.
 pub(crate) fn help(family: FamilySnapshot<'_>) -> String {
     family.help().replace('\r', " ").trim().into()
+}
+
+/// How many exemplars the series of a part have.
+pub(crate) fn exemplars(part: PartSnapshot<'_>) -> usize {
+    let slots = part.descriptor().exemplar_slots();
+    if slots == 0 {
+        return 0;
+    }
+    let series = (0..part.len()).filter_map(|at| part.series(at));
+    series.map(|series| (0..slots).filter(|&at| series.exemplar(at).is_some()).count()).sum()
 }

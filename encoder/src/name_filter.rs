@@ -51,6 +51,15 @@ pub struct NameFilter {
 }
 
 /// A query that asks for more than is looked up; answered with status 400.
+///
+/// ```
+/// use dynamo_metrics_encoder::name_filter::{NameFilter, NameFilterError, QUERY_BYTES_MAX};
+///
+/// let bytes = QUERY_BYTES_MAX + 1;
+/// let error = NameFilter::from_query(&"x".repeat(bytes)).unwrap_err();
+/// assert_eq!(error, NameFilterError::QueryTooLong { bytes });
+/// assert!(error.to_string().ends_with("ask for fewer names"));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum NameFilterError {

@@ -9,8 +9,9 @@
 //!
 //! **A body that passes [`is_sound`] cannot bring a server down.** Prometheus up to 3.11 ends when the spans' lengths do
 //! not add up to the number of deltas, stores what later aborts queries when the schema is out of range, and from 2.50
-//! on refuses a scrape whose buckets do not add up to the count. Spans and counts come from one iterator here, so a
-//! failure would be a mistake in this file or in the snapshot; what fails is written as a classic histogram.
+//! on refuses a scrape whose buckets do not add up to the count or do not fit a signed word. So what would be written
+//! is read back as a scraper reads it, and held against the counts where the snapshot has them: neither [`spans`] nor
+//! [`filled`] vouches for itself. What fails is written as a classic histogram, and counted.
 
 use dynamo_metrics_core::{NativeBucketCounts, NativeValue};
 
@@ -23,18 +24,45 @@ const SCHEMAS: std::ops::RangeInclusive<i8> = -4..=8;
 
 /// Whether scrapers survive the value.
 pub(crate) fn is_sound(value: &NativeValue<'_>) -> bool {
-    let sides = [value.positive, value.negative];
-    let sums = sides.map(|side| {
-        let length: u64 = spans(side).map(|span| u64::from(span.length)).sum();
-        let ascending = side.populated().map(|(index, _)| index).is_sorted_by(|a, b| a < b);
-        let count = side.populated().fold(0u64, |sum, (_, count)| sum.wrapping_add(count));
-        (length == filled(side).count() as u64 && ascending, count)
-    });
-    let count = sums.iter().fold(value.zero_count, |sum, (_, count)| sum.wrapping_add(*count));
-    SCHEMAS.contains(&value.schema)
-        && sums.iter().all(|(consistent, _)| *consistent)
-        && count == value.count
-        && value.zero_threshold >= 0.0
+    // Adding up without wrapping: what wraps is less than one of its buckets.
+    let total = [value.positive, value.negative]
+        .iter()
+        .try_fold(value.zero_count, |total, side| total.checked_add(read_back(*side)?));
+    SCHEMAS.contains(&value.schema) && total == Some(value.count) && value.zero_threshold >= 0.0
+}
+
+/// The sum of what a scraper reads of one sign, if it is what the snapshot holds.
+fn read_back(side: NativeBucketCounts<'_>) -> Option<u64> {
+    let mut written = filled(side).map(|(_, count)| count);
+    let (mut next, mut sum, mut first) = (0i32, 0u64, true);
+    for Span { offset, length } in spans(side) {
+        // Only the first span may begin below where the last one ended.
+        if length == 0 || !first && offset < 0 {
+            return None;
+        }
+        (next, first) = (next.checked_add(offset)?, false);
+        for _ in 0..length {
+            let count = written.next()?;
+            // A bucket is a signed word at the other end, and so is the difference of two.
+            if count != held(side, next) || i64::try_from(count).is_err() {
+                return None;
+            }
+            sum = sum.checked_add(count)?;
+            next = next.checked_add(1)?;
+        }
+    }
+    let all = side.counts.iter().try_fold(side.overflow, |all, count| all.checked_add(*count));
+    (written.next().is_none() && all == Some(sum)).then_some(sum)
+}
+
+/// What the snapshot has counted in the bucket of this index.
+fn held(side: NativeBucketCounts<'_>, index: i32) -> u64 {
+    let at = i64::from(index) - i64::from(side.first);
+    let counted = usize::try_from(at).ok().and_then(|at| side.counts.get(at)).copied();
+    match counted {
+        None if index == side.overflow_index => side.overflow,
+        counted => counted.unwrap_or(0),
+    }
 }
 
 /// Index and count of every bucket that is written, ascending.
@@ -150,11 +178,31 @@ mod tests {
             assert!(broken(|value| value.zero_threshold = -1.0));
             assert!(broken(|value| value.zero_threshold = f64::NAN));
             assert!(broken(|value| value.positive.counts = &[1]));
+            // Of these only one sum of all buckets wraps, or none.
+            const HALF: u64 = 1 << 63;
+            assert!(broken(|value| (value.positive.counts, value.count) = (&[HALF], HALF)));
+            assert!(broken(|value| (value.positive.counts, value.count) = (&[u64::MAX], u64::MAX)));
+            assert!(broken(|value| {
+                value.positive.counts = &[HALF - 1, HALF - 1, HALF - 1];
+                value.count = (HALF - 1).wrapping_mul(3);
+            }));
+            assert!(broken(|value| (value.zero_count, value.count) = (u64::MAX, 1)));
             assert!(broken(|value| {
                 value.positive.overflow = 1;
                 value.count += 1;
                 value.positive.overflow_index = value.positive.first;
             }));
+        });
+    }
+
+    #[test]
+    fn the_largest_counts_that_a_signed_word_holds_are_sound() {
+        with_value(&[1.0, 2.0], |mut value| {
+            value.positive.counts = &[i64::MAX as u64, 1, i64::MAX as u64];
+            value.count = u64::MAX;
+            assert!(is_sound(&value));
+            (value.positive.counts, value.zero_count) = (&[1], u64::MAX - 1);
+            assert!(is_sound(&value));
         });
     }
 

@@ -1,7 +1,9 @@
 //! A steady-state scrape allocates nothing, by a counting allocator.
 
 use bytes::BytesMut;
-use dynamo_metrics_core::{Buckets, Escaping, Exemplar, Opts, Registry};
+use dynamo_metrics_core::{
+    Buckets, Escaping, Exemplar, NativeBuckets, Opts, Registry, SummaryOpts,
+};
 use dynamo_metrics_encoder::Encoder;
 use dynamo_metrics_encoder::name_filter::NameFilter;
 use dynamo_metrics_encoder::negotiate::{Format, Negotiated};
@@ -27,19 +29,38 @@ fn a_steady_scrape_allocates_nothing() {
     let busy = registry.float_counter(("busy_seconds_total", "h")).unwrap();
     let inflight = registry.up_down_counter(("inflight", "h")).unwrap();
     registry.gauge_callback(("up_seconds", "h"), || 1.25).unwrap();
+    let native = NativeBuckets::new().schema(3).signed();
+    let drifts = Opts::new("drift_seconds", "h").exemplars();
+    let drifts = registry.native_histogram_family(drifts, ["model"], &native).unwrap();
+    // One whose buckets do not fit the format.
+    let huge = registry.native_histogram(("huge", "h"), &native).unwrap();
+    huge.observe_n(1.0, u64::MAX);
+    let quantiles = SummaryOpts::new().quantiles([0.5, 0.99]);
+    let sizes = registry.summary_family(("size_bytes", "h"), ["model"], &quantiles).unwrap();
     let record = |i: u32| {
         for model in ["a", "b\"", "c"] {
             requests.with([model, "ok"]).add_with_exemplar(u64::from(i) << 20, &trace);
             waits.with([model]).observe(f64::from(i) / 7.0);
+            let drift = (f64::from(i) - 50.0) / 7.0;
+            drifts.with([model]).observe_with_exemplar(drift, &trace);
+            sizes.with([model]).observe(f64::from(i) * 100.0);
         }
         load.set(f64::from(i) / 3.0);
         busy.add(0.1);
         inflight.inc();
     };
-    record(1);
+    // Buckets of all magnitudes at first, so that later ones make no body longer than the buffer.
+    (2..100).chain([1]).for_each(record);
     let mut encoder = Encoder::with_created_samples();
     let mut body = BytesMut::new();
-    for format in [Format::Text, Format::OpenMetrics, Format::Protobuf] {
+    let formats = [
+        Format::Text,
+        Format::OpenMetrics,
+        Format::Protobuf,
+        #[cfg(feature = "openmetrics2")]
+        Format::OpenMetrics2,
+    ];
+    for format in formats {
         for escaping in Escaping::ALL {
             let asked = Negotiated::new(format, escaping);
             for filter in [NameFilter::default(), NameFilter::from_query("name[]=load").unwrap()] {
@@ -59,6 +80,11 @@ fn a_steady_scrape_allocates_nothing() {
         }
     }
 
+    assert!(encoder.unsound_natives() > 0);
+
+    // Others were asked for meanwhile.
+    body.clear();
+    encoder.encode(&registry, &mut body);
     // The same when the body travels as `Bytes` to a socket and is dropped there: the memory comes back.
     let sent = allocations(|| drop(body.split().freeze()));
     let again = allocations(|| {

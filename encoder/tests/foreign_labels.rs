@@ -149,3 +149,12 @@ fn names_that_cannot_be_read_cost_a_line() {
     assert_eq!(out, "# TYPE b untyped\nb{worker_id=\"7\"} 1\n");
     assert_eq!(report.dropped_lines, 7);
 }
+
+/// Prometheus takes it for the end of the page.
+#[test]
+fn a_name_with_nul_is_not_read() {
+    let text = "# TYPE \"a\0b\" gauge\n{\"a\0b\"} 1\nc{\"d\0\"=\"x\"} 2\ne 3\n";
+    let (out, report) = escaped(Format::Text, Escaping::AllowUtf8, text);
+    assert_eq!(out, "# TYPE e untyped\ne{worker_id=\"7\"} 3\n");
+    assert_eq!(report.dropped_lines, 3);
+}

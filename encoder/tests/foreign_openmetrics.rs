@@ -103,6 +103,18 @@ fn written_without_loss() {
 /// What, text in, OpenMetrics out, `counts`.
 const WITHHELD: &[(&str, &str, &str, [u64; 4])] = &[
     (
+        "a _created that is no time",
+        "# TYPE a_total counter\na_total 5\n# TYPE a_created gauge\na_created 17099999999999991\n",
+        "# TYPE a counter\na_total 5\n",
+        [1, 0, 0, 0],
+    ),
+    (
+        "a label whose name is reserved",
+        "# TYPE a gauge\na{__x=\"1\"} 1\na{x=\"1\"} 2\n",
+        "# TYPE a gauge\na{x=\"1\"} 2\n",
+        [0, 0, 1, 0],
+    ),
+    (
         "a gauge has the counter's name",
         "# TYPE a gauge\na 1\n# TYPE a_total counter\na_total 2\n",
         "# TYPE a gauge\na 1\n# TYPE a_total unknown\na_total 2\n",

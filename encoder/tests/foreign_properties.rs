@@ -4,8 +4,10 @@
 mod shared;
 
 use bytes::BytesMut;
+use dynamo_metrics_core::Escaping;
 use dynamo_metrics_encoder::foreign::{Filter, Foreign, Report, Source};
 use dynamo_metrics_encoder::name_filter::NameFilter;
+use dynamo_metrics_encoder::negotiate::{Format, Negotiated};
 use dynamo_metrics_encoder::strict::{self, Exposition};
 use proptest::prelude::*;
 use proptest::sample::Index;
@@ -216,6 +218,23 @@ fn all_prefixes_of_a_real_text() {
     }
 }
 
+/// Lines that are like each other but for something.
+fn alike() -> impl Strategy<Value = String> {
+    let value =
+        || prop::sample::select(vec!["0", "1", "12", "", "\\n", "\\\"", "é", "+Inf", "1.0"]);
+    let names =
+        prop::sample::select(vec!["h_bucket", "h_bucket", "h_bucket", "h_sum", "h_count", "g"]);
+    let label = prop::sample::select(vec!["le", "le", "l", "a"]);
+    let number =
+        prop::sample::select(vec!["0", "1", "2", "3.0", "1e1", "x", "0 5", "0 # {a=\"1\"} 0.5"]);
+    (names, label, value(), value(), number, 0..8).prop_map(
+        |(name, label, one, two, number, declared)| {
+            let kind = if declared == 0 { "# TYPE h histogram\n# TYPE g gauge\n" } else { "" };
+            format!("{kind}{name}{{b=\"{one}\",{label}=\"{two}\",c=\"x\"}} {number}\n")
+        },
+    )
+}
+
 proptest! {
     #[test]
     fn arbitrary_bytes(
@@ -241,6 +260,38 @@ proptest! {
     fn near_misses_alone(text in shared::any_text()) {
         checked(&[(&Filter::all(), &text)], &[])?;
         keeps_what_is_right(&text)?;
+    }
+
+    /// A line is compared with the one before to save reading it; a blank before it, which says nothing, puts that off.
+    #[test]
+    fn a_line_means_what_it_means_alone(
+        near in shared::any_text(),
+        mutations in prop::collection::vec(mutation(), 0..12),
+        lines in prop::collection::vec(alike(), 0..40),
+    ) {
+        let lines: String = lines.concat();
+        for text in [near, mutate(&real_text(), &mutations), lines.into_bytes()] {
+            let apart: Vec<u8> = text
+                .split_inclusive(|&byte| byte == b'\n')
+                .flat_map(|line| [b" ", line].concat())
+                .collect();
+            for format in [Format::Text, Format::OpenMetrics, Format::Protobuf] {
+                for escaping in [Escaping::Underscores, Escaping::AllowUtf8, Escaping::Dots] {
+                    let merge = |text: &[u8]| {
+                        let (filter, mut out) = (Filter::all(), BytesMut::new());
+                        let report = Foreign::new().merge(
+                            [Source::new(&filter, text)],
+                            &|_| false,
+                            Negotiated::new(format, escaping),
+                            &NameFilter::default(),
+                            &mut out,
+                        );
+                        (String::from_utf8_lossy(&out).into_owned(), report)
+                    };
+                    prop_assert_eq!(merge(&text), merge(&apart), "{:?}", String::from_utf8_lossy(&text));
+                }
+            }
+        }
     }
 
     #[test]

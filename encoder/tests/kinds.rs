@@ -181,6 +181,232 @@ fn the_longest_of_everything_has_room() {
     }
 }
 
+/// Any client can ask for any format and escaping, once.
+#[test]
+fn what_nobody_asks_for_any_more_is_dropped_and_rendered_anew() {
+    let registry = every_kind(true, true);
+    let mut encoder = Encoder::new();
+    let mut scrape = |format, escaping| {
+        let mut body = BytesMut::new();
+        let asked = Negotiated::new(format, escaping);
+        encoder.encode_as(&registry, asked, &NameFilter::default(), &mut body);
+        (body, encoder.layouts_dropped())
+    };
+    let all = || FORMATS.iter().flat_map(|&f| Escaping::ALL.map(|escaping| (f, escaping)));
+    let mut first: Vec<_> = all().map(|(format, escaping)| scrape(format, escaping).0).collect();
+    let (format, escaping) = (Format::Text, Escaping::Underscores);
+    let dropped = (0..1000).map(|_| scrape(format, escaping).1).max();
+    assert_eq!(dropped, Some(all().count() as u64 - 1), "all but the one that is in use");
+    // Callbacks that panic are counted at each scrape, on the page.
+    let mut again: Vec<_> = all().map(|(format, escaping)| scrape(format, escaping).0).collect();
+    for bodies in [&mut first, &mut again] {
+        bodies.iter_mut().for_each(|body| body.truncate(200));
+    }
+    assert_eq!(first, again);
+}
+
+/// Names and counts of everything that a histogram called `h` shows in protobuf.
+fn histogram_samples(registry: &Registry) -> Vec<String> {
+    let families = decode::decode(&encode(registry, Format::Protobuf, false));
+    families.into_iter().find(|family| family.name == "h").map(|family| family.samples).unwrap()
+}
+
+/// Prometheus reads a bucket of 2^63 or more as a negative one, and refuses the scrape.
+#[test]
+fn a_native_histogram_that_scrapers_refuse_is_a_classic_one_and_counted() {
+    const MOST: u64 = i64::MAX as u64;
+    // Observations of 0, 0.5 and -0.5, and whether they fit.
+    let cases: [([u64; 3], bool); 9] = [
+        ([0, MOST, 0], true),
+        ([0, MOST, MOST], true),
+        ([1, MOST, MOST], true),
+        ([u64::MAX, 0, 0], true),
+        ([0, MOST + 1, 0], false),
+        ([0, 0, MOST + 1], false),
+        ([0, u64::MAX, 0], false),
+        ([2, MOST, MOST], false),
+        ([u64::MAX, 1, 0], false),
+    ];
+    for (counts, fits) in cases {
+        for exemplars in [false, true] {
+            let registry = Registry::new();
+            let opts = Opts::new("h", "");
+            let opts = if exemplars { opts.exemplars() } else { opts };
+            let buckets = NativeBuckets::new().schema(0).signed().classic([1.0]);
+            let histogram = registry.native_histogram(opts, &buckets).unwrap();
+            for (v, n) in [0.0, 0.5, -0.5].into_iter().zip(counts) {
+                histogram.observe_n(v, n);
+            }
+            for format in [
+                Format::Protobuf,
+                #[cfg(feature = "openmetrics2")]
+                Format::OpenMetrics2,
+            ] {
+                let (mut encoder, mut body) = (Encoder::new(), BytesMut::new());
+                let asked = Negotiated::new(format, Escaping::Underscores);
+                encoder.encode_as(&registry, asked, &NameFilter::default(), &mut body);
+                assert_eq!(encoder.unsound_natives(), u64::from(!fits), "{counts:?} {format:?}");
+                if format != Format::Protobuf {
+                    let text = std::str::from_utf8(&body).unwrap();
+                    assert_eq!(text.contains("schema:0"), fits, "{text}");
+                    continue;
+                }
+                let natives = decode::natives(&body);
+                assert_eq!(natives.len(), usize::from(fits), "{counts:?}");
+                for native in &natives {
+                    let of = |spans: &[_], deltas: &[_]| {
+                        let spans = if deltas.is_empty() { &[][..] } else { spans };
+                        decode::buckets(spans, deltas).iter().map(|(_, count)| *count).sum::<u64>()
+                    };
+                    assert_eq!(of(&native.positive_spans, &native.positive_deltas), counts[1]);
+                    assert_eq!(of(&native.negative_spans, &native.negative_deltas), counts[2]);
+                    assert_eq!(native.zero_count, counts[0]);
+                }
+            }
+            // Classic, in every format that has no other: what its own buckets say.
+            let body = encode(&registry, Format::Text, false);
+            let exposition = strict::parse(&body).unwrap();
+            let all = counts.iter().try_fold(0u64, |all, count| all.checked_add(*count));
+            let last = exposition.value("h_bucket", &[("le", "+Inf")]);
+            assert_eq!(last, exposition.value("h_count", &[]));
+            // More than a word holds in one bucket is the snapshot's to say.
+            if let Some(all) = all {
+                assert_eq!(last, Some(all as f64), "{counts:?}");
+            }
+        }
+    }
+}
+
+/// Two buckets whose counts do not fit one word together.
+#[test]
+fn counts_that_do_not_fit_together_saturate_in_every_format() {
+    let bounds = [1.0, 2.0, 3.0];
+    for (exemplars, clock) in [(false, false), (true, false), (false, true), (true, true)] {
+        let registry = if clock {
+            Registry::with_clock(|| Duration::from_secs(1_700_000_000))
+        } else {
+            Registry::new()
+        };
+        let opts = Opts::new("h", "");
+        let opts = if exemplars { opts.exemplars() } else { opts };
+        // The longer label does not fit the registers that bucket lines are written from.
+        let histograms =
+            registry.histogram_family(opts, ["l"], &Buckets::new(bounds).unwrap()).unwrap();
+        for label in ["", &"x".repeat(300)] {
+            let histogram = histograms.with([label]);
+            histogram.observe_n(0.5, u64::MAX - 1);
+            [2.0, 2.0, 3.0].iter().for_each(|&v| histogram.observe(v));
+        }
+        let expected = [u64::MAX - 1, u64::MAX, u64::MAX, u64::MAX, u64::MAX];
+        let counts = |body: &[u8]| -> Vec<u64> {
+            let text = std::str::from_utf8(body).unwrap();
+            let lines = text
+                .lines()
+                .filter(|line| line.starts_with("h_bucket") || line.starts_with("h_count"));
+            let number = |line: &str| line.rsplit_once(' ').unwrap().1.parse().unwrap();
+            lines.map(number).collect()
+        };
+        let body = encode(&registry, Format::Text, false);
+        strict::parse(&body).unwrap();
+        assert_eq!(counts(&body), [expected, expected].concat());
+        let body = encode(&registry, Format::OpenMetrics, false);
+        strict::parse_as(strict::Format::OpenMetrics, &body).unwrap();
+        assert_eq!(counts(&body), [expected, expected].concat());
+        let samples = histogram_samples(&registry);
+        let (low, high) = ((u64::MAX - 1) as f64, u64::MAX as f64);
+        for (name, value) in
+            [("h_bucket{le=1.0}", low), ("h_bucket{le=inf}", high), ("h_count{}", high)]
+        {
+            assert!(samples.contains(&format!("{name} {value:?}")), "{name} {samples:?}");
+        }
+        #[cfg(feature = "openmetrics2")]
+        {
+            let body = encode(&registry, Format::OpenMetrics2, false);
+            let text = std::str::from_utf8(&body).unwrap();
+            let max = u64::MAX;
+            assert!(text.contains(&format!("{{count:{max},sum:")), "{text}");
+            let below = max - 1;
+            let buckets = format!("bucket:[1.0:{below},2.0:{max},3.0:{max},+Inf:{max}]");
+            assert!(text.contains(&buckets), "{text}");
+        }
+    }
+}
+
+/// OpenMetrics has no place for a negative sum beside bounds that are not.
+#[test]
+fn a_signed_native_histogram_has_no_sum_and_no_count_in_openmetrics() {
+    let registry = Registry::new();
+    let signed = registry.native_histogram(("a", ""), &NativeBuckets::new().signed()).unwrap();
+    let plain = registry.native_histogram(("b", ""), &NativeBuckets::new()).unwrap();
+    for v in [-8.0, 4.0] {
+        signed.observe(v);
+        plain.observe(v.abs());
+    }
+    let body = String::from_utf8(encode(&registry, Format::OpenMetrics, false)).unwrap();
+    strict::parse_as(strict::Format::OpenMetrics, body.as_bytes()).unwrap();
+    assert!(body.contains("a_bucket{le=\"+Inf\"} 2\n") && body.contains("b_sum 12\nb_count 2\n"));
+    assert!(!body.contains("a_sum") && !body.contains("a_count"), "{body}");
+    let text = String::from_utf8(encode(&registry, Format::Text, false)).unwrap();
+    assert!(text.contains("a_sum -4\na_count 2\n"), "{text}");
+}
+
+/// The server keeps a buffer while bodies fill a quarter of it.
+#[test]
+fn a_body_fills_a_quarter_of_the_room_that_it_asks_for() {
+    for kind in ["native", "spread", "exemplars", "histogram", "counter", "gauge", "summary"] {
+        let registry = Registry::with_clock(|| Duration::from_secs(1_700_000_000));
+        let opts = || Opts::new("some_seconds", "Some seconds.").series_max(2000);
+        let opts = || if kind == "exemplars" { opts().exemplars() } else { opts() };
+        let native = NativeBuckets::new();
+        let buckets = Buckets::dynamo(0.001, 480.0, 12).unwrap();
+        for at in 0..1000 {
+            let (model, status) = (format!("Qwen/Qwen3-{at}B"), "200");
+            let labels = [&model[..], status];
+            let names = ["model", "status"];
+            let name = "some_total";
+            match kind {
+                "native" | "spread" => {
+                    let family = registry.native_histogram_family(opts(), names, &native).unwrap();
+                    let step = if kind == "native" { 0.02 } else { 0.75 };
+                    let histogram = family.with(labels);
+                    (0..20).for_each(|at| histogram.observe((f64::from(at) * step).exp2()));
+                }
+                "exemplars" | "histogram" => {
+                    let family = registry.histogram_family(opts(), names, &buckets).unwrap();
+                    family.with(labels).observe(0.5);
+                }
+                "counter" => registry
+                    .counter_family(Opts::new(name, "").series_max(2000), names)
+                    .unwrap()
+                    .with(labels)
+                    .inc(),
+                "gauge" => registry.gauge_family(opts(), names).unwrap().with(labels).set(2.0),
+                _ => {
+                    let quantiles = SummaryOpts::new().quantiles([0.5, 0.99]);
+                    registry
+                        .summary_family(opts(), names, &quantiles)
+                        .unwrap()
+                        .with(labels)
+                        .observe(0.25);
+                }
+            }
+        }
+        // With a filter, what it does not admit needs no room.
+        registry.counter(("other_total", "")).unwrap().inc();
+        let few = NameFilter::from_query("name[]=other_total").unwrap();
+        for format in FORMATS {
+            let asked = Negotiated::new(*format, Escaping::Underscores);
+            let (mut encoder, mut body) = (Encoder::new(), BytesMut::new());
+            encoder.encode_as(&registry, asked, &NameFilter::default(), &mut body);
+            let (len, capacity) = (body.len(), body.capacity());
+            assert!(capacity <= 4 * len, "{kind} {format:?}: {capacity} for {len}");
+            let mut body = BytesMut::new();
+            encoder.encode_as(&registry, asked, &few, &mut body);
+            assert!(!body.is_empty() && body.capacity() < 2048, "{kind}: {}", body.capacity());
+        }
+    }
+}
+
 #[track_caller]
 fn assert_golden(name: &str, lines: &[String]) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name);

@@ -5,7 +5,7 @@ mod decode;
 use bytes::BytesMut;
 use decode::samples;
 use dynamo_metrics_core::{
-    Buckets, Escaping, Exemplar, NativeBuckets, Opts, Registry, SummaryOpts,
+    Buckets, Escaping, Exemplar, NativeBuckets, Opts, Registry, Snapshot, SummaryOpts, Value,
 };
 use dynamo_metrics_encoder::name_filter::NameFilter;
 use dynamo_metrics_encoder::negotiate::{Format, Negotiated};
@@ -257,22 +257,32 @@ proptest! {
             total += n;
         }
         let native = &decode::natives(&encode(&registry))[0];
-        let sum = |deltas: &[i64]| {
-            let mut count = 0;
-            deltas.iter().map(|delta| { count += delta; count.cast_unsigned() }).sum::<u64>()
-        };
-        let (positive, negative) = (sum(&native.positive_deltas), sum(&native.negative_deltas));
-        prop_assert_eq!(positive + negative + native.zero_count, total);
         prop_assert_eq!(native.count, total);
         prop_assert!((-4..=8).contains(&native.schema) && native.schema <= schema.into());
-        for (spans, deltas) in [
-            (&native.positive_spans, &native.positive_deltas),
-            (&native.negative_spans, &native.negative_deltas),
+        let mut snapshot = Snapshot::new();
+        snapshot.take(&registry);
+        let family = snapshot.families().find(|family| family.name() == "h").unwrap();
+        let Value::Native(held) = family.parts().next().unwrap().series(0).unwrap().value() else {
+            panic!("a native histogram")
+        };
+        let (schema, sum, zero_count) = (native.schema, native.sum, native.zero_count);
+        prop_assert_eq!((schema, sum, zero_count), (held.schema.into(), held.sum, held.zero_count));
+        prop_assert_eq!(native.zero_threshold, held.zero_threshold);
+        let mut all = native.zero_count;
+        for (spans, deltas, held) in [
+            (&native.positive_spans, &native.positive_deltas, held.positive),
+            (&native.negative_spans, &native.negative_deltas, held.negative),
         ] {
-            prop_assert_eq!(spans.iter().map(|span| span.1).sum::<u64>(), deltas.len() as u64);
+            // Without buckets an empty span says that the histogram is native.
+            let spans = if deltas.is_empty() { &[][..] } else { &spans[..] };
+            let buckets = decode::buckets(spans, deltas);
+            let of_snapshot: Vec<_> =
+                held.populated().map(|(index, count)| (i64::from(index), count)).collect();
+            prop_assert_eq!(&buckets, &of_snapshot);
+            all += buckets.iter().map(|(_, count)| count).sum::<u64>();
         }
+        prop_assert_eq!(all, total);
     }
-
 
     #[test]
     fn it_says_what_the_text_says(

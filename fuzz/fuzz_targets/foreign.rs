@@ -1,5 +1,5 @@
-//! Whatever engines print and scrapers ask for, what is merged is valid: text as the strict parser judges it, and the
-//! other formats in what they have in common with it, which is the number of samples.
+//! Whatever engines print and scrapers ask for, what is merged is valid: text and OpenMetrics as the strict parsers judge
+//! them, and protobuf in what it has in common with them, which is the number of families.
 //!
 //! An input is text that can be read and written by hand: a digit that chooses labels and escaping, then what each engine
 //! prints, with [`SEPARATOR`] between them.
@@ -22,8 +22,8 @@ fuzz_target!(|input: &[u8]| {
     let filters = [Filter::all(), Filter::vllm(), Filter::trtllm()];
     let labels = Labels::new([("worker", "7"), ("x", "\"")]).expect("names that labels may have");
     let labels = if choice & 1 == 0 { Labels::none() } else { &labels };
-    // Names in quotes are for parsers of UTF-8 names; the strict one is not.
-    let escaping = Escaping::ALL[1 + usize::from(choice >> 1) % 3];
+    let escaping = Escaping::ALL[usize::from(choice >> 1) % Escaping::ALL.len()];
+    let quoted = escaping == Escaping::AllowUtf8;
     let merge = |format| {
         let sources = filters.iter().cycle().zip(&texts);
         let sources = sources.map(|(filter, text)| Source::new(filter, text).labelled(labels));
@@ -34,18 +34,27 @@ fuzz_target!(|input: &[u8]| {
             foreign.merge(sources, &ours, Negotiated::new(format, escaping), &names, &mut out);
         (out, report)
     };
+    let parse = |format, out: &[u8]| {
+        strict::parse_as(format, out)
+            .unwrap_or_else(|problems| panic!("{}\n{}", problems[0], String::from_utf8_lossy(out)))
+    };
     let (out, report) = merge(Format::Text);
-    match strict::parse(&out) {
-        Ok(exposition) => assert_eq!(exposition.samples().count() as u64, report.series),
-        Err(problems) => panic!("{}\n{}", problems[0], String::from_utf8_lossy(&out)),
-    }
-    // No more series than in text, one line each, and no line that both formats forbid.
-    let (out, report_openmetrics) = merge(Format::OpenMetrics);
+    let format = if quoted { strict::Format::TextUtf8 } else { strict::Format::Text };
+    assert_eq!(parse(format, &out).samples().count() as u64, report.series);
+    // No more series than in text.
+    let (mut out, report_openmetrics) = merge(Format::OpenMetrics);
     assert!(report_openmetrics.series <= report.series);
-    let text = std::str::from_utf8(&out).expect("UTF-8");
-    let lines = text.split_terminator('\n').filter(|line| !line.starts_with('#'));
-    assert_eq!(lines.count() as u64, report_openmetrics.series);
-    assert!(text.is_empty() || text.ends_with('\n') && !text.contains("\n\n"), "{text}");
+    out.extend_from_slice(b"# EOF\n");
+    let format = if quoted { strict::Format::OpenMetricsUtf8 } else { strict::Format::OpenMetrics };
+    assert_eq!(parse(format, &out).samples().count() as u64, report_openmetrics.series);
+    // No parser reads it: a line for each of its series at most, and none of them empty.
+    #[cfg(feature = "openmetrics2")]
+    {
+        let (out, report) = merge(Format::OpenMetrics2);
+        let text = std::str::from_utf8(&out).expect("UTF-8");
+        let lines = text.lines().filter(|line| !line.starts_with('#'));
+        assert!(lines.count() as u64 <= report.series && !text.contains("\n\n"), "{text}");
+    }
     let (out, report_protobuf) = merge(Format::Protobuf);
     assert!(report_protobuf.series <= report.series);
     // Every family stands behind its length.

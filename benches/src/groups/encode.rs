@@ -15,7 +15,7 @@ pub(super) struct Registry {
     rounds_max: usize,
 }
 
-pub(super) const REGISTRIES: [Registry; 12] = [
+pub(super) const REGISTRIES: [Registry; 16] = [
     Registry {
         group: "encode-realistic",
         shape: shape::realistic,
@@ -81,6 +81,30 @@ pub(super) const REGISTRIES: [Registry; 12] = [
         group: "encode-counters-1m",
         shape: || shape::counters(1_000_000),
         peers: SCRAPERS.split_at(4).0,
+        rounds_max: 3,
+    },
+    Registry {
+        group: "encode-counters-100k-openmetrics",
+        shape: || shape::counters(100_000),
+        peers: &OPENMETRICS,
+        rounds_max: 7,
+    },
+    Registry {
+        group: "encode-counters-100k-protobuf",
+        shape: || shape::counters(100_000),
+        peers: &PROTOBUF,
+        rounds_max: 7,
+    },
+    Registry {
+        group: "encode-counters-1m-openmetrics",
+        shape: || shape::counters(1_000_000),
+        peers: OPENMETRICS.split_at(2).0,
+        rounds_max: 3,
+    },
+    Registry {
+        group: "encode-counters-1m-protobuf",
+        shape: || shape::counters(1_000_000),
+        peers: PROTOBUF.split_at(2).0,
         rounds_max: 3,
     },
     // The last, because from then on there are so many shards.

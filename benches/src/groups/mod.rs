@@ -16,7 +16,7 @@ use crate::measure::Plan;
 use crate::report::Row;
 
 /// Every group.
-pub const NAMES: [&str; 32] = [
+pub const NAMES: [&str; 36] = [
     "encode-realistic",
     "encode-realistic-cold",
     "encode-hist-1000x12",
@@ -38,6 +38,10 @@ pub const NAMES: [&str; 32] = [
     "encode-counters-100k",
     "encode-counters-100k-cold",
     "encode-counters-1m",
+    "encode-counters-100k-openmetrics",
+    "encode-counters-100k-protobuf",
+    "encode-counters-1m-openmetrics",
+    "encode-counters-1m-protobuf",
     "encode-realistic-16-shards",
     "limits",
     "counter",
@@ -52,8 +56,15 @@ pub const NAMES: [&str; 32] = [
 ];
 
 /// Too large for a smoke test.
-const LARGE: [&str; 3] =
-    ["encode-counters-100k", "encode-counters-100k-cold", "encode-counters-1m"];
+const LARGE: [&str; 7] = [
+    "encode-counters-100k",
+    "encode-counters-100k-cold",
+    "encode-counters-1m",
+    "encode-counters-100k-openmetrics",
+    "encode-counters-100k-protobuf",
+    "encode-counters-1m-openmetrics",
+    "encode-counters-1m-protobuf",
+];
 
 /// How thorough to be.
 #[derive(Clone, Copy, Debug)]

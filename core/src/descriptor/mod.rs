@@ -205,6 +205,23 @@ impl Descriptor {
         self.native.as_deref().map_or(0, NativeLayout::shown_max)
     }
 
+    /// Whether a native histogram takes negative values too, so that its sum may be negative and may fall.
+    ///
+    /// ```
+    /// use dynamo_metrics_core::{NativeBuckets, Registry, Snapshot};
+    ///
+    /// let registry = Registry::new();
+    /// registry.native_histogram(("drift_seconds", ""), &NativeBuckets::new().signed())?;
+    /// let mut snapshot = Snapshot::new();
+    /// snapshot.take(&registry);
+    /// let family = snapshot.families().find(|family| family.name() == "drift_seconds").unwrap();
+    /// assert!(family.parts().next().unwrap().descriptor().is_signed());
+    /// # Ok::<(), dynamo_metrics_core::RegisterError>(())
+    /// ```
+    pub fn is_signed(&self) -> bool {
+        self.native.as_deref().is_some_and(|layout| layout.signed)
+    }
+
     /// The quantiles of a summary, ascending.
     pub fn quantiles(&self) -> Option<&[f64]> {
         self.summary.as_deref().map(|layout| &*layout.quantiles)

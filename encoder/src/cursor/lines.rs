@@ -108,7 +108,7 @@ impl Totals {
 }
 
 impl Cursor<'_> {
-    /// Appends a line for each count: the text, the count's tail, and the sum of all counts so far. Returns the last sum.
+    /// Appends a line for each count: the text, the count's tail, and the sum of all counts so far, `u64::MAX` if it is larger. Returns the last sum.
     ///
     /// With `totals`, which must [fit](Totals::fit), and a sum, two more lines for the sum and the count.
     ///
@@ -154,7 +154,7 @@ fn lines<const HALVES: usize>(
     let text_len = text.len.min(HALVES * HALF);
     let (mut at, mut total) = (0, 0u64);
     for (tail, count) in tails.iter().zip(counts) {
-        total = total.wrapping_add(*count);
+        total = total.saturating_add(*count);
         let line = &mut room[at..][..HALVES * HALF + ROOM_BESIDE_TEXT];
         write_halves(line, halves);
         line[text_len..][..HALF].write_copy_of_slice(&tail.bytes);
@@ -250,7 +250,7 @@ mod tests {
     fn lines_are_text_tail_and_sum_whatever_their_lengths() {
         let tails = ["", "a", "le=\"0.123456\"} ", "le=\"+Inf\"} "];
         let counts = [7, 99_999_992, 10u64.pow(16) - 10u64.pow(8), u64::MAX];
-        let sums = [7, 99_999_999, 10u64.pow(16) - 1, 9_999_999_999_999_998];
+        let sums = [7, 99_999_999, 10u64.pow(16) - 1, u64::MAX];
         for len in 0..=HALVES_MAX * HALF + 1 {
             let name = "x".repeat(len);
             let (text, tails_of) = (texts([&*name]), Tails::new(&texts(tails)).unwrap());

@@ -25,6 +25,11 @@ impl Span {
     pub(super) fn is_empty(self) -> bool {
         self.start == self.end
     }
+
+    /// The same so many bytes further on, modulo 2^32.
+    pub(super) fn moved(self, by: u32) -> Span {
+        Span { start: self.start.wrapping_add(by), end: self.end.wrapping_add(by) }
+    }
 }
 
 /// One growing buffer. Its owner sees to it that it never outgrows `u32`, see `TEXT_BYTES_MAX`.

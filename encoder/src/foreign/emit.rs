@@ -37,10 +37,14 @@ impl Merged {
         reports: &mut [Report],
     ) {
         let format = wanted.asked.format;
-        // OpenMetrics 2.0 is a superset of what is written here.
         let openmetrics = !matches!(format, Format::Text | Format::Protobuf);
-        if openmetrics {
+        let composite = openmetrics && format != Format::OpenMetrics;
+        if openmetrics && !composite {
             self.settle_shapes(store, wanted.reserved, reports);
+        }
+        #[cfg(feature = "openmetrics2")]
+        if composite {
+            self.settle_starts(store, wanted.reserved);
         }
         for at in 0..self.families.len() {
             let shape = self.families[at].shape;
@@ -55,7 +59,10 @@ impl Merged {
                 let this = std::mem::replace(&mut next, group.next);
                 let report = &mut reports[group.source as usize];
                 let mut whole = self.put_in_order(store, at, this, report);
-                if whole && openmetrics {
+                if openmetrics {
+                    whole &= !has_reserved_label(store, self.groups[this as usize].key);
+                }
+                if whole && openmetrics && !composite {
                     report.quarantined += self.fit(store, at);
                 }
                 let family = &self.families[at];
@@ -73,29 +80,13 @@ impl Merged {
                         report,
                     );
                 } else if whole {
-                    let style = Style { openmetrics, stamp: stamp(store, &self.point) };
+                    let style = Style { openmetrics, composite, stamp: stamp(store, &self.point) };
                     if !headed {
                         style.write_head(store, family, out);
                     }
-                    let mut below = f64::NEG_INFINITY;
-                    for &sample in &self.point {
-                        let sample = &store.samples[sample as usize];
-                        style.write_sample(store, family, sample, out);
-                        if openmetrics && !sample.exemplar.is_empty() {
-                            let labels = &mut self.scratch.labels;
-                            style.write_exemplar(
-                                store,
-                                family,
-                                (sample, below),
-                                labels,
-                                out,
-                                report,
-                            );
-                        }
-                        out.extend_from_slice(b"\n");
-                        below = sample.bound;
-                    }
+                    self.write_point(store, (at, this), &style, out, reports);
                 }
+                let report = &mut reports[self.groups[this as usize].source as usize];
                 if !whole {
                     report.quarantined += 1;
                     continue;
@@ -103,7 +94,9 @@ impl Merged {
                 report.families += u64::from(!headed);
                 report.series += self.point.len() as u64;
                 headed = true;
-                if let Shape::OpenMetrics { created } = shape {
+                if let Shape::OpenMetrics { created } = shape
+                    && !composite
+                {
                     self.write_created(store, this, created, out, reports);
                 }
             }
@@ -113,6 +106,34 @@ impl Merged {
             if let Shape::OpenMetrics { created } = shape {
                 self.count_unused(created, reports);
             }
+        }
+    }
+
+    /// Appends the point of a group of a family as text.
+    fn write_point(
+        &mut self,
+        store: &Store,
+        (family, group): (usize, u32),
+        style: &Style,
+        out: &mut BytesMut,
+        reports: &mut [Report],
+    ) {
+        #[cfg(feature = "openmetrics2")]
+        if style.composite {
+            return self.write_line(store, (family, group), style, out, reports);
+        }
+        let family = &self.families[family];
+        let report = &mut reports[self.groups[group as usize].source as usize];
+        let mut below = f64::NEG_INFINITY;
+        for &sample in &self.point {
+            let sample = &store.samples[sample as usize];
+            style.write_sample(store, family, sample, out);
+            if style.openmetrics && !sample.exemplar.is_empty() {
+                let labels = &mut self.scratch.labels;
+                style.write_exemplar(store, family, (sample, below), labels, out, report);
+            }
+            out.extend_from_slice(b"\n");
+            below = sample.bound;
         }
     }
 
@@ -180,6 +201,12 @@ impl Merged {
         point.extend([sum, count]);
         whole
     }
+}
+
+/// Whether a label's name begins as OpenMetrics reserves it: Python refuses the whole page then. Text takes it.
+fn has_reserved_label(store: &Store, at: u32) -> bool {
+    let mut labels = store.label_set(&store.samples[at as usize]);
+    labels.any(|label| store.arena.get(label.name).starts_with(b"__"))
 }
 
 /// Whether ordered buckets are cumulative and end in a `+Inf` that equals the count.

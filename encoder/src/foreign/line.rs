@@ -10,7 +10,7 @@
 
 use super::arena::{Arena, Span};
 use super::filter::Filter;
-use crate::strict::grammar::{label_name_len, literal, metric_name_len};
+use crate::strict::grammar::{decimal, label_name_len, literal, metric_name_len};
 
 /// Most labels of one series. No engine known has more than ten; comparing label sets in any order
 /// is quadratic in it.
@@ -69,6 +69,81 @@ pub(super) struct Braces {
 pub(super) struct Label {
     pub(super) name: Span,
     pub(super) value: Span,
+}
+
+/// A sample as it was read, if its braces can be copied as they stand.
+#[derive(Clone, Copy)]
+pub(super) struct Before {
+    pub(super) name: Span,
+    /// At once behind the name.
+    pub(super) braces: Span,
+    /// Where its labels begin in the list, and how many there are.
+    pub(super) first_label: usize,
+    pub(super) labels: usize,
+}
+
+/// Reads a line that says what the one `before` does but for the value of one label and what follows the braces, as
+/// one bucket and the next: only what differs is looked at. Returns which label that is, too. `None` for any other
+/// line. The source must be valid UTF-8.
+pub(super) fn read_alike(
+    arena: &Arena,
+    line: Span,
+    before: &Before,
+    labels: &mut Vec<Label>,
+) -> Option<(Reading, usize)> {
+    let start = before.name.start;
+    let old = arena.get(Span { start, end: before.braces.end });
+    let mut cursor = Cursor::new(arena, line);
+    let same = common_prefix(cursor.bytes, old);
+    let name_len = (before.name.end - start) as usize;
+    if same <= name_len {
+        return None;
+    }
+    let mark = labels.len();
+    let known = &labels[before.first_label..][..before.labels];
+    // The first whose closing quote is not in the same place.
+    let which = known.iter().position(|label| (label.value.end - start) as usize >= same)?;
+    let Label { value, .. } = known[which];
+    let (from, old_end) = ((value.start - start) as usize, (value.end - start) as usize);
+    if from > same {
+        return None;
+    }
+    let rest = &cursor.bytes[from..];
+    let len = rest.iter().position(|&byte| matches!(byte, b'"' | b'\\'))?;
+    let tail = &old[old_end..];
+    if len == 0 || !rest[len..].starts_with(tail) {
+        return None;
+    }
+    cursor.at = from + len + tail.len();
+    let name = cursor.span(0, name_len);
+    let span = cursor.span(name_len, cursor.at);
+    let reading = cursor.after_braces(name, Braces { span, ..Braces::default() })?;
+    labels.extend_from_within(before.first_label..before.first_label + before.labels);
+    let moved = line.start.wrapping_sub(start);
+    let moved_behind = moved.wrapping_add((from + len) as u32).wrapping_sub(old_end as u32);
+    for (at, Label { name, value }) in labels[mark..].iter_mut().enumerate() {
+        *name = name.moved(if at <= which { moved } else { moved_behind });
+        *value = Span {
+            start: value.start.wrapping_add(if at <= which { moved } else { moved_behind }),
+            end: value.end.wrapping_add(if at < which { moved } else { moved_behind }),
+        };
+    }
+    Some((reading, which))
+}
+
+/// How many bytes at the front are the same.
+fn common_prefix(a: &[u8], b: &[u8]) -> usize {
+    let (a_words, _) = a.as_chunks::<8>();
+    let (b_words, _) = b.as_chunks::<8>();
+    let mut at = 0;
+    for (x, y) in a_words.iter().zip(b_words) {
+        let differs = u64::from_le_bytes(*x) ^ u64::from_le_bytes(*y);
+        if differs != 0 {
+            return at + differs.trailing_zeros() as usize / 8;
+        }
+        at += 8;
+    }
+    at + a[at..].iter().zip(&b[at..]).take_while(|(x, y)| x == y).count()
 }
 
 /// Reads a line without its line end. `utf8` says that the whole source is known to be valid.
@@ -192,12 +267,12 @@ impl<'a> Cursor<'a> {
         Some(name)
     }
 
-    /// A name in quotes, without escapes.
+    /// A name in quotes, without escapes, and without NUL, which ends Prometheus' reading.
     fn quoted_name(&mut self) -> Option<Span> {
         let mut respell = false;
         self.expect(b'"')?;
         let name = self.quoted(&mut respell)?;
-        let plain = !self.slice(name).contains(&b'\\');
+        let plain = !self.slice(name).iter().any(|byte| matches!(byte, b'\\' | b'\0'));
         (plain && !name.is_empty() && std::str::from_utf8(self.slice(name)).is_ok()).then_some(name)
     }
 
@@ -206,8 +281,30 @@ impl<'a> Cursor<'a> {
         let mut braces = Braces::default();
         if inside || self.peek() == Some(b'{') {
             braces = self.labels(inside, labels)?;
-            self.skip_blanks();
         }
+        self.after_braces(name, braces)
+    }
+
+    fn after_braces(&mut self, name: Span, braces: Braces) -> Option<Reading> {
+        // Nothing but a blank and a plain number, most often.
+        if let [b' ', rest @ ..] = &self.bytes[self.at..]
+            && let Some(value) = decimal(rest)
+        {
+            let text = self.span(self.at + 1, self.bytes.len());
+            let (timestamp, exemplar) = (Span::default(), Span::default());
+            let Braces { span: braces, respell, quoted } = braces;
+            return Some(Reading {
+                name,
+                braces,
+                respell,
+                value,
+                text,
+                timestamp,
+                exemplar,
+                quoted,
+            });
+        }
+        self.skip_blanks();
         let text = self.token();
         let (value, as_it_stands) = number(self.slice(text))?;
         let text = if as_it_stands { text } else { Span::default() };
@@ -268,7 +365,14 @@ impl<'a> Cursor<'a> {
             if labels.len() - mark >= LABELS_MAX {
                 return None;
             }
-            if labels[mark..].iter().any(|label| self.slice(label.name) == self.slice(name)) {
+            // Of the same length and first byte are few, so hardly any is compared whole.
+            let first = self.bytes[(name.start - self.base) as usize];
+            let same = |other: Span| {
+                other.end - other.start == name.end - name.start
+                    && self.bytes[(other.start - self.base) as usize] == first
+                    && self.slice(other) == self.slice(name)
+            };
+            if labels[mark..].iter().any(|label| same(label.name)) {
                 return None;
             }
             labels.push(Label { name, value });
@@ -314,9 +418,9 @@ impl<'a> Cursor<'a> {
     /// Everything up to a blank, a `#` or the end.
     pub(super) fn token(&mut self) -> Span {
         let start = self.at;
-        while self.peek().is_some_and(|byte| !matches!(byte, b' ' | b'\t' | b'#')) {
-            self.at += 1;
-        }
+        let rest = &self.bytes[start..];
+        let len = rest.iter().position(|byte| matches!(byte, b' ' | b'\t' | b'#'));
+        self.at += len.unwrap_or(rest.len());
         self.span(start, self.at)
     }
 

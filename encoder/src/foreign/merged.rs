@@ -243,15 +243,17 @@ impl Merged {
         }
         let sensible = store.take_role(at, kind, role);
         let last = self.groups.get(self.last_group as usize);
-        let group =
-            if last.is_some_and(|last| last.family == family && store.same_labels(last.key, at)) {
-                self.last_group
-            } else {
-                match self.group(store, at, family) {
-                    Ok(group) => group,
-                    Err(hash) => self.open(at, family, source, hash),
-                }
-            };
+        let same = |last: &Group| {
+            last.family == family && (store.continues(at) || store.same_labels(last.key, at))
+        };
+        let group = if last.is_some_and(same) {
+            self.last_group
+        } else {
+            match self.group(store, at, family) {
+                Ok(group) => group,
+                Err(hash) => self.open(at, family, source, hash),
+            }
+        };
         self.last_group = group;
         let found = &mut self.groups[group as usize];
         if found.source != source {

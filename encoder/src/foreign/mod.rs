@@ -35,6 +35,8 @@ mod labels;
 mod line;
 mod merged;
 mod openmetrics;
+#[cfg(feature = "openmetrics2")]
+mod openmetrics2;
 mod protobuf;
 mod report;
 mod source;
@@ -42,7 +44,6 @@ mod store;
 mod text;
 
 use std::fmt;
-use std::io::BufRead;
 
 use bytes::BytesMut;
 
@@ -251,8 +252,9 @@ impl Foreign {
         let Foreign { store, names, .. } = self;
         let first = store.samples.len();
         let start = store.arena.push(text).start as usize;
-        let utf8 = std::str::from_utf8(text).is_ok();
+        let utf8 = text.is_ascii() || std::str::from_utf8(text).is_ok();
         let mut openmetrics = false;
+        let mut before = None;
         let mut at = 0;
         while at < text.len() {
             let line = first_line(&text[at..]);
@@ -261,6 +263,16 @@ impl Foreign {
             let line = Span { start: from as u32, end: (from + trimmed_len(line)) as u32 };
             let (arena, seed) = (&store.arena, &store.seed);
             let first_label = store.labels.len();
+            if let Some(last) = &before
+                && store.samples.len() < SAMPLES_MAX
+                && let Some((reading, which)) =
+                    line::read_alike(arena, line, last, &mut store.labels)
+            {
+                store.push_alike(&reading, first_label, which);
+                names.again(store.samples[store.samples.len() - 1].name);
+                before = store.before(reading.name);
+                continue;
+            }
             match line::read(arena, line, utf8, filter, &mut store.labels) {
                 Line::Nothing => {}
                 Line::Eof => openmetrics = true,
@@ -282,6 +294,8 @@ impl Foreign {
                         if name.is_some() {
                             names.bad_sample(&store.arena, &store.seed, reading.name);
                         }
+                    } else if utf8 {
+                        before = store.before(reading.name);
                     }
                 }
                 Line::BadSample(name) => {
@@ -331,17 +345,17 @@ impl Foreign {
     }
 }
 
-/// The bytes up to and including the first line feed. A slice read as a stream finds it with the C
-/// library's vector code, where a plain search looks at one byte after the other.
-fn first_line(mut text: &[u8]) -> &[u8] {
-    let whole = text;
-    let len = text.skip_until(b'\n').unwrap_or(whole.len());
-    &whole[..len]
+/// The bytes up to and including the first line feed.
+fn first_line(text: &[u8]) -> &[u8] {
+    &text[..memchr::memchr(b'\n', text).map_or(text.len(), |at| at + 1)]
 }
 
 /// The length of a line without its line end, be it LF, CR LF or worse.
 fn trimmed_len(line: &[u8]) -> usize {
     let line = line.strip_suffix(b"\n").unwrap_or(line);
+    if line.last() != Some(&b'\r') {
+        return line.len();
+    }
     line.iter().rposition(|&byte| byte != b'\r').map_or(0, |last| last + 1)
 }
 

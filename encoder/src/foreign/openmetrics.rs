@@ -13,6 +13,7 @@ use super::source::Role;
 use super::store::Store;
 use super::text::Style;
 use crate::strict::Kind;
+use crate::strict::grammar::CREATED_END;
 
 /// Who has the name of `_created` series.
 enum Created {
@@ -145,18 +146,49 @@ impl Merged {
         out: &mut BytesMut,
         reports: &mut [Report],
     ) {
-        let Some(family) = self.families.get(created as usize) else { return };
-        let Ok(at) = self.group(store, self.groups[group as usize].key, created) else { return };
-        let found = &mut self.groups[at as usize];
-        let sample = &store.samples[found.first as usize];
-        if !(sample.value >= 0.0 && sample.value.is_finite()) {
+        let Some(at) = self.created_of(store, group, created, reports, CREATED_END) else {
             return;
+        };
+        let stamp = super::emit::stamp(store, &self.point);
+        let style = Style { openmetrics: true, composite: false, stamp };
+        let family = &self.families[created as usize];
+        style.write_sample(store, family, &store.samples[at as usize], out);
+        out.extend_from_slice(b"\n");
+    }
+
+    /// The sample of `created` that says when a group began, below `end`; it is counted as written.
+    pub(super) fn created_of(
+        &mut self,
+        store: &Store,
+        group: u32,
+        created: u32,
+        reports: &mut [Report],
+        end: f64,
+    ) -> Option<u32> {
+        self.families.get(created as usize)?;
+        let at = self.group(store, self.groups[group as usize].key, created).ok()?;
+        let found = &mut self.groups[at as usize];
+        let value = store.samples[found.first as usize].value;
+        if !(value >= 0.0 && value < end) {
+            return None;
         }
         found.used = true;
-        let stamp = super::emit::stamp(store, &self.point);
-        Style { openmetrics: true, stamp }.write_sample(store, family, sample, out);
-        out.extend_from_slice(b"\n");
         reports[found.source as usize].series += 1;
+        Some(found.first)
+    }
+
+    /// The family of the `_created` series of `stem`, or [`NONE`] where there is none or it is another's.
+    #[cfg(feature = "openmetrics2")]
+    pub(super) fn created_family(
+        &mut self,
+        store: &Store,
+        stem: &str,
+        reserved: &dyn Fn(&str) -> bool,
+    ) -> u32 {
+        match self.created(store, stem, reserved) {
+            Created::Of(family) => family,
+            Created::Taken => NONE,
+        }
     }
 
     /// Counts the `_created` series that found no place.

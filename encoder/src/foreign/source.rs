@@ -133,6 +133,11 @@ impl Names {
         Some(at)
     }
 
+    /// Takes note of another sample of the name with this index.
+    pub(super) fn again(&mut self, name: u32) {
+        self.names[name as usize].samples += 1;
+    }
+
     /// Takes note that a line of this sample name could not be read.
     pub(super) fn bad_sample(&mut self, arena: &Arena, seed: &Seed, name: Span) {
         if let Some(at) = self.name(arena, seed, name) {

@@ -9,10 +9,11 @@ use dynamo_metrics_core::Escaping;
 
 use super::arena::{Arena, NONE, Seed, Span};
 use super::labels::Labels;
-use super::line::{Label, Reading, number};
+use super::line::{Before, Label, Reading, number};
 use super::source::Role;
 use crate::number::Text;
 use crate::strict::Kind;
+use crate::strict::grammar::{label_name_len, metric_name_len};
 
 /// The position of no label.
 const NO_LABEL: u8 = u8::MAX;
@@ -24,6 +25,9 @@ pub(super) struct Sample {
     labels: u8,
     /// Which of them is `le` or `quantile`, where that is not part of the label set.
     own: u8,
+    /// The only label whose value is not that of the sample before, which has the same name and labels otherwise; or
+    /// [`NO_LABEL`], which says nothing.
+    alike: u8,
     pub(super) role: Role,
     /// What its source adds, or [`NONE`].
     extra: u32,
@@ -136,6 +140,7 @@ impl Store {
             first_label: first_label as u32,
             labels: (self.labels.len() - first_label) as u8,
             own: NO_LABEL,
+            alike: NO_LABEL,
             role: Role::Value,
             extra,
             braces,
@@ -147,6 +152,46 @@ impl Store {
             next: NONE,
         });
         true
+    }
+
+    /// Keeps a sample that is like the last one but for the value of one label; so it gets what that gets.
+    pub(super) fn push_alike(&mut self, reading: &Reading, first_label: usize, which: usize) {
+        let Some(last) = self.samples.last() else { return };
+        self.timestamps |= !reading.timestamp.is_empty();
+        self.samples.push(Sample {
+            name: last.name,
+            first_label: first_label as u32,
+            labels: last.labels,
+            own: NO_LABEL,
+            alike: which as u8,
+            role: Role::Value,
+            extra: last.extra,
+            braces: reading.braces,
+            text: reading.text,
+            timestamp: reading.timestamp,
+            exemplar: reading.exemplar,
+            value: reading.value,
+            bound: 0.0,
+            next: NONE,
+        });
+    }
+
+    /// What a line is compared with that may be like the last sample, whose name and braces these are.
+    pub(super) fn before(&self, name: Span) -> Option<Before> {
+        let sample = self.samples.last()?;
+        let plain = !sample.braces.is_empty() && sample.braces.start == name.end;
+        plain.then(|| Before {
+            name,
+            braces: sample.braces,
+            first_label: sample.first_label as usize,
+            labels: sample.labels.into(),
+        })
+    }
+
+    /// Whether a sample has the label set of the one before, once both have their roles.
+    pub(super) fn continues(&self, at: u32) -> bool {
+        let sample = &self.samples[at as usize];
+        sample.alike != NO_LABEL && sample.alike == sample.own
     }
 
     /// Whether all labels of a source can be added as one; if not, those that can were listed.
@@ -197,11 +242,23 @@ impl Store {
 
     /// A metric's name, escaped as the scraper wants it.
     pub(super) fn escape_name(&mut self, name: Span) -> Span {
+        if self.stands(name, metric_name_len) {
+            return name;
+        }
         self.escape(name, Escaping::write_metric_name)
     }
 
     fn escape_label(&mut self, name: Span) -> Span {
+        if self.stands(name, label_name_len) {
+            return name;
+        }
         self.escape(name, Escaping::write_label_name)
+    }
+
+    /// Whether a name is legacy-valid and hence stays as it is; dots change those too.
+    fn stands(&self, name: Span, valid_len: fn(&[u8]) -> usize) -> bool {
+        let bytes = self.arena.get(name);
+        self.escaping != Escaping::Dots && valid_len(bytes) == bytes.len()
     }
 
     fn escape(&mut self, name: Span, write: impl Fn(Escaping, &str, &mut String)) -> Span {
@@ -226,6 +283,11 @@ impl Store {
         (&self.added[first..first + extra.labels as usize], self.arena.get(extra.text))
     }
 
+    /// Whether its source adds any as a whole.
+    pub(super) fn adds(&self, sample: &Sample) -> bool {
+        self.extras.get(sample.extra as usize).is_some_and(|extra| extra.labels > 0)
+    }
+
     /// The position of a sample's `le` or `quantile`, where that is not part of the label set.
     pub(super) fn own_label(&self, sample: &Sample) -> Option<usize> {
         (sample.own != NO_LABEL).then_some(usize::from(sample.own))
@@ -247,8 +309,12 @@ impl Store {
     pub(super) fn take_role(&mut self, at: u32, kind: Kind, role: Role) -> bool {
         let own_name: &[u8] = if kind == Kind::Histogram { b"le" } else { b"quantile" };
         let sample = &self.samples[at as usize];
-        let own =
-            self.labels(sample).iter().position(|label| self.arena.get(label.name) == own_name);
+        let own = if sample.alike == NO_LABEL {
+            self.labels(sample).iter().position(|label| self.arena.get(label.name) == own_name)
+        } else {
+            // Of the same name, so that it got its role by the same rules.
+            self.own_label(&self.samples[at as usize - 1])
+        };
         let first_label = sample.first_label as usize;
         let sample = &mut self.samples[at as usize];
         sample.role = role;

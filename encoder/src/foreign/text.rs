@@ -15,7 +15,7 @@ use super::source::Role;
 use super::store::{Sample, Store};
 use crate::number::{write_f64, write_f64_openmetrics, write_u64};
 use crate::strict::Kind;
-use crate::strict::grammar::{Count, label_name_len};
+use crate::strict::grammar::{Count, EXACT_MAX, label_name_len};
 
 /// Milliseconds of a second, in digits.
 const MILLISECOND_DIGITS: usize = 3;
@@ -27,6 +27,8 @@ const PLAIN_BOUND_LEN_MAX: usize = 15;
 /// How a point is written.
 pub(super) struct Style {
     pub(super) openmetrics: bool,
+    /// As OpenMetrics 2.0 has it: names keep their suffixes, exemplars must have a time.
+    pub(super) composite: bool,
     /// The timestamp of all its samples, for OpenMetrics.
     pub(super) stamp: Span,
 }
@@ -40,7 +42,9 @@ impl Style {
         if self.openmetrics {
             match (family.kind, family.shape) {
                 (Kind::Untyped, _) | (_, Shape::Unknown) => word = "unknown",
-                (Kind::Counter, _) => name = name.strip_suffix(b"_total").unwrap_or(name),
+                (Kind::Counter, _) if !self.composite => {
+                    name = name.strip_suffix(b"_total").unwrap_or(name)
+                }
                 _ => {}
             }
         }
@@ -79,22 +83,74 @@ impl Style {
         out: &mut BytesMut,
     ) {
         let name = store.arena.get(family.sample_name(sample.role));
-        if family.quoted {
-            out.put_slice(b"{\"");
-            out.put_slice(name);
-            out.put_u8(b'"');
+        if let Some(line) = self.as_it_stands(store, family, name, sample) {
+            let end = sample.text.end;
+            if !is_count(sample) {
+                out.put_slice(store.arena.get(Span { end, ..line }));
+            } else if let [b'1'..=b'9', .., b'.', b'0'] = store.arena.get(sample.text)
+                && sample.value <= EXACT_MAX
+            {
+                // As Python prints a whole number; what is before the point has no exponent.
+                out.put_slice(store.arena.get(Span { end: end - ".0".len() as u32, ..line }));
+            } else {
+                out.put_slice(store.arena.get(line));
+                self.write_number(store, sample, out);
+            }
         } else {
-            out.put_slice(name);
+            if family.quoted {
+                out.put_slice(b"{\"");
+                out.put_slice(name);
+                out.put_u8(b'"');
+            } else {
+                out.put_slice(name);
+            }
+            self.write_labels(store, family, sample, out);
+            self.write_number(store, sample, out);
         }
-        self.write_labels(store, family, sample, out);
+        self.write_stamp(store, if self.openmetrics { self.stamp } else { sample.timestamp }, out);
+    }
+
+    /// The part of a source's line up to the number, where it is what would be written: most often.
+    fn as_it_stands(
+        &self,
+        store: &Store,
+        family: &Family,
+        name: &[u8],
+        sample: &Sample,
+    ) -> Option<Span> {
+        let Span { start, end } = sample.braces;
+        let plain = start < end
+            && sample.text.start == end + 1
+            && !family.quoted
+            && !store.adds(sample)
+            && store.arena.get(Span { start: end, end: end + 1 }) == b" "
+            && !self.respells(store, sample);
+        let line = Span { start: start.checked_sub(name.len() as u32)?, end: end + 1 };
+        let same = || store.arena.get(Span { end: start, ..line }) == name;
+        (plain && same()).then_some(line)
+    }
+
+    /// Whether the bound of a sample must be spelled anew.
+    fn respells(&self, store: &Store, sample: &Sample) -> bool {
+        self.openmetrics
+            && store
+                .own_label(sample)
+                .is_some_and(|own| !is_canonical(store.arena.get(store.labels(sample)[own].value)))
+    }
+
+    /// The number of a sample, a count as a whole one.
+    pub(super) fn write_number(&self, store: &Store, sample: &Sample, out: &mut BytesMut) {
         let text = store.arena.get(sample.text);
-        let counts = matches!(sample.role, Role::Bucket | Role::Count);
-        match Count::new(text, sample.value).filter(|_| counts).and_then(|count| count.exact) {
+        let count = is_count(sample).then(|| Count::new(text, sample.value)).flatten();
+        match count.and_then(|count| count.exact) {
             Some(exact) => write_u64(out, exact),
             None if text.is_empty() => write_f64(out, sample.value),
             None => out.put_slice(text),
         }
-        let stamp = if self.openmetrics { self.stamp } else { sample.timestamp };
+    }
+
+    /// A timestamp behind a number, if there is one.
+    pub(super) fn write_stamp(&self, store: &Store, stamp: Span, out: &mut BytesMut) {
         if !stamp.is_empty() {
             out.put_u8(b' ');
             self.write_timestamp(store.arena.get(stamp), out);
@@ -104,8 +160,7 @@ impl Style {
     /// What follows the name, up to and including the blank before the value.
     fn write_labels(&self, store: &Store, family: &Family, sample: &Sample, out: &mut BytesMut) {
         let labels = store.labels(sample);
-        let own = store.own_label(sample).filter(|_| self.openmetrics);
-        let respell = own.is_some_and(|own| !is_canonical(store.arena.get(labels[own].value)));
+        let (own, respell) = (store.own_label(sample), self.respells(store, sample));
         let (_, added) = store.added(sample);
         let braces = store.arena.get(sample.braces);
         let mut before: &[u8] = if family.quoted { b"," } else { b"{" };
@@ -153,7 +208,9 @@ impl Style {
         report: &mut Report,
     ) {
         let counter = family.kind == Kind::Counter && family.shape != Shape::Unknown;
-        let Some(exemplar) = exemplar::read(store, (sample, below), counter, labels) else {
+        let exemplar = exemplar::read(store, (sample, below), counter, labels);
+        let timed = |exemplar: &exemplar::Exemplar| !exemplar.timestamp.is_empty();
+        let Some(exemplar) = exemplar.filter(|exemplar| !self.composite || timed(exemplar)) else {
             report.exemplars += 1;
             return;
         };
@@ -188,6 +245,11 @@ impl Style {
             out.put_slice(milliseconds);
         }
     }
+}
+
+/// Whether a sample's number is one of observations.
+fn is_count(sample: &Sample) -> bool {
+    matches!(sample.role, Role::Bucket | Role::Count)
 }
 
 /// Writes a raw help text so that only the escapes of the format remain: `\"` becomes `quote`, and

@@ -9,20 +9,23 @@
 //! message. Its length is one byte, 0 if the time is unknown.
 
 use crate::cursor::{Text, Texts};
-use crate::layout::{Form, help, labels};
+use crate::layout::{Form, exemplars, help, labels};
 use crate::protobuf::messages::{self, LabelPair, Timestamp};
-use crate::protobuf::wire::{Growing, Sink};
+use crate::protobuf::native::NativeHistogram;
+use crate::protobuf::wire::{Growing, Message, Sink, Size};
 use crate::text::unit;
 use dynamo_metrics_core::{
-    Escaping, FamilySnapshot, Kind, PartSnapshot, SPAN_ID_BYTES_MAX, SeriesSnapshot,
+    Escaping, FamilySnapshot, Kind, NativeValue, PartSnapshot, SPAN_ID_BYTES_MAX, SeriesSnapshot,
     TRACE_ID_BYTES_MAX,
 };
 
 /// What all series of a part share.
 #[derive(Debug)]
 pub(crate) struct ProtobufForm {
-    /// Bytes that the value of one series takes at most.
+    /// Bytes that the value of one series takes at most, but for exemplars.
     value_bytes_max: usize,
+    /// Whether a series is a native histogram.
+    natives: bool,
     /// The label of each state of a state set, as a field.
     pub(crate) states: Texts,
     /// The field for the start time in the message that is a series' value, where it is rendered with the labels.
@@ -33,12 +36,12 @@ pub(crate) struct ProtobufForm {
 const LENGTHS_BYTES_MAX: usize = 32;
 /// An exemplar: two labels, a value and a time, with their tags and lengths.
 const EXEMPLAR_BYTES_MAX: usize = TRACE_ID_BYTES_MAX + SPAN_ID_BYTES_MAX + 80;
-/// A native bucket: its delta, and the span that it may begin. Up to two empty ones are written between two others.
-const NATIVE_BUCKET_BYTES_MAX: usize = 3 * 10 + 2 + 12;
 /// A bucket or quantile: tag, length, count and bound.
 const BUCKET_BYTES_MAX: usize = 2 + 11 + 9;
 
 impl Form for ProtobufForm {
+    const HEADER_EXTRA_BYTES: usize = super::FAMILY_LENGTH_BYTES;
+
     type Dialect = Escaping;
 
     fn escaping(dialect: Escaping) -> Escaping {
@@ -57,18 +60,16 @@ impl Form for ProtobufForm {
             });
         }
         let quantiles = descriptor.quantiles().map_or(0, <[f64]>::len);
-        let value_bytes_max = buckets * BUCKET_BYTES_MAX
-            + quantiles * BUCKET_BYTES_MAX
-            + descriptor.native_buckets_max() * NATIVE_BUCKET_BYTES_MAX
-            + descriptor.exemplar_slots() * EXEMPLAR_BYTES_MAX
-            + 2 * LENGTHS_BYTES_MAX;
+        let value_bytes_max =
+            buckets * BUCKET_BYTES_MAX + quantiles * BUCKET_BYTES_MAX + 2 * LENGTHS_BYTES_MAX;
         let created = match descriptor.kind() {
             _ if descriptor.exemplar_slots() > 0 => None,
             Kind::Counter | Kind::FloatCounter => Some(messages::COUNTER_CREATED),
             Kind::Histogram => Some(messages::HISTOGRAM_CREATED),
             _ => None,
         };
-        Self { value_bytes_max, states, created }
+        let natives = descriptor.kind() == Kind::NativeHistogram;
+        Self { value_bytes_max, natives, states, created }
     }
 
     fn render(
@@ -107,10 +108,26 @@ impl Form for ProtobufForm {
         text
     }
 
-    fn bytes_max(&self, texts: &Texts) -> usize {
+    fn bytes_max(&self, texts: &Texts, part: PartSnapshot<'_>) -> usize {
+        if self.natives {
+            return texts.bytes_len() + texts.len() * LENGTHS_BYTES_MAX;
+        }
         let lines = self.states.len().max(1);
         lines * (texts.bytes_len() + texts.len() * self.value_bytes_max)
             + texts.len() * self.states.bytes_len()
+            + exemplars(part) * EXEMPLAR_BYTES_MAX
+    }
+
+    fn natives(&self) -> bool {
+        self.natives
+    }
+
+    fn native_bytes(&self, value: &NativeValue<'_>, series: SeriesSnapshot<'_>) -> usize {
+        NativeHistogram { value: *value, series }.write(Size(0)).0
+    }
+
+    fn classic_bytes_max(&self) -> usize {
+        self.value_bytes_max
     }
 
     fn touch(&self) -> usize {

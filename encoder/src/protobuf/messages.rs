@@ -83,12 +83,12 @@ pub(crate) struct Histogram<'a> {
 
 impl Message for Histogram<'_> {
     fn write<S: Sink>(&self, sink: S) -> S {
-        let count = self.counts.iter().fold(0u64, |sum, count| sum.wrapping_add(*count));
+        let count = self.counts.iter().fold(0u64, |sum, count| sum.saturating_add(*count));
         let mut sink = sink.unsigned(1, count).double(2, self.sum);
         let mut cumulative_count = 0u64;
         let bounds = self.bounds.iter().chain([&f64::INFINITY]);
         for (slot, (&upper_bound, count)) in bounds.zip(self.counts).enumerate() {
-            cumulative_count = cumulative_count.wrapping_add(*count);
+            cumulative_count = cumulative_count.saturating_add(*count);
             let exemplar = self.series.exemplar(slot);
             // The bucket for `+Inf` is the count, and only there to carry an exemplar.
             if upper_bound.is_finite() || exemplar.is_some() {

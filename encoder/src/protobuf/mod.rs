@@ -20,7 +20,6 @@ pub(crate) use form::ProtobufForm;
 
 use crate::cursor::{Cursor, Text, Texts};
 use crate::layout::{FamilyLayout, PartLayout};
-use crate::native::is_sound;
 use dynamo_metrics_core::{FamilySnapshot, Kind, PartSnapshot, Value};
 use form::split_created;
 use native::NativeHistogram;
@@ -38,7 +37,8 @@ pub(crate) fn write_family<'a>(
     let start = cursor.position();
     let mut cursor = cursor.bytes(&[0; FAMILY_LENGTH_BYTES]).bytes(&layout.header);
     let values = cursor.position();
-    for (PartLayout { texts, form, .. }, part) in layout.parts.iter().zip(family.parts()) {
+    for (layout, part) in layout.parts.iter().zip(family.parts()) {
+        let PartLayout { texts, form, natives, .. } = layout;
         let descriptor = part.descriptor();
         let bounds = descriptor.buckets().map_or(&[][..], |buckets| buckets.bounds());
         let exemplars = descriptor.exemplar_slots() > 0;
@@ -87,10 +87,13 @@ pub(crate) fn write_family<'a>(
                 Value::Native(value) => {
                     let Some(series) = part.series(at) else { continue };
                     let histogram = NativeHistogram { value, series };
-                    cursor = if is_sound(&value) {
-                        write_metric(cursor, labels, HISTOGRAM, &histogram)
-                    } else {
-                        write_histogram(cursor, labels, bounds, value.classic, value.sum, None)
+                    cursor = match natives.get(at) {
+                        Some(&len @ 1..) => {
+                            write_message(cursor, labels, HISTOGRAM, len as usize, &histogram)
+                        }
+                        _ => {
+                            write_histogram(cursor, labels, bounds, value.classic, value.sum, None)
+                        }
                     };
                     continue;
                 }
@@ -217,8 +220,20 @@ fn write_metric<'a>(
     field: u32,
     value: &impl Message,
 ) -> Cursor<'a> {
-    let len = labels.len() + Size(0).message(field, value).0;
-    cursor.bytes(&[tag::METRIC]).varint(len as u64).copy(labels).message(field, value)
+    write_message(cursor, labels, field, value.write(Size(0)).0, value)
+}
+
+/// The same, of a message whose size is known.
+fn write_message<'a>(
+    cursor: Cursor<'a>,
+    labels: Text<'_>,
+    field: u32,
+    size: usize,
+    value: &impl Message,
+) -> Cursor<'a> {
+    let len = labels.len() + Size(0).sized(field, size).0 + size;
+    let cursor = cursor.bytes(&[tag::METRIC]).varint(len as u64).copy(labels);
+    value.write(cursor.sized(field, size))
 }
 
 fn write_states<'a>(cursor: Cursor<'a>, states: &Texts, labels: Text<'_>, bits: u64) -> Cursor<'a> {
@@ -278,7 +293,7 @@ fn write_histogram<'a>(
 ) -> Cursor<'a> {
     let (mut count, mut buckets_len) = (0u64, 0);
     for (at, of_bucket) in counts.iter().enumerate() {
-        count = count.wrapping_add(*of_bucket);
+        count = count.saturating_add(*of_bucket);
         if at < bounds.len() {
             // Tag, length, tag; the count; tag and bound.
             buckets_len += 3 + varint_len(count) + DOUBLE_BYTES;
@@ -291,21 +306,51 @@ fn write_histogram<'a>(
     let cursor = cursor.bytes(&[tag::HISTOGRAM]).varint(histogram_len as u64);
     let cursor = cursor.bytes(&[tag::SAMPLE_COUNT]).varint(count);
     let cursor = cursor.bytes(&[tag::SAMPLE_SUM]).bytes(&sum.to_bits().to_le_bytes());
-    let mut cumulated = 0u64;
-    let cursor =
-        bounds.iter().zip(counts).fold(cursor, |cursor, (bound, of_bucket)| {
-            cumulated = cumulated.wrapping_add(*of_bucket);
-            let len = 1 + varint_len(cumulated) + DOUBLE_BYTES;
-            let [a, b, c, d, e, f, g, h] = bound.to_bits().to_le_bytes();
-            cursor
-                .bytes(&[tag::BUCKET, len as u8, tag::CUMULATIVE_COUNT])
-                .varint(cumulated)
-                .bytes(&[tag::UPPER_BOUND, a, b, c, d, e, f, g, h])
-        });
+    let buckets = bounds.iter().copied().zip(counts);
+    let cursor = if count == u64::MAX {
+        write_many(cursor, buckets)
+    } else {
+        // Nothing was too much for a word, so nothing is here.
+        write_buckets(cursor, buckets, u64::wrapping_add)
+    };
     match created {
         Some(created) => cursor.copy_short(created),
         None => cursor,
     }
+}
+
+#[inline(always)]
+fn write_buckets<'a, 'b>(
+    cursor: Cursor<'a>,
+    buckets: impl Iterator<Item = (f64, &'b u64)>,
+    add: impl Fn(u64, u64) -> u64,
+) -> Cursor<'a> {
+    let mut cumulated = 0u64;
+    buckets.fold(cursor, |cursor, (bound, of_bucket)| {
+        cumulated = add(cumulated, *of_bucket);
+        let len = 1 + varint_len(cumulated) + DOUBLE_BYTES;
+        let [a, b, c, d, e, f, g, h] = bound.to_bits().to_le_bytes();
+        cursor.bytes(&[tag::BUCKET, len as u8, tag::CUMULATIVE_COUNT]).varint(cumulated).bytes(&[
+            tag::UPPER_BOUND,
+            a,
+            b,
+            c,
+            d,
+            e,
+            f,
+            g,
+            h,
+        ])
+    })
+}
+
+#[cold]
+#[inline(never)]
+fn write_many<'a, 'b>(
+    cursor: Cursor<'a>,
+    buckets: impl Iterator<Item = (f64, &'b u64)>,
+) -> Cursor<'a> {
+    write_buckets(cursor, buckets, u64::saturating_add)
 }
 
 fn padded_varint(v: usize) -> [u8; FAMILY_LENGTH_BYTES] {

@@ -40,7 +40,13 @@ pub(crate) trait Sink: Sized {
     #[inline(always)]
     fn message(self, field: u32, message: &impl Message) -> Self {
         let size = message.write(Size(0)).0;
-        message.write(self.tag(field, DELIMITED).varint(size as u64))
+        message.write(self.sized(field, size))
+    }
+
+    /// What stands before a message of this size.
+    #[inline(always)]
+    fn sized(self, field: u32, size: usize) -> Self {
+        self.tag(field, DELIMITED).varint(size as u64)
     }
 
     #[inline(always)]

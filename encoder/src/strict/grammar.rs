@@ -9,7 +9,10 @@ use std::cmp::Ordering;
 
 /// Largest integer below which an f64 skips none: beyond 2^53 `6.0`-style counts may be rounded, so
 /// they are not restated as exact integers.
-const EXACT_MAX: f64 = 9_007_199_254_740_992.0;
+pub(crate) const EXACT_MAX: f64 = 9_007_199_254_740_992.0;
+
+/// Seconds beyond which milliseconds, as Prometheus stores them, do not fit 64 bits.
+pub(crate) const CREATED_END: f64 = 9e15;
 
 /// Most digits that need no general float parser: 10^15 is below 2^53, so the sum is exact.
 const EXACT_DIGITS_MAX: usize = 15;
@@ -53,6 +56,9 @@ fn name_len(bytes: &[u8], mask: u8) -> usize {
 /// `NaN`, `nan`, `+Inf`, `-Inf`, or `-?` digits `(. digits*)? ([eE] [+-]? digits)?` within the range
 /// of f64. A leading `+` or point, a bare `Inf`, hexadecimal and underscores each fail somewhere.
 pub(crate) fn literal(text: &[u8]) -> Option<f64> {
+    if let Some(value) = decimal(text) {
+        return Some(value);
+    }
     match text {
         b"NaN" | b"nan" => return Some(f64::NAN),
         b"+Inf" => return Some(f64::INFINITY),
@@ -69,12 +75,6 @@ pub(crate) fn literal(text: &[u8]) -> Option<f64> {
     if let Some(fraction) = rest.strip_prefix(b".") {
         rest = &fraction[digits(fraction)..];
     }
-    // `6`, and `6.0` as Python writes it: the bulk of all bodies.
-    let whole_number = matches!(&unsigned[whole..], b"" | b".0");
-    if whole_number && whole <= EXACT_DIGITS_MAX {
-        let sum = unsigned[..whole].iter().fold(0_u64, |sum, &b| sum * 10 + u64::from(b - b'0'));
-        return Some(if unsigned.len() == text.len() { sum as f64 } else { -(sum as f64) });
-    }
     if let Some((b'e' | b'E', exponent)) = rest.split_first() {
         let exponent =
             exponent.strip_prefix(b"+").or_else(|| exponent.strip_prefix(b"-")).unwrap_or(exponent);
@@ -87,6 +87,39 @@ pub(crate) fn literal(text: &[u8]) -> Option<f64> {
     let value: f64 = std::str::from_utf8(text).ok()?.parse().ok()?;
     value.is_finite().then_some(value)
 }
+
+/// The value of a few digits with at most one point, not at the front: `6`, `6.0`, `0.005`, the bulk of all bodies.
+/// A quotient of two numbers that are exact is rounded once, as the text's number is.
+#[inline]
+pub(crate) fn decimal(text: &[u8]) -> Option<f64> {
+    if text.len() > EXACT_DIGITS_MAX || !text.first()?.is_ascii_digit() {
+        return None;
+    }
+    let (mut digits, mut point) = (0_u64, None);
+    for (at, byte) in text.iter().enumerate() {
+        let digit = byte.wrapping_sub(b'0');
+        if digit < 10 {
+            digits = digits * 10 + u64::from(digit);
+        } else if *byte == b'.' && point.is_none() {
+            point = Some(at);
+        } else {
+            return None;
+        }
+    }
+    let fraction = point.map_or(0, |point| text.len() - 1 - point);
+    Some(digits as f64 / TENS[fraction])
+}
+
+/// Powers of ten, all exact.
+const TENS: [f64; EXACT_DIGITS_MAX] = {
+    let mut tens = [1.0; EXACT_DIGITS_MAX];
+    let mut at = 1;
+    while at < EXACT_DIGITS_MAX {
+        tens[at] = tens[at - 1] * 10.0;
+        at += 1;
+    }
+    tens
+};
 
 /// An OpenMetrics timestamp, digits with or without a fraction: whole milliseconds, and the nanoseconds beyond
 /// them. Finer digits are cut off, as Python's parser does. No sign, because that parser reads `-0.5` as
@@ -126,12 +159,15 @@ pub(crate) struct Count {
 impl Count {
     /// A count from a number's text and its value; `None` when it is not whole or below zero.
     pub(crate) fn new(text: &[u8], value: f64) -> Option<Count> {
-        if !(value >= 0.0 && value.is_finite() && value.trunc() == value) {
+        if (0.0..=EXACT_MAX).contains(&value) {
+            let whole = value as u64;
+            return (whole as f64 == value).then_some(Count { exact: Some(whole), value });
+        }
+        // Whole, since it is so large.
+        if !(value > 0.0 && value.is_finite()) {
             return None;
         }
-        let exact = if value <= EXACT_MAX {
-            Some(value as u64)
-        } else if text.iter().all(u8::is_ascii_digit) {
+        let exact = if text.iter().all(u8::is_ascii_digit) {
             std::str::from_utf8(text).ok().and_then(|digits| digits.parse().ok())
         } else {
             None
@@ -174,6 +210,24 @@ mod tests {
         assert_eq!(label_name_len(b"a:b"), 1);
         assert_eq!(label_name_len(b":a"), 0);
         assert_eq!(label_name_len(b"0"), 0);
+    }
+
+    #[test]
+    fn a_short_decimal_is_the_number_that_the_general_parser_reads() {
+        for text in ["0", "00", "7", "5.", "007.50", "0.1", "0.005", "2560.0", "9999999999999.9"] {
+            assert_eq!(decimal(text.as_bytes()), Some(text.parse().unwrap()), "{text}");
+        }
+        for text in ["", ".5", ".", "-1", "1.2.3", "1e3", "+1", "1_0", "1234567890123456", "x"] {
+            assert_eq!(decimal(text.as_bytes()), None, "{text}");
+        }
+        let mut state = 1_u64;
+        for _ in 0..20_000 {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            let (digits, point) = (state >> 16, (state >> 8) as usize % 14);
+            let mut text = (digits % 10_u64.pow((state % 14) as u32 + 1)).to_string();
+            text.insert(point.min(text.len() - 1) + 1, '.');
+            assert_eq!(decimal(text.as_bytes()), Some(text.parse().unwrap()), "{text}");
+        }
     }
 
     #[test]

@@ -12,7 +12,7 @@
 use std::collections::HashSet;
 
 use super::exposition::{Exposition, Family, Sample};
-use super::grammar::{Count, is_canonical, literal};
+use super::grammar::{CREATED_END, Count, is_canonical, literal};
 use super::{Format, Kind, Problem, Rule, parse_as};
 
 /// Reads an OpenMetrics body, names in quotes included; [`parse_as`] with [`Format::OpenMetrics`] refuses those.
@@ -137,7 +137,7 @@ impl Point {
         let falls = value.is_nan() || value < 0.0;
         if suffix == "_created" {
             self.created = true;
-            if !(0.0..CREATED_MAX).contains(&value) {
+            if !(0.0..CREATED_END).contains(&value) {
                 problem(Rule::Created, "is not a time in seconds");
             }
         } else {
@@ -256,9 +256,6 @@ impl Point {
         }
     }
 }
-
-/// Seconds beyond which milliseconds, as Prometheus stores them, do not fit 64 bits.
-const CREATED_MAX: f64 = 9e15;
 
 fn read_bound(
     sample: &Sample,

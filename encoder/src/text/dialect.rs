@@ -36,6 +36,8 @@ pub(crate) struct Dialect {
     pub(crate) escaping: Escaping,
     /// Start times have lines of their own; only in OpenMetrics.
     pub(crate) created: bool,
+    /// Bounds and quantiles are spelled as in OpenMetrics, in every format.
+    pub(crate) canonical: bool,
 }
 
 impl Dialect {
@@ -113,7 +115,7 @@ impl Dialect {
 
     /// Appends a bound or quantile.
     pub(crate) fn write_bound(self, out: &mut Vec<u8>, bound: f64) {
-        if self.is_openmetrics() {
+        if self.canonical || self.is_openmetrics() {
             write_f64_openmetrics(out, bound)
         } else {
             write_f64(out, bound)

@@ -9,9 +9,9 @@
 use super::dialect::Dialect;
 use super::extras::EXEMPLAR_BYTES_MAX;
 use crate::cursor::{Cursor, Tails, Text, Texts, Totals};
-use crate::layout::{Form, labels};
+use crate::layout::{Form, exemplars, labels};
 use dynamo_metrics_core::{
-    Descriptor, Escaping, FamilySnapshot, Kind, PartSnapshot, SeriesSnapshot,
+    Descriptor, Escaping, FamilySnapshot, Kind, NativeValue, PartSnapshot, SeriesSnapshot,
 };
 
 /// What all series of a part share.
@@ -26,8 +26,10 @@ pub(crate) struct TextForm {
     /// Whether that line may hold a composite value, a start time and several exemplars, as in OpenMetrics 2.
     #[cfg(feature = "openmetrics2")]
     pub(crate) composite: bool,
-    /// Bytes of native buckets that a series prints at most, in a format that has them.
-    native_bytes_max: usize,
+    /// Bytes of names and numbers that the line of a series has beside its text and its buckets.
+    line_bytes_max: usize,
+    /// Whether a series is shown as a native histogram.
+    natives: bool,
     /// `le="0.5"} ` for each bound and for `+Inf`, or a quantile's or state's. In OpenMetrics 2, where a histogram is
     /// one line, `0.5:`.
     pub(crate) tails: Texts,
@@ -50,15 +52,24 @@ pub(crate) struct TextForm {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Name(usize);
 
-/// Names and numbers of a composite value but for its buckets, and a start time.
-const COMPOSITE_BYTES_MAX: usize = 400;
-/// A native bucket: its count, two empty ones before it, and the span that it may begin.
-const NATIVE_BUCKET_BYTES_MAX: usize = 21 + 4 + 24;
+/// A number and the end of its line.
+const LINE_BYTES_MAX: usize = NUMBER_BYTES_MAX + "} \n".len();
+/// A start time in the line of its value.
+const START_BYTES_MAX: usize = " st@".len() + NUMBER_BYTES_MAX;
+/// Names, count and sum of a composite value.
+const COMPOSITE_BYTES_MAX: usize = "{count:,sum:,quantile:[]}".len() + 2 * NUMBER_BYTES_MAX;
+/// Names and numbers of a native value but for its buckets.
+#[cfg(feature = "openmetrics2")]
+const NATIVE_BYTES_MAX: usize = ",schema:,zero_threshold:,zero_count:".len()
+    + 3 * NUMBER_BYTES_MAX
+    + ",negative_spans:[],negative_buckets:[],positive_spans:[],positive_buckets:[]".len();
 
 /// Longest number that is printed: `-1.7976931348623157e+308`.
 pub(crate) const NUMBER_BYTES_MAX: usize = 24;
 
 impl Form for TextForm {
+    const HEADER_EXTRA_BYTES: usize = 0;
+
     type Dialect = Dialect;
 
     fn escaping(dialect: Dialect) -> Escaping {
@@ -100,11 +111,8 @@ impl Form for TextForm {
             one_line,
             #[cfg(feature = "openmetrics2")]
             composite,
-            native_bytes_max: if composite {
-                COMPOSITE_BYTES_MAX + descriptor.native_buckets_max() * NATIVE_BUCKET_BYTES_MAX
-            } else {
-                0
-            },
+            line_bytes_max: line_bytes_max(dialect, descriptor),
+            natives: composite && descriptor.kind() == Kind::NativeHistogram,
             short_tails: Tails::new(&tails),
             tails,
             names,
@@ -143,14 +151,42 @@ impl Form for TextForm {
         dialect.header(family)
     }
 
-    fn bytes_max(&self, texts: &Texts) -> usize {
+    fn bytes_max(&self, texts: &Texts, part: PartSnapshot<'_>) -> usize {
         let (bytes, series) = (texts.bytes_len(), texts.len());
-        let lines = self.tails.len().max(1) + self.names.len() / 2;
-        let shared = self.tails.bytes_len() + self.names.bytes_len();
-        let line = NUMBER_BYTES_MAX + "} \n".len();
-        let exemplars = self.exemplars * EXEMPLAR_BYTES_MAX;
-        bytes * lines + series * (shared + lines * line + exemplars + self.native_bytes_max)
+        let names = self.names.len() / 2;
+        let lines = names + if self.one_line { 1 } else { self.tails.len().max(1) };
+        if self.natives {
+            return bytes * lines;
+        }
+        let of_exemplars =
+            if self.exemplars > 0 { exemplars(part) * EXEMPLAR_BYTES_MAX } else { 0 };
+        bytes * lines + series * self.classic_bytes_max() + of_exemplars
     }
+
+    fn natives(&self) -> bool {
+        self.natives
+    }
+
+    #[cfg(feature = "openmetrics2")]
+    fn native_bytes(&self, value: &NativeValue<'_>, series: SeriesSnapshot<'_>) -> usize {
+        let exemplars = (0..self.exemplars).filter(|&at| series.exemplar(at).is_some()).count();
+        let buckets = super::openmetrics2::buckets_bytes(value);
+        NATIVE_BYTES_MAX + self.line_bytes_max + buckets + exemplars * EXEMPLAR_BYTES_MAX
+    }
+
+    #[cfg(not(feature = "openmetrics2"))]
+    fn native_bytes(&self, _: &NativeValue<'_>, _: SeriesSnapshot<'_>) -> usize {
+        0
+    }
+
+    /// Of any series but for its text and its exemplars.
+    fn classic_bytes_max(&self) -> usize {
+        let numbers = self.tails.len().max(1) + self.names.len() / 2;
+        let shared = self.tails.bytes_len() + self.names.bytes_len();
+        let exemplars = if self.natives { self.exemplars * EXEMPLAR_BYTES_MAX } else { 0 };
+        shared + numbers * LINE_BYTES_MAX + self.line_bytes_max + exemplars
+    }
+
     fn touch(&self) -> usize {
         let tails = self.short_tails.as_ref().map_or_else(|| self.tails.touch(), Tails::touch);
         tails.wrapping_add(self.names.touch())
@@ -216,8 +252,20 @@ fn write_level(dialect: Dialect, text: &mut Vec<u8>, label: &str, level: f64) {
     }
 }
 
-/// OpenMetrics forbids sum and count beside a negative bound, since a sum of values of both signs may fall.
+fn line_bytes_max(dialect: Dialect, descriptor: &Descriptor) -> usize {
+    if !dialect.is_composite() {
+        return 0;
+    }
+    let kind = descriptor.kind();
+    let composite = matches!(kind, Kind::Histogram | Kind::NativeHistogram | Kind::Summary);
+    let of_start = if kind.accumulates() { START_BYTES_MAX } else { 0 };
+    of_start + if composite { COMPOSITE_BYTES_MAX } else { 0 }
+}
+
+/// OpenMetrics forbids sum and count beside a negative bound, since a sum of values of both signs may fall; and a
+/// negative sum beside other bounds, as a signed native histogram has in its classic form.
 fn has_totals(dialect: Dialect, descriptor: &Descriptor) -> bool {
     let first = descriptor.buckets().and_then(|buckets| buckets.bounds().first().copied());
-    !dialect.is_openmetrics() || first.is_none_or(|bound| bound >= 0.0)
+    let negative = descriptor.is_signed() || first.is_some_and(|bound| bound < 0.0);
+    !(dialect.is_openmetrics() && negative)
 }

@@ -30,12 +30,12 @@ pub(crate) fn write_family<'a>(
     let start = cursor.position();
     let mut cursor = cursor.bytes(&layout.header);
     let values = cursor.position();
-    for (layout, part) in layout.parts.iter().zip(family.parts()) {
-        let PartLayout { texts, form, .. } = layout;
+    for (part_layout, part) in layout.parts.iter().zip(family.parts()) {
+        let PartLayout { texts, form, .. } = part_layout;
         let has_extras = form.exemplars > 0 || form.created.is_some();
         #[cfg(feature = "openmetrics2")]
         if form.composite {
-            cursor = openmetrics2::write_part(cursor, texts, form, part);
+            cursor = openmetrics2::write_part(cursor, part_layout, part);
             continue;
         }
         cursor = match part.kind() {
@@ -155,7 +155,7 @@ fn write_buckets<'a>(
     let Some(series) = series else { return write_plain_buckets(cursor, form, text, counts) };
     let mut cumulated = 0u64;
     for (slot, (tail, count)) in form.tails.iter().zip(counts).enumerate() {
-        cumulated = cumulated.wrapping_add(*count);
+        cumulated = cumulated.saturating_add(*count);
         cursor = cursor.copy(text).copy_short(tail).number(cumulated);
         cursor = write_exemplar(cursor, series, slot).newline();
     }
@@ -177,7 +177,7 @@ fn write_plain_buckets<'a>(
     }
     let mut cumulated = 0u64;
     for (tail, count) in form.tails.iter().zip(counts) {
-        cumulated = cumulated.wrapping_add(*count);
+        cumulated = cumulated.saturating_add(*count);
         cursor = cursor.copy(text).copy_short(tail).last_number(cumulated);
     }
     (cursor, cumulated)

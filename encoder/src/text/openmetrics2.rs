@@ -11,17 +11,18 @@
 
 use super::extras::{write_exemplar, write_time};
 use super::form::TextForm;
-use crate::cursor::{Cursor, Text, Texts};
-use crate::native::{filled, is_sound, spans};
+use crate::cursor::{Cursor, Texts};
+use crate::layout::PartLayout;
+use crate::native::{Span, filled, spans};
 use dynamo_metrics_core::{NativeBucketCounts, NativeValue, PartSnapshot, Value};
 
 /// Appends every series of a part.
 pub(crate) fn write_part<'a>(
     mut cursor: Cursor<'a>,
-    texts: &Texts,
-    form: &TextForm,
+    layout: &PartLayout<TextForm>,
     part: PartSnapshot<'_>,
 ) -> Cursor<'a> {
+    let PartLayout { texts, form, natives, .. } = layout;
     for (at, (text, value)) in texts.iter().zip(part.values()).enumerate() {
         let mut start = part.series(at).and_then(|series| series.created());
         cursor = match value {
@@ -38,7 +39,10 @@ pub(crate) fn write_part<'a>(
             }
             Value::Native(native) => {
                 start = native.start.or(start);
-                write_native(cursor, form, text, &native)
+                match natives.get(at) {
+                    Some(1..) => write_native(cursor.copy(text), &native),
+                    _ => write_classic(cursor.copy(text), &form.tails, native.classic, native.sum),
+                }
             }
             Value::Summary { count, sum, quantiles } => {
                 let cursor = write_count(cursor.copy(text), count, sum).bytes(b",quantile:[");
@@ -69,27 +73,18 @@ fn write_count(cursor: Cursor<'_>, count: u64, sum: f64) -> Cursor<'_> {
 }
 
 fn write_classic<'a>(cursor: Cursor<'a>, tails: &Texts, counts: &[u64], sum: f64) -> Cursor<'a> {
-    let count = counts.iter().fold(0u64, |sum, count| sum.wrapping_add(*count));
+    let count = counts.iter().fold(0u64, |sum, count| sum.saturating_add(*count));
     let cursor = write_count(cursor, count, sum).bytes(b",bucket:[");
     let mut cumulated = 0u64;
     let buckets = tails.iter().zip(counts).enumerate();
     let cursor = buckets.fold(cursor, |cursor, (at, (bound, count))| {
-        cumulated = cumulated.wrapping_add(*count);
+        cumulated = cumulated.saturating_add(*count);
         separated(cursor, at).copy(bound).number(cumulated)
     });
     cursor.bytes(b"]}")
 }
 
-fn write_native<'a>(
-    cursor: Cursor<'a>,
-    form: &TextForm,
-    text: Text<'_>,
-    native: &NativeValue<'_>,
-) -> Cursor<'a> {
-    let cursor = cursor.copy(text);
-    if !is_sound(native) {
-        return write_classic(cursor, &form.tails, native.classic, native.sum);
-    }
+fn write_native<'a>(cursor: Cursor<'a>, native: &NativeValue<'_>) -> Cursor<'a> {
     let cursor = write_count(cursor, native.count, native.sum)
         .bytes(b",schema:")
         .signed_number(native.schema.into())
@@ -119,6 +114,19 @@ fn write_side<'a>(
     let cursor = cursor.bytes(buckets_name);
     let buckets = filled(side).enumerate();
     buckets.fold(cursor, |cursor, (at, (_, count))| separated(cursor, at).number(count)).bytes(b"]")
+}
+
+/// At most so many bytes do the spans and buckets of a value take.
+pub(super) fn buckets_bytes(native: &NativeValue<'_>) -> usize {
+    let digits = |v: u64| v.checked_ilog10().unwrap_or(0) as usize + 1;
+    let of_side = |side| {
+        let buckets: usize = filled(side).map(|(_, count)| digits(count) + 1).sum();
+        let of_span = |span: Span| {
+            "-:,".len() + digits(span.offset.unsigned_abs().into()) + digits(span.length.into())
+        };
+        buckets + spans(side).map(of_span).sum::<usize>()
+    };
+    of_side(native.negative) + of_side(native.positive)
 }
 
 fn separated(cursor: Cursor<'_>, at: usize) -> Cursor<'_> {

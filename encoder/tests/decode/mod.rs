@@ -7,7 +7,8 @@ mod native;
 mod wire;
 
 pub(crate) use line::line;
-pub(crate) use native::Native;
+#[allow(unused_imports)] // as above
+pub(crate) use native::{Native, buckets};
 
 use wire::{Field, fields, message};
 

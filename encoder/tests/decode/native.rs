@@ -47,6 +47,25 @@ impl Native {
     }
 }
 
+/// Index and count of every bucket that is not empty, as a scraper reads spans and differences: all of both are used, no
+/// span but the first begins below the end of the one before, and no count is negative.
+pub(crate) fn buckets(spans: &[(i64, u64)], deltas: &[i64]) -> Vec<(i64, u64)> {
+    let (mut buckets, mut deltas) = (Vec::new(), deltas.iter());
+    let (mut next, mut count) = (0i64, 0i64);
+    for (at, &(offset, length)) in spans.iter().enumerate() {
+        assert!(at == 0 || offset >= 0, "{spans:?}");
+        next += offset;
+        for _ in 0..length {
+            count = count.checked_add(*deltas.next().expect("a difference a bucket")).unwrap();
+            buckets.push((next, u64::try_from(count).expect("no count is negative")));
+            next += 1;
+        }
+    }
+    assert_eq!(deltas.next(), None, "a bucket a difference");
+    buckets.retain(|&(_, count)| count != 0);
+    buckets
+}
+
 fn span(bytes: &[u8]) -> (i64, u64) {
     let mut span = (0, 0);
     for (number, field) in fields(bytes) {

@@ -1,6 +1,6 @@
 //! Arbitrary registries from a seed: every kind of metric, labels and help texts of every kind of character.
 
-use dynamo_metrics_core::{Buckets, Exemplar, Opts, Registry, SummaryOpts};
+use dynamo_metrics_core::{Buckets, Exemplar, NativeBuckets, Opts, Registry, SummaryOpts};
 use std::time::Duration;
 
 /// Which numbers are recorded.
@@ -9,6 +9,15 @@ pub(crate) enum Values {
     Any,
     /// Below 10^6, so that there is one way to spell them.
     Small,
+}
+
+/// Which metrics there are.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Metrics {
+    /// What every judge reads in every format.
+    Common,
+    /// Native histograms, negative bounds and names outside the legacy characters, too.
+    All,
 }
 
 /// SplitMix64 (Steele, Lea, Flood: "Fast Splittable Pseudorandom Number Generators", 2014).
@@ -64,25 +73,32 @@ impl Random {
 }
 
 /// The registry of a seed.
-pub(crate) fn registry(seed: u64, values: Values) -> Registry {
+pub(crate) fn registry(seed: u64, values: Values, metrics: Metrics) -> Registry {
     let registry = Registry::with_clock(move || Duration::from_millis(1_700_000_000_000 + seed));
-    record(&registry, seed, values);
+    record(&registry, seed, values, metrics);
     registry
 }
 
 /// Registers what the seed says, or finds it again, and records the seed's numbers once more.
-pub(crate) fn record(registry: &Registry, seed: u64, values: Values) {
+pub(crate) fn record(registry: &Registry, seed: u64, values: Values, metrics: Metrics) {
     let mut random = Random(seed);
+    let all = metrics == Metrics::All;
     let exemplar = Exemplar::new("4bf92f3577b34da6").unwrap().span_id("00f067aa").unwrap();
     for at in 0..=random.below(6) {
         let help = random.text();
-        let opts = |name: String| Opts::new(name, help.clone()).exemplars();
-        let plain = |name: String| Opts::new(name, help.clone());
+        // Dots, a letter of two bytes, and what has to be escaped in quotes.
+        let named = all && random.below(2) == 0;
+        let plain = |name: String| {
+            let name = if named { format!("m.é_\"{name}") } else { name };
+            let opts = Opts::new(name, help.clone());
+            if named { opts.utf8_names() } else { opts }
+        };
+        let opts = |name: String| plain(name).exemplars();
         let rows: Vec<[String; 2]> =
             (0..random.below(4)).map(|_| [random.text(), random.text()]).collect();
         let rows: Vec<[&str; 2]> = rows.iter().map(|[a, b]| [a.as_str(), b.as_str()]).collect();
-        let labels = ["model", "l"];
-        match random.below(8) {
+        let labels = if named { ["model", "l.é\\"] } else { ["model", "l"] };
+        match random.below(if all { 10 } else { 8 }) {
             0 => {
                 let family = registry.counter_family(opts(format!("c{at}_total")), labels).unwrap();
                 for row in rows {
@@ -98,7 +114,8 @@ pub(crate) fn record(registry: &Registry, seed: u64, values: Values) {
                 rows.iter().for_each(|&row| family.with(row).add(random.float(values).abs()));
             }
             2 => {
-                let family = registry.gauge_family(plain(format!("g{at}")), labels).unwrap();
+                let name = plain(format!("g{at}_bytes")).unit("bytes");
+                let family = registry.gauge_family(name, labels).unwrap();
                 rows.iter().for_each(|&row| family.with(row).set(random.float(values)));
             }
             3 => {
@@ -119,10 +136,35 @@ pub(crate) fn record(registry: &Registry, seed: u64, values: Values) {
             }
             6 => {
                 let states = ["off", "starting\n", "\"ready\""];
-                let family =
-                    registry.state_set_family(plain(format!("s{at}")), labels, &states).unwrap();
+                // Its name is a label.
+                let name = Opts::new(format!("s{at}"), help.clone()).utf8_names();
+                let family = registry.state_set_family(name, labels, &states).unwrap();
                 for row in rows {
                     family.with(row).only(random.pick(&states)).unwrap();
+                }
+            }
+            8 => {
+                let schema = random.below(9) as i8 - 4;
+                let buckets = NativeBuckets::new().schema(schema);
+                let buckets = if random.below(2) == 0 { buckets.signed() } else { buckets };
+                let name = opts(format!("n{at}_seconds")).unit("seconds");
+                let family = registry.native_histogram_family(name, labels, &buckets).unwrap();
+                for row in rows {
+                    for _ in 0..random.below(30) {
+                        let v = random.below(1 << 40) as f64 / 65536.0 - 100.0;
+                        family.with(row).observe_n(v, random.count(values) >> 12);
+                    }
+                    family.with(row).observe_with_exemplar(0.5, &exemplar);
+                }
+            }
+            9 => {
+                let buckets = Buckets::new([-1000.0, -0.5, 0.0, 3.25]).unwrap();
+                let name = opts(format!("d{at}"));
+                let family = registry.histogram_family(name, labels, &buckets).unwrap();
+                for row in rows {
+                    let v = random.below(4000) as f64 - 2000.0;
+                    family.with(row).observe_n(v, random.count(values) >> 12);
+                    family.with(row).observe_with_exemplar(-0.5, &exemplar);
                 }
             }
             _ => {

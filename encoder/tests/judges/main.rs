@@ -4,6 +4,8 @@
 //!
 //! Without a judge its test skips loudly, unless `DYNAMO_METRICS_JUDGES=required`, as in CI.
 
+#[path = "../../examples/every_kind/catalogue.rs"]
+mod catalogue;
 mod generate;
 #[path = "../decode/line.rs"]
 mod line;
@@ -13,6 +15,7 @@ use dynamo_metrics_core::{Escaping, Registry};
 use dynamo_metrics_encoder::name_filter::NameFilter;
 use dynamo_metrics_encoder::negotiate::{Format, Negotiated};
 use dynamo_metrics_encoder::{Encoder, strict};
+use generate::{Metrics, Values};
 use line::line;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -21,9 +24,9 @@ use std::process::{Command, Stdio};
 /// Registries that each judge reads.
 const REGISTRIES: u64 = 150;
 
-fn encode(registry: &Registry, format: Format) -> Vec<u8> {
+fn encode(registry: &Registry, format: Format, escaping: Escaping) -> Vec<u8> {
     let mut body = BytesMut::new();
-    let asked = Negotiated::new(format, Escaping::Underscores);
+    let asked = Negotiated::new(format, escaping);
     let filter = NameFilter::default();
     Encoder::with_created_samples().encode_as(registry, asked, &filter, &mut body);
     body.to_vec()
@@ -31,7 +34,11 @@ fn encode(registry: &Registry, format: Format) -> Vec<u8> {
 
 /// What our own strict parser reads in a text.
 fn samples_of_text(text: &[u8]) -> Vec<String> {
-    let exposition = strict::parse(text)
+    samples_of(strict::Format::Text, text)
+}
+
+fn samples_of(format: strict::Format, text: &[u8]) -> Vec<String> {
+    let exposition = strict::parse_as(format, text)
         .unwrap_or_else(|problems| panic!("{}\n{}", problems[0], String::from_utf8_lossy(text)));
     let sample = |s: &strict::Sample| line(&s.name, s.labels.clone(), s.value);
     sorted(exposition.samples().map(sample).collect())
@@ -90,15 +97,16 @@ fn expfmt() -> Option<PathBuf> {
 fn gos_expfmt_reads_text_and_protobuf() {
     let Some(expfmt) = expfmt() else { return };
     for seed in 0..REGISTRIES {
-        let registry = generate::registry(seed, generate::Values::Any);
-        let text = encode(&registry, Format::Text);
+        let registry = generate::registry(seed, Values::Any, Metrics::Common);
+        let text = encode(&registry, Format::Text, Escaping::Underscores);
         // Go writes negative zero without its sign.
         let unsigned = |line: String| line.replace("} -0.0", "} 0.0");
         let expected: Vec<String> = samples_of_text(&text).into_iter().map(unsigned).collect();
         let expected = sorted(expected);
         let read = run(Command::new(&expfmt).arg("text"), &text);
         assert_eq!(samples_of_text(&read), expected, "text of registry {seed}");
-        let read = run(Command::new(&expfmt).arg("protobuf"), &encode(&registry, Format::Protobuf));
+        let body = encode(&registry, Format::Protobuf, Escaping::Underscores);
+        let read = run(Command::new(&expfmt).arg("protobuf"), &body);
         assert_eq!(samples_of_text(&read), expected, "protobuf of registry {seed}");
     }
 }
@@ -108,7 +116,8 @@ fn gos_expfmt_reads_text_and_protobuf() {
 fn gos_expfmt_writes_the_same_bytes() {
     let Some(expfmt) = expfmt() else { return };
     for seed in 0..REGISTRIES {
-        let text = encode(&generate::registry(seed, generate::Values::Small), Format::Text);
+        let registry = generate::registry(seed, Values::Small, Metrics::Common);
+        let text = encode(&registry, Format::Text, Escaping::Underscores);
         let again = run(Command::new(&expfmt).arg("text"), &text);
         assert_eq!(
             String::from_utf8_lossy(&again).lines().collect::<Vec<_>>(),
@@ -124,27 +133,52 @@ fn pythons_parsers_read_text_and_openmetrics() {
     if !python.exists() {
         return skipped("Python's prometheus_client in .venv");
     }
-    let mut input = Vec::new();
-    let mut expected = Vec::new();
-    for seed in 0..REGISTRIES {
-        let registry = generate::registry(seed, generate::Values::Any);
-        let text = encode(&registry, Format::Text);
-        for (format, body) in
-            [("text", text.clone()), ("openmetrics", encode(&registry, Format::OpenMetrics))]
-        {
-            writeln!(input, "{format} {}", body.len()).unwrap();
-            input.extend_from_slice(&body);
-            expected.push((format, seed, samples_of_text(&text), body));
+    let (mut input, mut expected) = (Vec::new(), Vec::new());
+    let mut natives = 0;
+    let every_kind = catalogue::Catalogue::new().unwrap();
+    (0..3).for_each(|round| every_kind.record(round));
+    let registries = (0..REGISTRIES).map(|seed| {
+        (format!("registry {seed}"), generate::registry(seed, Values::Any, Metrics::All))
+    });
+    let catalogue = ("the catalogue".to_owned(), every_kind.registry().clone());
+    for (of, registry) in registries.chain([catalogue]) {
+        for escaping in Escaping::ALL {
+            let utf8 = escaping == Escaping::AllowUtf8;
+            let of = format!("{of}, {escaping:?}");
+            let text = encode(&registry, Format::Text, escaping);
+            let of_text = samples_of(
+                if utf8 { strict::Format::TextUtf8 } else { strict::Format::Text },
+                &text,
+            );
+            let openmetrics = encode(&registry, Format::OpenMetrics, escaping);
+            let format =
+                if utf8 { strict::Format::OpenMetricsUtf8 } else { strict::Format::OpenMetrics };
+            let mut of_openmetrics = samples_of(format, &openmetrics);
+            of_openmetrics.retain(|line| !line.contains("_created{"));
+            // It has all that text has but for the sum and count of what may be negative.
+            let missing: Vec<_> =
+                of_text.iter().filter(|line| of_openmetrics.binary_search(line).is_err()).collect();
+            assert_eq!(of_text.len() - missing.len(), of_openmetrics.len(), "{of}");
+            assert!(missing.iter().all(|l| l.contains("_sum{") || l.contains("_count{")), "{of}");
+            natives += missing.len();
+            for (format, body, samples) in
+                [("text", text, of_text), ("openmetrics", openmetrics, of_openmetrics)]
+            {
+                writeln!(input, "{format} {}", body.len()).unwrap();
+                input.extend_from_slice(&body);
+                expected.push((format, of.clone(), samples, body));
+            }
         }
     }
+    assert!(natives > 0, "some registries have histograms of negative values");
     let output = run(Command::new(python).arg(project().join("ci/judges/parsers.py")), &input);
     let output = String::from_utf8(output).unwrap();
     assert_eq!(output.lines().count(), expected.len());
     let mut exemplars = 0;
-    for (answer, (format, seed, expected, body)) in output.lines().zip(expected) {
+    for (answer, (format, of, expected, body)) in output.lines().zip(expected) {
         let answer: serde_json::Value = serde_json::from_str(answer).unwrap();
         let Some(samples) = answer.as_array() else {
-            panic!("{format} of registry {seed}: {answer}\n{}", String::from_utf8_lossy(&body));
+            panic!("{format} of {of}: {answer}\n{}", String::from_utf8_lossy(&body));
         };
         exemplars += samples.iter().filter(|sample| !sample[3].is_null()).count();
         let line_of = |sample: &serde_json::Value| {
@@ -154,7 +188,7 @@ fn pythons_parsers_read_text_and_openmetrics() {
             line(sample[0].as_str().unwrap(), labels.collect(), value)
         };
         let read = samples.iter().filter(|s| !s[0].as_str().unwrap().ends_with("_created"));
-        assert_eq!(sorted(read.map(line_of).collect()), expected, "{format} of registry {seed}");
+        assert_eq!(sorted(read.map(line_of).collect()), expected, "{format} of {of}");
     }
     assert!(exemplars > 0, "some registries have exemplars");
 }

@@ -61,12 +61,13 @@ pub(crate) fn samples(registry: &Registry, asked: Negotiated) -> Vec<String> {
                             let labels = with(&labels, "le", &bound.to_string());
                             lines.push(line(&format!("{name}_bucket"), labels, total as f64));
                         }
-                        // OpenMetrics forbids a sum where there may be negative observations.
-                        let signed = bounds.clone().any(|bound| bound < 0.0);
+                        // OpenMetrics forbids a sum where there may be negative observations, and then a count.
+                        let signed =
+                            descriptor.is_signed() || bounds.clone().any(|bound| bound < 0.0);
                         if asked.format != Format::OpenMetrics || !signed {
                             lines.push(line(&format!("{name}_sum"), labels.clone(), sum));
+                            lines.push(line(&format!("{name}_count"), labels, total as f64));
                         }
-                        lines.push(line(&format!("{name}_count"), labels, total as f64));
                     }
                     other => panic!("{other:?} is new"),
                 }

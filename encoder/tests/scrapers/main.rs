@@ -19,6 +19,7 @@ use catalogue::{Catalogue, TRACE_ID};
 use dynamo_metrics_core::{Escaping, Registry};
 use dynamo_metrics_encoder::Encoder;
 use dynamo_metrics_encoder::negotiate::{Format, Negotiated};
+use generate::{Metrics, Values};
 use page::Page;
 use scraper::{Job, Scraper};
 use std::io::Write;
@@ -210,8 +211,9 @@ fn prometheus_3_stores_every_format() {
 fn prometheus_3_stores_the_same_of_every_format() {
     let Some(program) = judge(Some("sid"), "prometheus") else { return };
     let formats = [("text", TEXT_0), ("openmetrics", OPENMETRICS), ("protobuf", PROTOBUF)];
-    let registries: Vec<Registry> =
-        (0..REGISTRIES).map(|seed| generate::registry(seed, generate::Values::Any)).collect();
+    let registries: Vec<Registry> = (0..REGISTRIES)
+        .map(|seed| generate::registry(seed, Values::Any, Metrics::Common))
+        .collect();
     let page = Page::serve(registries.clone());
     let jobs: Vec<Job> = (0..registries.len())
         .flat_map(|registry| {
@@ -233,7 +235,7 @@ fn prometheus_3_stores_the_same_of_every_format() {
             compare(&mut prometheus, &page, &job.name, &registries[job.registry]);
         }
         for (seed, registry) in (0..).zip(&registries) {
-            generate::record(registry, seed, generate::Values::Any);
+            generate::record(registry, seed, Values::Any, Metrics::Common);
         }
     }
     assert_eq!(prometheus.complaints().unwrap(), [""; 0]);
@@ -278,8 +280,7 @@ fn promtool_reads_text() {
     let catalogue = Catalogue::new().unwrap();
     catalogue.record(1);
     let generated = (0..REGISTRIES).flat_map(|seed| {
-        [generate::Values::Any, generate::Values::Small]
-            .map(|values| generate::registry(seed, values))
+        [Values::Any, Values::Small].map(|values| generate::registry(seed, values, Metrics::Common))
     });
     let registries: Vec<Registry> =
         std::iter::once(catalogue.registry().clone()).chain(generated).collect();
