@@ -98,6 +98,11 @@ pub fn register_telemetry(
         registry.counter_callback(opts(name, help), move || value(&telemetry))
     };
     counter("connections_total", "Connections accepted.", ServerTelemetry::connections_accepted)?;
+    counter(
+        "batches_total",
+        "Collections, each shared by all scrapes that waited for it.",
+        ServerTelemetry::batches,
+    )?;
     counter("gathers_total", "Expositions written.", ServerTelemetry::gathers)?;
     counter(
         "shared_scrapes_total",

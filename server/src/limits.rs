@@ -128,6 +128,10 @@ impl Limits {
     /// connections for ever.
     pub const SCRAPE_DEADLINE: Duration = Duration::from_secs(30);
 
+    /// A scraper's timeout below this counts as this. Nobody's network and page fit into less, and a
+    /// page is not begun in such a hurry that all of it must be left out.
+    pub const SCRAPE_TIMEOUT_MIN: Duration = Duration::from_millis(100);
+
     /// Connections taken in a row before those that are open get their turn: a flood is drained from
     /// the kernel's queue before it overflows, and delays nobody by more than some 64 accepts.
     pub const ACCEPTS_A_WAKE: u32 = 64;

@@ -74,6 +74,8 @@ pub enum Limit {
     Logins,
     /// A request was beyond the `rate_limit` of the web configuration; answered 429.
     RateLimit,
+    /// A scrape asked for what the exposition does not answer; answered 400.
+    ScrapeRefused,
 }
 
 impl Limit {
@@ -108,6 +110,7 @@ impl Limit {
         Self::Unauthorized,
         Self::Logins,
         Self::RateLimit,
+        Self::ScrapeRefused,
     ];
 
     /// The limit's name in snake case, fit for a label value.
@@ -143,6 +146,7 @@ impl Limit {
             Self::Unauthorized => "unauthorized",
             Self::Logins => "logins",
             Self::RateLimit => "rate_limit",
+            Self::ScrapeRefused => "scrape_refused",
         }
     }
 }

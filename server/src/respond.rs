@@ -59,7 +59,9 @@ pub fn metrics_response(
     request: &ScrapeRequest<'_>,
 ) -> Response<Bytes> {
     let mut body = BytesMut::new();
-    let exposed = expose_fenced(exposition, request, &mut body);
+    let mut expose =
+        |request: &ScrapeRequest<'_>, body: &mut BytesMut| exposition.expose(request, body);
+    let exposed = expose_fenced(&mut expose, request, &mut body);
     scrape_response(exposed.map(|content_type| Gathered {
         content_type,
         coding: Coding::Identity,

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use http::StatusCode;
 
+use crate::exposition::GatherFailure;
 use crate::reason::Limit;
 
 /// Counters of one server (or of several that share it).
@@ -42,6 +43,7 @@ pub struct ServerTelemetry {
     connections_open: AtomicU64,
     limit_hits: [AtomicU64; Limit::ALL.len()],
     responses: [AtomicU64; 5],
+    batches: AtomicU64,
     gathers: AtomicU64,
     gather_errors: AtomicU64,
     gather_panics: AtomicU64,
@@ -89,25 +91,32 @@ impl ServerTelemetry {
         }
     }
 
-    /// Calls of the exposition.
+    /// Collections: all scrapes that wait at one time share one, whatever they ask for.
+    #[must_use]
+    pub fn batches(&self) -> u64 {
+        self.batches.load(Relaxed)
+    }
+
+    /// Pages written, or not written because of an error: one for each variant of a batch.
     #[must_use]
     pub fn gathers(&self) -> u64 {
         self.gathers.load(Relaxed)
     }
 
-    /// Calls of the exposition that returned an error.
+    /// Pages of which the exposition said that it failed. Scrapes that it refuses are no failure;
+    /// [`Limit::ScrapeRefused`] counts them.
     #[must_use]
     pub fn gather_errors(&self) -> u64 {
         self.gather_errors.load(Relaxed)
     }
 
-    /// Calls of the exposition that panicked.
+    /// Pages at which the exposition panicked.
     #[must_use]
     pub fn gather_panics(&self) -> u64 {
         self.gather_panics.load(Relaxed)
     }
 
-    /// Time spent in all calls of the exposition (nanosecond resolution; 584 years fit).
+    /// Time spent in the exposition, collecting and writing (nanosecond resolution; 584 years fit).
     #[must_use]
     pub fn gather_time(&self) -> Duration {
         Duration::from_nanos(self.gather_ns.load(Relaxed))
@@ -207,6 +216,10 @@ impl ServerTelemetry {
         }
     }
 
+    pub(crate) fn batch(&self) {
+        self.batches.fetch_add(1, Relaxed);
+    }
+
     pub(crate) fn gather(&self, duration: Duration, waiters: usize) {
         self.gathers.fetch_add(1, Relaxed);
         self.gather_ns.fetch_add(saturated_ns(duration), Relaxed);
@@ -220,12 +233,12 @@ impl ServerTelemetry {
         self.compression_bytes_out.fetch_add(after as u64, Relaxed);
     }
 
-    pub(crate) fn gather_error(&self) {
-        self.gather_errors.fetch_add(1, Relaxed);
-    }
-
-    pub(crate) fn gather_panic(&self) {
-        self.gather_panics.fetch_add(1, Relaxed);
+    pub(crate) fn gather_failed(&self, failure: GatherFailure) {
+        if failure.is_refusal() {
+            return self.limit_hit(Limit::ScrapeRefused);
+        }
+        let count = if failure.panicked { &self.gather_panics } else { &self.gather_errors };
+        count.fetch_add(1, Relaxed);
     }
 
     pub(crate) fn buffer_allocated(&self) {
