@@ -81,8 +81,8 @@ impl Door {
     /// mode says who may connect, and its bytes leave no machine.
     fn dressed(&self, stream: TcpStream) -> Stream {
         #[cfg(feature = "tls")]
-        if let Some(config) = self.web.as_ref().and_then(|web| web.load().tls.clone()) {
-            return Stream::Tls(Box::new(TlsSocket::new(stream, config)));
+        if let Some(tls) = self.web.as_ref().and_then(|web| web.load().tls.clone()) {
+            return Stream::Tls(Box::new(TlsSocket::new(stream, tls.config)));
         }
         Stream::Tcp(stream)
     }

@@ -12,10 +12,11 @@ use std::sync::Arc;
 use rustls::crypto::{CryptoProvider, SupportedKxGroup, ring};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::danger::ClientCertVerifier;
 use rustls::version::{TLS12, TLS13};
 use rustls::{RootCertStore, ServerConfig, SupportedCipherSuite, SupportedProtocolVersion};
 
-use super::client_auth::{ClientAuth, verifier};
+use super::client_auth::{ClientAuth, ClientPolicy, verifier};
 use super::config::Files;
 use super::problem::Problem;
 use super::section::{Section, Text};
@@ -37,12 +38,15 @@ const KEYS: [&str; 13] = [
     "curve_preferences",
 ];
 
+/// TLS as a configuration asks for it.
+#[derive(Clone)]
+pub(crate) struct Tls {
+    pub(crate) config: Arc<ServerConfig>,
+    pub(crate) clients: ClientPolicy,
+}
+
 /// Reads the section `name` and the files that it names.
-pub(crate) fn server_config(
-    name: &str,
-    node: &Node,
-    files: &mut Files,
-) -> Result<Arc<ServerConfig>, Problem> {
+pub(crate) fn server_config(name: &str, node: &Node, files: &mut Files) -> Result<Tls, Problem> {
     let section = Section::of(name, node, &KEYS)?;
     let provider = Arc::new(CryptoProvider {
         cipher_suites: cipher_suites(&section)?,
@@ -52,12 +56,12 @@ pub(crate) fn server_config(
     let versions = versions(&section)?;
     let prefer_ours = section.boolean("prefer_server_cipher_suites")?.unwrap_or(true);
     let identity = identity(&section, files)?;
-    let clients = client_auth(&section, &provider, files)?;
+    let (clients, verifier) = client_auth(&section, &provider, files)?;
 
     let builder = ServerConfig::builder_with_provider(provider)
         .with_protocol_versions(&versions)
         .map_err(|error| section.problem("cipher_suites", error.to_string()))?;
-    let builder = match clients {
+    let builder = match verifier {
         Some(verifier) => builder.with_client_cert_verifier(verifier),
         None => builder.with_no_client_auth(),
     };
@@ -67,7 +71,7 @@ pub(crate) fn server_config(
     config.ignore_client_order = prefer_ours;
     // A client that offers HTTP/2 too takes this; one that offers nothing else is told so.
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    Ok(Arc::new(config))
+    Ok(Tls { config: Arc::new(config), clients })
 }
 
 struct Identity {
@@ -125,7 +129,7 @@ fn client_auth(
     section: &Section<'_>,
     provider: &Arc<CryptoProvider>,
     files: &mut Files,
-) -> Result<Option<Arc<dyn rustls::server::danger::ClientCertVerifier>>, Problem> {
+) -> Result<(ClientPolicy, Option<Arc<dyn ClientCertVerifier>>), Problem> {
     let auth = match section.text("client_auth_type")? {
         None => ClientAuth::None,
         Some(text) => ClientAuth::ALL
@@ -165,9 +169,11 @@ fn client_auth(
         }
         None => {}
     }
-    let sans = sans.iter().map(|san| san.value.to_owned()).collect();
-    verifier(auth, roots, sans, provider)
-        .map_err(|error| section.problem("client_ca_file", error.to_string()))
+    let allowed_sans: Vec<_> = sans.iter().map(|san| san.value.to_owned()).collect();
+    let has_ca = !roots.is_empty();
+    let verifier = verifier(auth, roots, allowed_sans.clone(), provider)
+        .map_err(|error| section.problem("client_ca_file", error.to_string()))?;
+    Ok((ClientPolicy { auth, has_ca, allowed_sans }, verifier))
 }
 
 fn versions(section: &Section<'_>) -> Result<Vec<&'static SupportedProtocolVersion>, Problem> {
