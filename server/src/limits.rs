@@ -135,6 +135,9 @@ impl Limits {
     /// Connections taken in a row before those that are open get their turn: a flood is drained from
     /// the kernel's queue before it overflows, and delays nobody by more than some 64 accepts.
     pub const ACCEPTS_A_WAKE: u32 = 64;
+    /// Descriptors kept for when the process has no other: one for a scrape, one for a probe beside it,
+    /// and one to take the next by.
+    pub const DESCRIPTOR_RESERVE: usize = 3;
     /// First pause after a failed `accept` (no descriptors, no memory), doubled up to
     /// [`Self::ACCEPT_PAUSE_MAX`]: short enough that a passing shortage goes unnoticed.
     pub const ACCEPT_PAUSE_MIN: Duration = Duration::from_millis(5);

@@ -1,10 +1,10 @@
 //! The network thread's loop: accept, and go on accepting whatever happens.
 //!
 //! `accept` fails when descriptors or memory run out, and a listener that treats that as fatal (or
-//! retries at once) turns a shortage into an outage (or a busy loop). Here one waiting connection
-//! is taken by means of the reserve descriptor: served if one of ours gives way to it, else closed;
-//! then the listener pauses, twice as long each time up to a second, and never gives up. Connections
-//! that are open are served meanwhile.
+//! retries at once) turns a shortage into an outage (or a busy loop). Here connections are taken on
+//! the descriptors of the reserve, and when these are spent, in place of one of ours that gives way.
+//! When nobody can, the listener pauses, twice as long each time up to a second, and never gives up.
+//! Connections that are open are served meanwhile.
 
 use std::future::poll_fn;
 use std::io;
@@ -20,7 +20,7 @@ use tokio::task::JoinSet;
 use crate::door::Door;
 use crate::limits::Limits;
 use crate::reason::Limit;
-use crate::reserve::Reserve;
+use crate::reserve::{Reserve, Spent, is_shortage};
 use crate::respond::Responder;
 use crate::serve::serve;
 use crate::table::ConnectionTable;
@@ -52,6 +52,7 @@ impl Network {
                 grace = &mut stop => break grace.unwrap_or_default(),
                 Some(ended) = tasks.join_next(), if !tasks.is_empty() => {
                     log_panic(ended);
+                    reserve.refill(); // It may have been the reserve's.
                     continue;
                 }
                 accepted = poll_fn(|cx| door.poll_accept(cx)) => accepted,
@@ -72,18 +73,34 @@ impl Network {
                 }
                 Err(error) if concerns_one_connection(&error) => {}
                 Err(error) => {
-                    if let Some(stream) = reserve.spend(&error, &door).await {
-                        telemetry.limit_hit(Limit::DescriptorReserve);
-                        if let Some(admission) = table.replace_one() {
-                            telemetry.connection_accepted();
-                            let responder = Rc::clone(&responder);
-                            tasks.spawn_local(serve(stream, admission, http.clone(), responder));
-                            tokio::task::yield_now().await; // Who gave way closes.
-                            reserve.refill();
-                            continue;
+                    if is_shortage(&error) {
+                        match reserve.spend(&door).await {
+                            Spent::OnOne(stream) => {
+                                telemetry.limit_hit(Limit::DescriptorReserve);
+                                telemetry.connection_accepted();
+                                // The last one of the reserve is not lent while somebody can go.
+                                let replaced =
+                                    reserve.is_empty().then(|| table.replace_one()).flatten();
+                                if let Some(admission) = replaced.or_else(|| table.admit()) {
+                                    let responder = Rc::clone(&responder);
+                                    let http = http.clone();
+                                    tasks.spawn_local(serve(stream, admission, http, responder));
+                                } else {
+                                    drop(stream); // Before the refill, which needs its descriptor.
+                                }
+                                tokio::task::yield_now().await; // Who gave way closes.
+                                reserve.refill();
+                                continue;
+                            }
+                            Spent::NobodyWaits => continue,
+                            Spent::Nothing => {
+                                if reserve.is_empty() && table.one_gives_way() {
+                                    tokio::task::yield_now().await;
+                                    reserve.refill();
+                                    continue;
+                                }
+                            }
                         }
-                        drop(stream); // Before the reserve is taken anew: it has what we need for it.
-                        reserve.refill();
                     }
                     telemetry.limit_hit(Limit::AcceptPause);
                     let pause = pause.next();

@@ -49,8 +49,7 @@ pub enum Limit {
     WriteRate,
     /// A client that was refused, or told that no more is served, did not close in time.
     Linger,
-    /// The reserve descriptor was spent to accept and close one connection, because all others were
-    /// taken.
+    /// A connection was taken on a descriptor of the reserve, because the process had no other.
     DescriptorReserve,
     /// A request had a body; answered 413.
     Body,

@@ -60,7 +60,7 @@ impl ConnectionTable {
     }
 
     /// Whether the one that has waited longest for its client was asked to go, if there is one.
-    fn one_gives_way(&self) -> bool {
+    pub(crate) fn one_gives_way(&self) -> bool {
         let now = Instant::now();
         let mut open = self.open.borrow_mut();
         let victim = open
