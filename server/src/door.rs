@@ -1,7 +1,7 @@
 //! The listening sockets: one for TCP, and on request one for a Unix domain socket.
 
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{IpAddr, SocketAddr, TcpListener};
 #[cfg(feature = "tls")]
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -63,17 +63,21 @@ impl Door {
         Self { web, ..self }
     }
 
-    /// The next connection. An error concerns one attempt; the sockets go on.
-    pub(crate) fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<Stream>> {
+    /// The next connection, and whose it is; all clients of a Unix socket are one. An error concerns one
+    /// attempt; the sockets go on.
+    pub(crate) fn poll_accept(
+        &self,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<(Stream, Option<IpAddr>)>> {
         #[cfg(unix)]
         if let Some(unix) = &self.unix
             && let Poll::Ready(accepted) = unix.poll_accept(cx)
         {
-            return Poll::Ready(accepted.map(Stream::Unix));
+            return Poll::Ready(accepted.map(|stream| (Stream::Unix(stream), None)));
         }
-        self.tcp.poll_accept(cx).map_ok(|(stream, _peer)| {
+        self.tcp.poll_accept(cx).map_ok(|(stream, peer)| {
             set_no_delay(&stream);
-            self.dressed(stream)
+            (self.dressed(stream), Some(peer.ip()))
         })
     }
 

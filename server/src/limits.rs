@@ -35,6 +35,11 @@ pub struct Limits {
     /// to the new one ([`Limit::GaveWay`]); when all of them are being answered, the new one is
     /// closed ([`Limit::Connections`]).
     pub connections: usize,
+    /// Open connections of one address (of IPv6: of one network of 64 bits; a Unix socket is one), 1 or
+    /// more. At the limit one of its own gives way to its new one, or that is closed;
+    /// [`Limit::AddressConnections`]. Who puts a proxy in front of the server, or raises
+    /// `connections`, may want to raise it.
+    pub connections_an_address: usize,
     /// From accept, or from the first byte of a later request, to the end of its head. 1 ms to
     /// 24 h; [`Limit::HeadDeadline`].
     pub head_deadline: Duration,
@@ -87,6 +92,9 @@ impl Limits {
     /// One or two scrapers, their spares, a few probes and some humans fit into 64; a flood of
     /// thousands costs at most this many descriptors and buffers.
     pub const CONNECTIONS: usize = 64;
+    /// Half of them: whatever one address does, the others have as much, and scrapes of one address
+    /// cannot take all places of [`Self::SCRAPES`].
+    pub const CONNECTIONS_AN_ADDRESS: usize = Self::CONNECTIONS / 2;
     /// As VictoriaMetrics. A head is one packet; who needs longer dribbles on purpose.
     pub const HEAD_DEADLINE: Duration = Duration::from_secs(5);
     /// As nginx. Longer than Prometheus' default scrape interval of 60 s, so that a scraper keeps
@@ -162,6 +170,7 @@ impl Limits {
         }
         for (name, is_zero) in [
             ("connections", self.connections == 0),
+            ("connections_an_address", self.connections_an_address == 0),
             ("connection_requests", self.connection_requests == 0),
             ("pipelined", self.pipelined == 0),
             ("uri_bytes", self.uri_bytes == 0),
@@ -191,6 +200,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             connections: Self::CONNECTIONS,
+            connections_an_address: Self::CONNECTIONS_AN_ADDRESS,
             head_deadline: Self::HEAD_DEADLINE,
             keep_alive_idle: Self::KEEP_ALIVE_IDLE,
             connection_lifetime: Self::CONNECTION_LIFETIME,
@@ -223,8 +233,9 @@ mod tests {
     fn the_default_is_valid_and_each_range_is_checked_by_name() {
         assert!(Limits::default().validate().is_ok());
         type Break = fn(&mut Limits);
-        let broken: [(&str, Break); 15] = [
+        let broken: [(&str, Break); 16] = [
             ("connections", |l| l.connections = 0),
+            ("connections_an_address", |l| l.connections_an_address = 0),
             ("head_deadline", |l| l.head_deadline = Duration::ZERO),
             ("keep_alive_idle", |l| l.keep_alive_idle = Duration::MAX),
             ("head_bytes", |l| l.head_bytes = 8191),

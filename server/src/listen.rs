@@ -58,13 +58,13 @@ impl Network {
                 accepted = poll_fn(|cx| door.poll_accept(cx)) => accepted,
             };
             match accepted {
-                Ok(stream) => {
+                Ok(accepted) => {
                     pause = AcceptPause::default();
                     telemetry.connection_accepted();
-                    // Without a slot the stream is dropped here, which closes it.
-                    if let Some(admission) = table.admit() {
+                    // Without a slot it is dropped here, which closes it.
+                    if let Some(admission) = table.admit(accepted.1) {
                         let responder = Rc::clone(&responder);
-                        tasks.spawn_local(serve(stream, admission, http.clone(), responder));
+                        tasks.spawn_local(serve(accepted, admission, http.clone(), responder));
                     }
                     accepts = accepts.wrapping_add(1);
                     if accepts.is_multiple_of(Limits::ACCEPTS_A_WAKE) {
@@ -75,18 +75,19 @@ impl Network {
                 Err(error) => {
                     if is_shortage(&error) {
                         match reserve.spend(&door).await {
-                            Spent::OnOne(stream) => {
+                            Spent::OnOne(accepted) => {
                                 telemetry.limit_hit(Limit::DescriptorReserve);
                                 telemetry.connection_accepted();
+                                let peer = accepted.1;
                                 // The last one of the reserve is not lent while somebody can go.
                                 let replaced =
-                                    reserve.is_empty().then(|| table.replace_one()).flatten();
-                                if let Some(admission) = replaced.or_else(|| table.admit()) {
+                                    reserve.is_empty().then(|| table.replace_one(peer)).flatten();
+                                if let Some(admission) = replaced.or_else(|| table.admit(peer)) {
                                     let responder = Rc::clone(&responder);
                                     let http = http.clone();
-                                    tasks.spawn_local(serve(stream, admission, http, responder));
+                                    tasks.spawn_local(serve(accepted, admission, http, responder));
                                 } else {
-                                    drop(stream); // Before the refill, which needs its descriptor.
+                                    drop(accepted); // Before the refill, which needs its descriptor.
                                 }
                                 tokio::task::yield_now().await; // Who gave way closes.
                                 reserve.refill();

@@ -75,6 +75,9 @@ pub enum Limit {
     RateLimit,
     /// A scrape asked for what the exposition does not answer; answered 400.
     ScrapeRefused,
+    /// An address held its share of the connections: one of them made room for its new one, or that
+    /// was closed.
+    AddressConnections,
 }
 
 impl Limit {
@@ -110,6 +113,7 @@ impl Limit {
         Self::Logins,
         Self::RateLimit,
         Self::ScrapeRefused,
+        Self::AddressConnections,
     ];
 
     /// The limit's name in snake case, fit for a label value.
@@ -146,6 +150,7 @@ impl Limit {
             Self::Logins => "logins",
             Self::RateLimit => "rate_limit",
             Self::ScrapeRefused => "scrape_refused",
+            Self::AddressConnections => "address_connections",
         }
     }
 }

@@ -8,6 +8,7 @@
 
 use std::future::poll_fn;
 use std::io;
+use std::net::IpAddr;
 use std::task::Poll;
 
 use crate::door::Door;
@@ -21,7 +22,7 @@ pub(crate) struct Reserve(Vec<socket2::Socket>);
 /// What a descriptor of the reserve was spent on.
 pub(crate) enum Spent {
     /// A connection, which has it from now on.
-    OnOne(Stream),
+    OnOne((Stream, Option<IpAddr>)),
     /// Nothing: it is back, since nobody waits. Linux looks for a descriptor before it looks for a
     /// connection, so `accept` fails even then.
     NobodyWaits,
@@ -51,11 +52,17 @@ impl Reserve {
             return Spent::Nothing;
         }
         let accepted = poll_fn(|cx| Poll::Ready(door.poll_accept(cx))).await;
-        if let Poll::Ready(Ok(stream)) = accepted {
-            return Spent::OnOne(stream);
+        match accepted {
+            Poll::Ready(Ok(accepted)) => Spent::OnOne(accepted),
+            Poll::Ready(Err(_)) => {
+                self.refill();
+                Spent::Nothing
+            }
+            Poll::Pending => {
+                self.refill();
+                Spent::NobodyWaits
+            }
         }
-        self.refill();
-        if accepted.is_pending() { Spent::NobodyWaits } else { Spent::Nothing }
     }
 
     pub(crate) fn is_empty(&self) -> bool {

@@ -41,7 +41,8 @@ fn a_listener_survives_the_lack_of_descriptors() {
 
 fn run_out_and_recover() {
     let mut limits = Limits::default();
-    limits.connections = 1000; // The process's limit is hit first.
+    limits.connections = 1000;
+    limits.connections_an_address = 1000; // The process's limit is hit first.
     let gate = Gate::default();
     let server =
         Server::builder().exposition(gate.clone()).limits(limits).spawn().expect("a server");
@@ -146,7 +147,8 @@ fn child(test: &str) -> (Child, SocketAddr, Lines<BufReader<ChildStdout>>) {
 fn silent_connections_that_take_all_descriptors_keep_nobody_out() {
     if std::env::var_os(CHILD).is_some() {
         let mut limits = Limits::default();
-        limits.connections = 1000; // The process's limit is hit first.
+        limits.connections = 1000;
+        limits.connections_an_address = 1000; // The process's limit is hit first.
         limits.head_deadline = Duration::from_secs(60);
         let server = Server::builder().exposition(up).limits(limits).spawn().expect("a server");
         println!("\naddress {}", server.local_addr());

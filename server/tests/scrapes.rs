@@ -195,7 +195,7 @@ fn twenty_scrapes_at_once_cost_at_most_two_gathers() {
 fn two_hundred_scrapers_at_once_cost_at_most_two_gathers() {
     let gate = Gate::default();
     let mut limits = Limits::default();
-    (limits.connections, limits.scrapes) = (300, 200);
+    (limits.connections, limits.connections_an_address, limits.scrapes) = (300, 300, 200);
     let builder = Server::builder().exposition(gate.clone()).limits(limits);
     let server = builder.spawn().expect("a server");
     let mut clients: Vec<Client> = (0..200).map(|_| Client::connect(server.local_addr())).collect();
@@ -290,7 +290,7 @@ fn thirty_spellings_of_one_page_cost_at_most_two_collections_and_two_pages() {
 #[test]
 fn a_slow_collection_is_shared_by_all_variants() {
     let mut limits = Limits::default();
-    (limits.connections, limits.scrapes) = (300, 200);
+    (limits.connections, limits.connections_an_address, limits.scrapes) = (300, 300, 200);
     let (server, gate, _) = Collects::server(limits);
     let mut first = Client::connect(server.local_addr());
     first.send("GET /metrics HTTP/1.1\r\nHost: t\r\n\r\n");
