@@ -94,18 +94,22 @@ impl Batch<'_> {
             let count = waiters.iter().filter(of_variant).count();
             if let Some(first) = waiters.iter().find(of_variant) {
                 let request = first.asked.request(self.timeout);
-                let slot = pool.lease(self.telemetry);
-                let exposed = expose_fenced(&mut expose, &request, &mut slot.buffer);
-                let outcome = match exposed {
-                    Ok(content_type) => {
-                        Ok(Gathered { content_type, coding: Coding::Identity, body: slot.freeze() })
-                    }
-                    Err(failure) => {
-                        slot.discard();
-                        self.telemetry.gather_failed(failure);
-                        Err(failure)
-                    }
+                let outcome = match pool.lease(self.telemetry) {
+                    None => Err(GatherFailure::OUT_OF_MEMORY),
+                    Some(slot) => match expose_fenced(&mut expose, &request, &mut slot.buffer) {
+                        Ok(content_type) => {
+                            let (coding, body) = (Coding::Identity, slot.freeze());
+                            Ok(Gathered { content_type, coding, body })
+                        }
+                        Err(failure) => {
+                            slot.discard();
+                            Err(failure)
+                        }
+                    },
                 };
+                if let Err(failure) = outcome {
+                    self.telemetry.gather_failed(failure);
+                }
                 self.telemetry.gather(self.since.elapsed(), count);
                 self.desk.hand_out(variant, &outcome, self.telemetry);
                 // `outcome` ends here, before the next lease: a clone kept any longer would keep the

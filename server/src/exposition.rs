@@ -15,6 +15,7 @@ use http::header::{ACCEPT, HeaderMap, HeaderValue};
 use http::{StatusCode, Uri};
 
 use crate::batch::Batch;
+use crate::memory::OUT_OF_MEMORY;
 
 /// A source of metrics in some exposition format.
 ///
@@ -307,6 +308,9 @@ impl GatherFailure {
         answer: "Failed to gather metrics",
         panicked: true,
     };
+
+    pub(crate) const OUT_OF_MEMORY: Self =
+        Self { status: StatusCode::SERVICE_UNAVAILABLE, answer: OUT_OF_MEMORY, panicked: false };
 
     /// Whether the scraper is to blame, and nothing failed.
     pub(crate) fn is_refusal(&self) -> bool {

@@ -39,7 +39,8 @@
 //! * **No copy, no steady allocation of bodies.** The exposition appends to a reused buffer, and
 //!   that memory itself goes to the socket.
 //! * **Nothing an exposition or a probe does ends the server.** Errors and panics cost one answer.
-//!   (A program built with `panic = "abort"` cannot keep this.)
+//!   (A program built with `panic = "abort"` cannot keep this.) A body that finds no memory is one
+//!   too: [`try_reserve`].
 //! * **Every wait on a client has a deadline**, every resource a cap, and each of them a counter:
 //!   [`Limits`], [`Limit`], [`ServerTelemetry`].
 //! * **A request is read in one way only.** What RFC 9112 leaves to the reader's leniency is refused
@@ -101,6 +102,7 @@ mod intake;
 mod landing;
 mod limits;
 mod listen;
+mod memory;
 mod mount;
 mod pool;
 mod reason;
@@ -131,6 +133,7 @@ pub use crate::{
     health::{Health, HealthAnswer},
     landing::LandingPage,
     limits::Limits,
+    memory::try_reserve,
     mount::MetricsService,
     reason::Limit,
     respond::metrics_response,
