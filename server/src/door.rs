@@ -3,6 +3,8 @@
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpListener};
 #[cfg(feature = "tls")]
+use std::rc::Rc;
+#[cfg(feature = "tls")]
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
@@ -11,7 +13,7 @@ use tokio::net::TcpStream;
 
 use crate::stream::Stream;
 #[cfg(feature = "tls")]
-use crate::tls_stream::TlsSocket;
+use crate::tls_stream::{Handshakes, TlsSocket};
 #[cfg(unix)]
 use crate::unix::UnixDoor;
 #[cfg(feature = "tls")]
@@ -39,7 +41,7 @@ pub(crate) struct Door {
     unix: Option<UnixDoor>,
     /// Asked for TLS at each connection, so that a renewed certificate is used at once.
     #[cfg(feature = "tls")]
-    web: Option<Arc<Current>>,
+    web: Option<(Arc<Current>, Rc<Handshakes>)>,
 }
 
 impl Door {
@@ -57,10 +59,10 @@ impl Door {
         })
     }
 
-    /// Asks this configuration whether TCP connections are under TLS.
+    /// Asks this configuration whether TCP connections are under TLS, whose handshakes take turns.
     #[cfg(feature = "tls")]
-    pub(crate) fn with_web(self, web: Option<Arc<Current>>) -> Self {
-        Self { web, ..self }
+    pub(crate) fn with_web(self, web: Option<Arc<Current>>, handshakes: Rc<Handshakes>) -> Self {
+        Self { web: web.map(|web| (web, handshakes)), ..self }
     }
 
     /// The next connection, and whose it is; all clients of a Unix socket are one. An error concerns one
@@ -85,8 +87,11 @@ impl Door {
     /// mode says who may connect, and its bytes leave no machine.
     fn dressed(&self, stream: TcpStream) -> Stream {
         #[cfg(feature = "tls")]
-        if let Some(tls) = self.web.as_ref().and_then(|web| web.load().tls.clone()) {
-            return Stream::Tls(Box::new(TlsSocket::new(stream, tls.config)));
+        if let Some((web, handshakes)) = &self.web
+            && let Some(tls) = &web.load().tls
+        {
+            let config = Arc::clone(&tls.config);
+            return Stream::Tls(Box::new(TlsSocket::new(stream, config, handshakes)));
         }
         Stream::Tcp(stream)
     }

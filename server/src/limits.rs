@@ -73,6 +73,9 @@ pub struct Limits {
     pub write_rate: u32,
     /// How long a client's rate is averaged. 1 ms to 24 h.
     pub write_window: Duration,
+    /// TLS handshakes that begin in a second, 1 or more, a fifth of them at once; others wait for their
+    /// turn, within `head_deadline`. [`Limit::Handshakes`].
+    pub handshakes: u32,
     /// How long a client that has sent more than is read may take to read its last answer and close.
     /// 1 ms to 24 h; [`Limit::Linger`].
     pub linger: Duration,
@@ -125,6 +128,10 @@ impl Limits {
     /// As Kestrel. A receive window opens in steps of up to half of it, so that a slow but honest
     /// client seems to take nothing for seconds.
     pub const WRITE_WINDOW: Duration = Duration::from_secs(5);
+    /// A signature takes the network thread 0.1 ms with an ECDSA key, 1 ms with RSA of 2048 bits, 7 ms of
+    /// 4096: a flood of handshakes then takes a twentieth of it, or a third. Scrapers keep connections
+    /// for minutes, and nobody has so many probes.
+    pub const HANDSHAKES: u32 = 50;
     /// A few round trips.
     pub const LINGER: Duration = Duration::from_secs(1);
     /// 128 overflowed under a busy accept thread and cost a SYN retransmit of one second.
@@ -175,6 +182,7 @@ impl Limits {
             ("pipelined", self.pipelined == 0),
             ("uri_bytes", self.uri_bytes == 0),
             ("headers", self.headers == 0),
+            ("handshakes", self.handshakes == 0),
             ("scrapes", self.scrapes == 0),
         ] {
             if is_zero {
@@ -212,6 +220,7 @@ impl Default for Limits {
             write_deadline: Self::WRITE_DEADLINE,
             write_rate: Self::WRITE_RATE,
             write_window: Self::WRITE_WINDOW,
+            handshakes: Self::HANDSHAKES,
             linger: Self::LINGER,
             backlog: Self::BACKLOG,
             scrapes: Self::SCRAPES,
@@ -233,7 +242,8 @@ mod tests {
     fn the_default_is_valid_and_each_range_is_checked_by_name() {
         assert!(Limits::default().validate().is_ok());
         type Break = fn(&mut Limits);
-        let broken: [(&str, Break); 16] = [
+        let broken: [(&str, Break); 17] = [
+            ("handshakes", |l| l.handshakes = 0),
             ("connections", |l| l.connections = 0),
             ("connections_an_address", |l| l.connections_an_address = 0),
             ("head_deadline", |l| l.head_deadline = Duration::ZERO),

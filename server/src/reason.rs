@@ -78,6 +78,12 @@ pub enum Limit {
     /// An address held its share of the connections: one of them made room for its new one, or that
     /// was closed.
     AddressConnections,
+    /// A TLS handshake waited for its turn, because too many began.
+    Handshakes,
+    /// A path that is none of the server's; answered 404.
+    NotFound,
+    /// A method other than `GET` and `HEAD`; answered 405.
+    Method,
 }
 
 impl Limit {
@@ -114,6 +120,9 @@ impl Limit {
         Self::RateLimit,
         Self::ScrapeRefused,
         Self::AddressConnections,
+        Self::Handshakes,
+        Self::NotFound,
+        Self::Method,
     ];
 
     /// The limit's name in snake case, fit for a label value.
@@ -151,6 +160,9 @@ impl Limit {
             Self::RateLimit => "rate_limit",
             Self::ScrapeRefused => "scrape_refused",
             Self::AddressConnections => "address_connections",
+            Self::Handshakes => "handshakes",
+            Self::NotFound => "not_found",
+            Self::Method => "method",
         }
     }
 }

@@ -171,9 +171,11 @@ impl Responder {
 
     async fn answer(&self, method: &Method, uri: &Uri, headers: &HeaderMap) -> Response<Bytes> {
         let Some(route) = self.routes.find(uri.path()) else {
+            self.telemetry.limit_hit(Limit::NotFound);
             return text_response(StatusCode::NOT_FOUND, self.routes.not_found_body.clone());
         };
         if !matches!(*method, Method::GET | Method::HEAD) {
+            self.telemetry.limit_hit(Limit::Method);
             let mut response = text_response(StatusCode::METHOD_NOT_ALLOWED, Bytes::new());
             response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
             return response;

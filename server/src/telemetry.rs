@@ -41,7 +41,7 @@ use crate::reason::Limit;
 pub struct ServerTelemetry {
     connections_accepted: AtomicU64,
     connections_open: AtomicU64,
-    limit_hits: [AtomicU64; Limit::ALL.len()],
+    limit_hits: LimitHits,
     responses: [AtomicU64; 5],
     batches: AtomicU64,
     gathers: AtomicU64,
@@ -61,6 +61,15 @@ pub struct ServerTelemetry {
     config_is_stale: AtomicBool,
 }
 
+#[derive(Debug)]
+struct LimitHits([AtomicU64; Limit::ALL.len()]);
+
+impl Default for LimitHits {
+    fn default() -> Self {
+        Self(std::array::from_fn(|_| AtomicU64::default())) // std derives it up to 32 only.
+    }
+}
+
 impl ServerTelemetry {
     /// Connections taken from the kernel, those that were refused at the cap included.
     #[must_use]
@@ -78,7 +87,7 @@ impl ServerTelemetry {
     /// How often a limit was hit.
     #[must_use]
     pub fn limit_hits(&self, limit: Limit) -> u64 {
-        self.limit_hits[limit as usize].load(Relaxed)
+        self.limit_hits.0[limit as usize].load(Relaxed)
     }
 
     /// Responses by class, 1 to 5 for 1xx to 5xx; 0 for any other class. Heads that were refused
@@ -206,7 +215,7 @@ impl ServerTelemetry {
     }
 
     pub(crate) fn limit_hit(&self, limit: Limit) {
-        self.limit_hits[limit as usize].fetch_add(1, Relaxed);
+        self.limit_hits.0[limit as usize].fetch_add(1, Relaxed);
     }
 
     pub(crate) fn response(&self, status: StatusCode) {

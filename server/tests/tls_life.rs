@@ -49,6 +49,33 @@ fn a_handshake_has_the_deadline_of_a_head() {
 }
 
 #[test]
+fn handshakes_that_come_at_once_take_turns_and_silent_ones_take_none() {
+    let world = World::new();
+    let mut limits = Limits::default();
+    limits.handshakes = 1;
+    limits.head_deadline = Duration::from_secs(30);
+    let server = Server::builder()
+        .web_config_file(world.directory.write("web.yml", TLS))
+        .limits(limits)
+        .exposition(up)
+        .spawn()
+        .expect("a server");
+    let telemetry = server.telemetry();
+    let _silent: Vec<_> = (0..10).map(|_| Client::connect(server.local_addr())).collect();
+    eventually("all are accepted", || telemetry.connections_accepted() == 10);
+    let (address, config) = (server.local_addr(), world.client(None));
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                let answer = get(address, &config, "");
+                assert!(answer.is_ok(), "{answer:?}");
+            });
+        }
+    });
+    assert!((1..=3).contains(&telemetry.limit_hits(Limit::Handshakes)));
+}
+
+#[test]
 fn plain_http_on_the_tls_port_and_tls_on_the_plain_port_are_closed() {
     let world = World::new();
     let server = world.spawn(TLS);

@@ -15,6 +15,8 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::danger::ClientCertVerifier;
 use rustls::version::{TLS12, TLS13};
 use rustls::{RootCertStore, ServerConfig, SupportedCipherSuite, SupportedProtocolVersion};
+use x509_parser::prelude::{FromDer, X509Certificate};
+use x509_parser::public_key::PublicKey;
 
 use super::client_auth::{ClientAuth, ClientPolicy, verifier};
 use super::config::Files;
@@ -86,6 +88,13 @@ fn identity(section: &Section<'_>, files: &mut Files) -> Result<Identity, Proble
         section.problem("cert_file", "missing: a certificate, or `cert` with its text")
     })?;
     let chain = certificates(section, "cert_file", &pem)?;
+    if let Some(bits) = chain.first().and_then(rsa_bits).filter(|&bits| bits > RSA_BITS_CHEAP) {
+        tracing::warn!(
+            bits,
+            "the certificate's RSA key is slow: each handshake holds all probes up for its signature; \
+             an ECDSA key is as strong and much faster"
+        );
+    }
     let (key_name, pem) = either(section, "key_file", "key", files)?.ok_or_else(|| {
         section.problem("key_file", "missing: a private key, or `key` with its text")
     })?;
@@ -93,6 +102,18 @@ fn identity(section: &Section<'_>, files: &mut Files) -> Result<Identity, Proble
     let key = PrivateKeyDer::from_pem_slice(&pem)
         .map_err(|_| section.problem(key_name, "no private key in PEM"))?;
     Ok(Identity { chain, key, key_name })
+}
+
+/// A signature takes about a millisecond; with twice the bits it takes seven times as long.
+const RSA_BITS_CHEAP: usize = 2048;
+
+/// The size of a certificate's RSA key, if it has one that can be read.
+fn rsa_bits(certificate: &CertificateDer<'_>) -> Option<usize> {
+    let (_, certificate) = X509Certificate::from_der(certificate).ok()?;
+    match certificate.public_key().parsed().ok()? {
+        PublicKey::RSA(key) => Some(key.key_size()),
+        _ => None,
+    }
 }
 
 /// The bytes of a file, or the text that stands in its place; and which key it was.
