@@ -50,6 +50,8 @@ pub struct Limits {
     /// `Connection: close`, and an idle connection is closed. 1 ms to 24 h;
     /// [`Limit::ConnectionLifetime`].
     pub connection_lifetime: Duration,
+    /// One part of the lifetime by which connections differ, either way: 10 is a tenth. 1 or more.
+    pub lifetime_jitter: u32,
     /// Requests of one connection, 1 or more; the last one's response says `Connection: close`.
     /// [`Limit::ConnectionRequests`].
     pub connection_requests: u32,
@@ -82,6 +84,13 @@ pub struct Limits {
     /// Connections that the kernel completes ahead of `accept`, 1 or more. The kernel may cut it
     /// (Linux: `net.core.somaxconn`). It has no counter of ours; Linux counts `ListenOverflows`.
     pub backlog: u32,
+    /// Connections taken in a row before those that are open get their turn, 1 or more.
+    pub accepts_a_wake: u32,
+    /// First pause after an `accept` that failed, doubled up to `accept_pause_max`. 1 ms to 24 h;
+    /// [`Limit::AcceptPause`].
+    pub accept_pause_min: Duration,
+    /// Longest pause after an `accept` that failed. 1 ms to 24 h.
+    pub accept_pause_max: Duration,
     /// Scrapes that may wait for a gather at one time, 1 or more; beyond it the answer is 503 with
     /// `Retry-After`. [`Limit::Scrapes`]. The server never lets scrapes take all connections, so
     /// the figure in force is also at most three quarters of `connections` (rounded up).
@@ -170,6 +179,8 @@ impl Limits {
             ("write_window", self.write_window),
             ("linger", self.linger),
             ("scrape_deadline", self.scrape_deadline),
+            ("accept_pause_min", self.accept_pause_min),
+            ("accept_pause_max", self.accept_pause_max),
         ] {
             if !(DURATION_MIN..=DURATION_MAX).contains(&duration) {
                 return out_of_range(name, "1 ms to 24 h");
@@ -178,6 +189,8 @@ impl Limits {
         for (name, is_zero) in [
             ("connections", self.connections == 0),
             ("connections_an_address", self.connections_an_address == 0),
+            ("lifetime_jitter", self.lifetime_jitter == 0),
+            ("accepts_a_wake", self.accepts_a_wake == 0),
             ("connection_requests", self.connection_requests == 0),
             ("pipelined", self.pipelined == 0),
             ("uri_bytes", self.uri_bytes == 0),
@@ -212,6 +225,7 @@ impl Default for Limits {
             head_deadline: Self::HEAD_DEADLINE,
             keep_alive_idle: Self::KEEP_ALIVE_IDLE,
             connection_lifetime: Self::CONNECTION_LIFETIME,
+            lifetime_jitter: Self::LIFETIME_JITTER,
             connection_requests: Self::CONNECTION_REQUESTS,
             pipelined: Self::PIPELINED,
             head_bytes: Self::HEAD_BYTES,
@@ -223,6 +237,9 @@ impl Default for Limits {
             handshakes: Self::HANDSHAKES,
             linger: Self::LINGER,
             backlog: Self::BACKLOG,
+            accepts_a_wake: Self::ACCEPTS_A_WAKE,
+            accept_pause_min: Self::ACCEPT_PAUSE_MIN,
+            accept_pause_max: Self::ACCEPT_PAUSE_MAX,
             scrapes: Self::SCRAPES,
             scrape_deadline: Self::SCRAPE_DEADLINE,
         }
@@ -242,7 +259,11 @@ mod tests {
     fn the_default_is_valid_and_each_range_is_checked_by_name() {
         assert!(Limits::default().validate().is_ok());
         type Break = fn(&mut Limits);
-        let broken: [(&str, Break); 17] = [
+        let broken: [(&str, Break); 21] = [
+            ("lifetime_jitter", |l| l.lifetime_jitter = 0),
+            ("accepts_a_wake", |l| l.accepts_a_wake = 0),
+            ("accept_pause_min", |l| l.accept_pause_min = Duration::ZERO),
+            ("accept_pause_max", |l| l.accept_pause_max = Duration::MAX),
             ("handshakes", |l| l.handshakes = 0),
             ("connections", |l| l.connections = 0),
             ("connections_an_address", |l| l.connections_an_address = 0),

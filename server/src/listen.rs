@@ -43,7 +43,7 @@ impl Network {
         let http = http_builder(&limits);
         let table = ConnectionTable::new(limits, Arc::clone(&telemetry));
         let mut tasks = JoinSet::new();
-        let mut pause = AcceptPause::default();
+        let mut pause = AcceptPause::new(table.limits());
         let mut accepts = 0_u32;
 
         let grace = loop {
@@ -59,7 +59,7 @@ impl Network {
             };
             match accepted {
                 Ok(accepted) => {
-                    pause = AcceptPause::default();
+                    pause = AcceptPause::new(table.limits());
                     telemetry.connection_accepted();
                     // Without a slot it is dropped here, which closes it.
                     if let Some(admission) = table.admit(accepted.1) {
@@ -67,7 +67,7 @@ impl Network {
                         tasks.spawn_local(serve(accepted, admission, http.clone(), responder));
                     }
                     accepts = accepts.wrapping_add(1);
-                    if accepts.is_multiple_of(Limits::ACCEPTS_A_WAKE) {
+                    if accepts.is_multiple_of(table.limits().accepts_a_wake) {
                         tokio::task::yield_now().await;
                     }
                 }
@@ -146,18 +146,19 @@ fn http_builder(limits: &Limits) -> http1::Builder {
 
 /// Pauses between failing `accept` calls.
 #[derive(Debug)]
-struct AcceptPause(Duration);
-
-impl Default for AcceptPause {
-    fn default() -> Self {
-        Self(Limits::ACCEPT_PAUSE_MIN)
-    }
+struct AcceptPause {
+    next: Duration,
+    max: Duration,
 }
 
 impl AcceptPause {
+    fn new(limits: &Limits) -> Self {
+        Self { next: limits.accept_pause_min, max: limits.accept_pause_max }
+    }
+
     fn next(&mut self) -> Duration {
-        let pause = self.0;
-        self.0 = (pause * 2).min(Limits::ACCEPT_PAUSE_MAX);
+        let pause = self.next.min(self.max);
+        self.next = pause * 2;
         pause
     }
 }
@@ -185,7 +186,7 @@ mod tests {
 
     #[test]
     fn pauses_double_up_to_a_second() {
-        let mut pause = AcceptPause::default();
+        let mut pause = AcceptPause::new(&Limits::default());
         let pauses_ms: Vec<u128> = (0..10).map(|_| pause.next().as_millis()).collect();
         assert_eq!(pauses_ms, [5, 10, 20, 40, 80, 160, 320, 640, 1000, 1000]);
     }

@@ -152,7 +152,7 @@ impl ConnectionTable {
     /// The lifetime within its jitter, so that connections that began together do not end together.
     fn lifetime(&self, id: u64) -> Duration {
         let lifetime = self.limits.connection_lifetime;
-        let jitter = lifetime / Limits::LIFETIME_JITTER;
+        let jitter = lifetime / self.limits.lifetime_jitter.max(1);
         let share = f64::from(self.jitter.hash_one(id) as u32) / f64::from(u32::MAX);
         lifetime - jitter + (2 * jitter).mul_f64(share)
     }
