@@ -63,7 +63,8 @@ use crate::telemetry::ServerTelemetry;
 pub struct Batch<'a> {
     desk: &'a mut Desk,
     telemetry: &'a ServerTelemetry,
-    timeout: Option<Duration>,
+    /// When the most patient scraper gives up, if all said so.
+    deadline: Option<Instant>,
     /// The first variant that has no page yet.
     next: usize,
     /// When the work on that one began.
@@ -71,29 +72,29 @@ pub struct Batch<'a> {
 }
 
 impl Batch<'_> {
-    /// The patience of the most patient scrape: how long a collection may take at most. Absent when
-    /// one of them did not say. Who has less is answered 503 in its own time, so nobody's hurry
+    /// What is left of the patience of the most patient scrape: how long a collection may take at most.
+    /// Absent when one of them did not say. Who has less is answered 503 in its own time, so nobody's hurry
     /// makes another one's page a part.
     #[must_use]
     pub fn timeout(&self) -> Option<Duration> {
-        self.timeout
+        self.deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()))
     }
 
     /// Writes the page of each variant that somebody still waits for. A request stands for all of its
-    /// variant; its timeout is that of the batch. A panic of `expose` costs the page that it was at.
+    /// variant; its timeout is what is left of the batch's. A panic of `expose` costs the page that it was at.
     /// What is collected must be collected before.
     pub fn for_each(
         &mut self,
         mut expose: impl FnMut(&ScrapeRequest<'_>, &mut BytesMut) -> Result<ContentType, ExposeError>,
     ) {
         while self.next < self.desk.variants.used {
-            let variant = self.next;
+            let (variant, timeout) = (self.next, self.timeout());
             let Desk { waiters, pool, .. } = &mut *self.desk;
             let of_variant = |waiter: &&Waiter| waiter.variant == variant;
             waiters.retain(|waiter| waiter.variant != variant || !waiter.sender.is_closed());
             let count = waiters.iter().filter(of_variant).count();
             if let Some(first) = waiters.iter().find(of_variant) {
-                let request = first.asked.request(self.timeout);
+                let request = first.asked.request(timeout);
                 let outcome = match pool.lease(self.telemetry) {
                     None => Err(GatherFailure::OUT_OF_MEMORY),
                     Some(slot) => match expose_fenced(&mut expose, &request, &mut slot.buffer) {
@@ -123,7 +124,7 @@ impl Batch<'_> {
 
 impl fmt::Debug for Batch<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Batch").field("timeout", &self.timeout).finish_non_exhaustive()
+        f.debug_struct("Batch").field("timeout", &self.timeout()).finish_non_exhaustive()
     }
 }
 
@@ -185,9 +186,9 @@ impl Desk {
     pub(crate) fn serve(&mut self, exposition: &dyn Exposition, telemetry: &ServerTelemetry) {
         let begin = Instant::now();
         self.variants.sort_out(exposition, &mut self.waiters);
-        let timeout = patience(&self.waiters, begin);
+        let deadline = patience(&self.waiters);
         telemetry.batch();
-        let mut batch = Batch { desk: self, telemetry, timeout, next: 0, since: begin };
+        let mut batch = Batch { desk: self, telemetry, deadline, next: 0, since: begin };
         let done = fenced(|| exposition.expose_batch(&mut batch));
         if batch.next < batch.desk.variants.used {
             // It panicked outside of a page, or left some out.
@@ -232,11 +233,10 @@ impl Desk {
     }
 }
 
-/// The longest patience of all; `None` if one of them did not say.
-fn patience(waiters: &[Waiter], now: Instant) -> Option<Duration> {
+/// The end of the longest patience of all; `None` if one of them did not say.
+fn patience(waiters: &[Waiter]) -> Option<Instant> {
     let deadlines = waiters.iter().map(|waiter| waiter.deadline);
-    let latest = deadlines.reduce(|one, other| Some(one?.max(other?))).flatten()?;
-    Some(latest.saturating_duration_since(now))
+    deadlines.reduce(|one, other| Some(one?.max(other?))).flatten()
 }
 
 /// The keys of a batch's variants, in memory that is used again.
@@ -380,12 +380,12 @@ mod tests {
         let patience_of = |deadlines: &[Option<Instant>]| {
             let waiters: Vec<_> =
                 deadlines.iter().map(|&deadline| waiter("", "", deadline).0).collect();
-            patience(&waiters, now)
+            patience(&waiters)
         };
         let soon = Some(after(10));
-        assert_eq!(patience_of(&[soon]), Some(Duration::from_millis(10)));
+        assert_eq!(patience_of(&[soon]), soon);
         let both = [soon, Some(after(5000)), soon];
-        assert_eq!(patience_of(&both), Some(Duration::from_secs(5)));
+        assert_eq!(patience_of(&both), Some(after(5000)));
         assert_eq!(patience_of(&[soon, None]), None);
         assert_eq!(patience_of(&[]), None);
     }
