@@ -118,6 +118,21 @@ impl NameFilter {
         self.names.is_none()
     }
 
+    /// The names that are asked for, sorted and each once, so that equal filters have equal names; `None` if all
+    /// families are shown.
+    ///
+    /// ```
+    /// use dynamo_metrics_encoder::name_filter::NameFilter;
+    ///
+    /// let filter = NameFilter::from_query("name[]=b&x=y&name[]=%61&name[]=b")?;
+    /// assert!(filter.names().is_some_and(|names| names.eq([b"a", b"b"])));
+    /// assert!(NameFilter::default().names().is_none());
+    /// # Ok::<(), dynamo_metrics_encoder::name_filter::NameFilterError>(())
+    /// ```
+    pub fn names(&self) -> Option<impl Iterator<Item = &[u8]>> {
+        self.names.as_deref().map(|names| names.iter().map(|name| &**name))
+    }
+
     /// Whether the family of this name and exposed type (`counter`, `histogram`, ..., as in a `# TYPE` line of
     /// text or OpenMetrics) is shown. Where names are escaped, ask with the escaped name too: scrapers know what
     /// they were shown.

@@ -5,6 +5,9 @@
 //! engines  --fetch-------> text --Foreign::merge--> their families, filtered and repaired
 //! ```
 //!
+//! Scrapes that wait at the same time share what engines and callbacks say, whatever page each of them asks for;
+//! those that negotiate the same format and name the same families share the page too, however they spell it.
+//!
 //! An engine cannot spoil the page: a family of its that has a name of ours is left out, what cannot be read is
 //! left out, and both are counted by source. An engine that fails or panics costs only its own families.
 
@@ -17,7 +20,7 @@ use dynamo_metrics_encoder::foreign::{Foreign, Source};
 use dynamo_metrics_encoder::name_filter::NameFilter;
 use dynamo_metrics_encoder::negotiate::{Negotiated, negotiate};
 use dynamo_metrics_server::bytes::BytesMut;
-use dynamo_metrics_server::{ContentType, ExposeError, Exposition, ScrapeRequest};
+use dynamo_metrics_server::{Batch, ContentType, ExposeError, Exposition, ScrapeRequest};
 use parking_lot::Mutex;
 use std::sync::Arc;
 use std::time::Duration;
@@ -51,7 +54,7 @@ pub struct MetricsExposition {
 struct Inner {
     registry: Registry,
     runtime: Option<DistributedRuntime>,
-    /// Memory that scrapes reuse. Locked for the length of a scrape; the server asks one at a time.
+    /// Memory that scrapes reuse. Locked while a page is written; the server asks for one at a time.
     memory: Mutex<Memory>,
 }
 
@@ -124,6 +127,12 @@ impl MetricsExposition {
         scrape_timeout: Option<Duration>,
         body: &mut BytesMut,
     ) -> ContentType {
+        self.collected(scrape_timeout, |engines| self.print(engines, asked, filter, body));
+        ContentType::from_static(asked.content_type())
+    }
+
+    /// Lets the page or pages be written when engines and callbacks have said what they say in time.
+    fn collected(&self, scrape_timeout: Option<Duration>, write: impl FnOnce(&GatheredEngines)) {
         // Engines first: what they count about themselves is on this page already. And not under the lock,
         // which others may wait for.
         let patience = Patience::new(scrape_timeout);
@@ -131,24 +140,21 @@ impl MetricsExposition {
         if let Some(runtime) = &self.inner.runtime {
             runtime.gather_engines(scrape_timeout, &mut engines);
         }
-        let mut memory = self.inner.memory.lock();
         let callbacks = self.inner.runtime.as_ref().map(|runtime| runtime.metrics().callbacks());
         let _begun = callbacks.map(|callbacks| callbacks.begin(patience.callbacks));
-        self.print(&mut memory, &engines, asked, filter, body);
+        write(&engines);
         engines.clear();
-        memory.engines = engines;
-        ContentType::from_static(asked.content_type())
+        self.inner.memory.lock().engines = engines;
     }
 
     fn print(
         &self,
-        memory: &mut Memory,
         engines: &GatheredEngines,
         asked: Negotiated,
         filter: &NameFilter,
         body: &mut BytesMut,
     ) {
-        let Memory { encoder, foreign, .. } = memory;
+        let Memory { encoder, foreign, .. } = &mut *self.inner.memory.lock();
         encoder.encode_with(&self.inner.registry, asked, filter, body, |body| {
             if engines.is_empty() {
                 return;
@@ -179,10 +185,130 @@ impl Exposition for MetricsExposition {
         request: &ScrapeRequest<'_>,
         body: &mut BytesMut,
     ) -> Result<ContentType, ExposeError> {
-        let filter =
-            NameFilter::from_query(request.query().unwrap_or_default()).map_err(|error| {
-                ExposeError::refused("Too many names are asked for").with_cause(error)
-            })?;
-        Ok(self.write_as(negotiate(request.accept()), &filter, request.timeout(), body))
+        let (asked, filter) = asked(request)?;
+        Ok(self.write_as(asked, &filter, request.timeout(), body))
+    }
+
+    fn expose_batch(&self, batch: &mut Batch<'_>) {
+        self.collected(batch.timeout(), |engines| {
+            batch.for_each(|request, body| {
+                let (asked, filter) = asked(request)?;
+                self.print(engines, asked, &filter, body);
+                Ok(ContentType::from_static(asked.content_type()))
+            });
+        });
+    }
+
+    /// The media type, which says format and escaping, and the names: of both there are as many as scrapers can
+    /// ask for, but a batch has no more than it has scrapes. Parameters that nobody knows are not in it.
+    fn variant(&self, request: &ScrapeRequest<'_>, key: &mut Vec<u8>) {
+        let Ok((asked, filter)) = asked(request) else { return }; // All that are refused are one.
+        key.extend_from_slice(asked.content_type().as_bytes());
+        for name in filter.names().into_iter().flatten() {
+            key.extend_from_slice(&name.len().to_le_bytes());
+            key.extend_from_slice(name);
+        }
+    }
+}
+
+fn asked(request: &ScrapeRequest<'_>) -> Result<(Negotiated, NameFilter), ExposeError> {
+    let filter = NameFilter::from_query(request.query().unwrap_or_default())
+        .map_err(|error| ExposeError::refused("Too many names are asked for").with_cause(error))?;
+    Ok((negotiate(request.accept()), filter))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::{EngineSource, Filter};
+    use dynamo_metrics_server::Server;
+    use std::io::{Read, Write};
+    use std::net::TcpStream;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::mpsc::channel;
+
+    const PATIENCE: Duration = Duration::from_secs(20);
+
+    #[test]
+    fn variants_are_what_the_page_depends_on_and_nothing_else() {
+        let exposition = MetricsExposition::of_registry(&Registry::new());
+        let key = |accept: Option<&str>, query: &str| {
+            let mut key = Vec::new();
+            exposition.variant(&ScrapeRequest::new(accept, Some(query), None), &mut key);
+            key
+        };
+        let text = Some("text/plain;version=0.0.4");
+        let same = [
+            key(text, ""),
+            key(text, "x=1"),
+            key(text, "x=2&y"),
+            key(None, ""),
+            key(Some("text/plain; version=0.0.4;q=0.7, a/b;q=0.9"), "name[]="),
+        ];
+        assert!(same.iter().all(|key| *key == same[0] && !key.is_empty()), "{same:?}");
+        assert_eq!(key(text, "name[]=b&name[]=a"), key(None, "z&name%5B%5D=a&name[]=%62"));
+        let differ = [
+            key(text, ""),
+            key(Some("text/plain;version=1.0.0"), ""), // Another media type is announced.
+            key(Some("application/openmetrics-text;version=1.0.0"), ""),
+            key(Some("application/openmetrics-text;version=1.0.0;escaping=dots"), ""),
+            key(text, "name[]=a"),
+            key(text, "name[]=ab"),
+            key(text, "name[]=a&name[]=b"),
+            key(text, &"name[]=x&".repeat(2000)),
+        ];
+        for (index, one) in differ.iter().enumerate() {
+            assert!(!differ[..index].contains(one), "{index}");
+        }
+        assert_eq!(key(text, &"name[]=x&".repeat(2000)), key(None, &"name[]=y&".repeat(2000)));
+    }
+
+    #[test]
+    fn scrapes_that_wait_together_cost_one_fetch_whatever_they_ask_for() {
+        let runtime = DistributedRuntime::new().unwrap();
+        let (go, wait) = channel::<()>();
+        let wait = Mutex::new(wait);
+        let fetches = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&fetches);
+        let source = EngineSource::new("slow", Filter::all(), move || {
+            // Relaxed: a count that the test reads after the answers.
+            counted.fetch_add(1, Ordering::Relaxed);
+            wait.lock().recv_timeout(PATIENCE).map_err(|_| "the test is over")?;
+            Ok("x 1\n")
+        });
+        runtime.add_engine_source(source.timeout(PATIENCE)).unwrap();
+        let exposition = MetricsExposition::of_runtime(&runtime);
+        let server = Server::builder().exposition(exposition).spawn().unwrap();
+        let send = |head: String| {
+            let mut stream = TcpStream::connect(server.local_addr()).unwrap();
+            stream.set_read_timeout(Some(PATIENCE)).unwrap();
+            stream.write_all(head.as_bytes()).unwrap();
+            stream
+        };
+        let answer = |mut stream: TcpStream| {
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer).unwrap();
+            answer
+        };
+        let accepts = ["text/plain", "*/*", "application/openmetrics-text", "text/plain;q=0.5"];
+        let scrapes: Vec<_> = (0..30)
+            .map(|n| {
+                let accept = accepts[n % accepts.len()];
+                send(format!("GET /metrics?name[]=x&n={n} HTTP/1.0\r\nAccept: {accept}\r\n\r\n"))
+            })
+            .collect();
+        // When they are answered, all that was sent before them has been read.
+        for _ in 0..4 {
+            assert!(answer(send("GET /live HTTP/1.0\r\n\r\n".into())).contains("200 OK"));
+        }
+        go.send(()).unwrap();
+        go.send(()).unwrap();
+        for scrape in scrapes {
+            let answer = answer(scrape);
+            assert!(answer.contains("200 OK") && answer.contains("\nx 1"), "{answer}");
+        }
+        let fetches = fetches.load(Ordering::Relaxed);
+        assert!((1..=2).contains(&fetches), "{fetches} fetches");
+        assert!(server.telemetry().gathers() <= 4, "{} pages", server.telemetry().gathers());
     }
 }

@@ -188,6 +188,11 @@ pub fn register_mounted_telemetry(
         let telemetry = Arc::clone(telemetry);
         registry.counter_callback(opts(name, help), move || value(&telemetry))
     };
+    counter(
+        "batches_total",
+        "Collections, each shared by all scrapes that waited for it.",
+        ServerTelemetry::batches,
+    )?;
     counter("gathers_total", "Expositions written.", ServerTelemetry::gathers)?;
     counter(
         "shared_scrapes_total",

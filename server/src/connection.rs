@@ -70,6 +70,9 @@ pub(crate) enum Order {
     GiveWay,
 }
 
+// Who has just come is shielded so long, if another one of its address can go: a head that follows its
+// connection late is on its way (a far client, a busy one) and not withheld.
+const NEWCOMER: Duration = Duration::from_millis(250);
 // A client is not called stalled before this: a large body over a slow link pauses now and then.
 const STALL_MIN: Duration = Duration::from_secs(1);
 
@@ -122,14 +125,18 @@ impl Connection {
 
     /// How readily it gives way, the least first, and since when it has waited for its client.
     /// `None`: it does not. A keep-alive client reconnects without noticing, and who lingers has
-    /// its answer, so they go first; then who owes a head; then who takes no bytes.
+    /// its answer, so they go first; then who owes a head; then who takes no bytes; last who has just
+    /// come.
     pub(crate) fn readiness_to_give_way(&self, now: Instant) -> Option<(u8, Instant)> {
         match (self.stall.get(), self.phase.get()) {
             (Some(stall), _) => {
                 (now.duration_since(stall.since) >= STALL_MIN).then_some((2, stall.since))
             }
             (None, Phase::Idle { since } | Phase::Lingering { since }) => Some((0, since)),
-            (None, Phase::Head { since }) => Some((1, since)),
+            (None, Phase::Head { since }) => {
+                let is_new = self.requests.get() == 0 && now.duration_since(since) < NEWCOMER;
+                Some((if is_new { 3 } else { 1 }, since))
+            }
             (None, Phase::Answering | Phase::Answered) => None,
         }
     }
@@ -254,5 +261,25 @@ impl Connection {
         if let Some(waker) = &*self.waker.borrow() {
             waker.wake_by_ref();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_has_just_come_gives_way_last() {
+        let now = Instant::now();
+        let connection = Connection::new(now, Duration::from_secs(300));
+        assert_eq!(connection.readiness_to_give_way(now), Some((3, now)));
+        assert_eq!(connection.readiness_to_give_way(now + NEWCOMER), Some((1, now)));
+        // Its second head is due like everybody's.
+        connection.head_complete();
+        connection.response_ready();
+        connection.bytes_read();
+        connection.all_written();
+        let rank = connection.readiness_to_give_way(Instant::now()).map(|(rank, _)| rank);
+        assert_eq!(rank, Some(1));
     }
 }

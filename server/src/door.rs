@@ -1,7 +1,9 @@
 //! The listening sockets: one for TCP, and on request one for a Unix domain socket.
 
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{IpAddr, SocketAddr, TcpListener};
+#[cfg(feature = "tls")]
+use std::rc::Rc;
 #[cfg(feature = "tls")]
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -11,7 +13,7 @@ use tokio::net::TcpStream;
 
 use crate::stream::Stream;
 #[cfg(feature = "tls")]
-use crate::tls_stream::TlsSocket;
+use crate::tls_stream::{Handshakes, TlsSocket};
 #[cfg(unix)]
 use crate::unix::UnixDoor;
 #[cfg(feature = "tls")]
@@ -39,7 +41,7 @@ pub(crate) struct Door {
     unix: Option<UnixDoor>,
     /// Asked for TLS at each connection, so that a renewed certificate is used at once.
     #[cfg(feature = "tls")]
-    web: Option<Arc<Current>>,
+    web: Option<(Arc<Current>, Rc<Handshakes>)>,
 }
 
 impl Door {
@@ -57,23 +59,27 @@ impl Door {
         })
     }
 
-    /// Asks this configuration whether TCP connections are under TLS.
+    /// Asks this configuration whether TCP connections are under TLS, whose handshakes take turns.
     #[cfg(feature = "tls")]
-    pub(crate) fn with_web(self, web: Option<Arc<Current>>) -> Self {
-        Self { web, ..self }
+    pub(crate) fn with_web(self, web: Option<Arc<Current>>, handshakes: Rc<Handshakes>) -> Self {
+        Self { web: web.map(|web| (web, handshakes)), ..self }
     }
 
-    /// The next connection. An error concerns one attempt; the sockets go on.
-    pub(crate) fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<Stream>> {
+    /// The next connection, and whose it is; all clients of a Unix socket are one. An error concerns one
+    /// attempt; the sockets go on.
+    pub(crate) fn poll_accept(
+        &self,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<(Stream, Option<IpAddr>)>> {
         #[cfg(unix)]
         if let Some(unix) = &self.unix
             && let Poll::Ready(accepted) = unix.poll_accept(cx)
         {
-            return Poll::Ready(accepted.map(Stream::Unix));
+            return Poll::Ready(accepted.map(|stream| (Stream::Unix(stream), None)));
         }
-        self.tcp.poll_accept(cx).map_ok(|(stream, _peer)| {
+        self.tcp.poll_accept(cx).map_ok(|(stream, peer)| {
             set_no_delay(&stream);
-            self.dressed(stream)
+            (self.dressed(stream), Some(peer.ip()))
         })
     }
 
@@ -81,8 +87,11 @@ impl Door {
     /// mode says who may connect, and its bytes leave no machine.
     fn dressed(&self, stream: TcpStream) -> Stream {
         #[cfg(feature = "tls")]
-        if let Some(config) = self.web.as_ref().and_then(|web| web.load().tls.clone()) {
-            return Stream::Tls(Box::new(TlsSocket::new(stream, config)));
+        if let Some((web, handshakes)) = &self.web
+            && let Some(tls) = &web.load().tls
+        {
+            let config = Arc::clone(&tls.config);
+            return Stream::Tls(Box::new(TlsSocket::new(stream, config, handshakes)));
         }
         Stream::Tcp(stream)
     }

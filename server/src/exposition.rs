@@ -14,6 +14,9 @@ use bytes::BytesMut;
 use http::header::{ACCEPT, HeaderMap, HeaderValue};
 use http::{StatusCode, Uri};
 
+use crate::batch::Batch;
+use crate::memory::OUT_OF_MEMORY;
+
 /// A source of metrics in some exposition format.
 ///
 /// Implemented for closures of the same shape (their arguments need their types spelled out, as in
@@ -50,6 +53,24 @@ pub trait Exposition: Send + Sync + 'static {
         request: &ScrapeRequest<'_>,
         body: &mut BytesMut,
     ) -> Result<ContentType, ExposeError>;
+
+    /// Writes the pages of all scrapes that wait. An exposition that has to wait for something does so
+    /// here, once, before it calls [`Batch::for_each`]; then nobody who asks for other pages can make
+    /// others wait longer. By default each page is [exposed](Self::expose) by itself.
+    ///
+    /// Called on the gather thread, one call at a time.
+    fn expose_batch(&self, batch: &mut Batch<'_>) {
+        batch.for_each(|request, body| self.expose(request, body));
+    }
+
+    /// Appends to `key`, which is empty, what of a request the answer depends on: scrapes with equal
+    /// keys share a page. By default that is all of `Accept` and the query as they were sent, so who
+    /// spells them in another way is another variant; say less here if less is looked at.
+    ///
+    /// Called on the gather thread. The timeout is not known here, nor may the key depend on it.
+    fn variant(&self, request: &ScrapeRequest<'_>, key: &mut Vec<u8>) {
+        request.write_key(key);
+    }
 }
 
 impl<F> Exposition for F
@@ -124,10 +145,25 @@ impl<'a> ScrapeRequest<'a> {
     /// the scrape has already waited for its turn. Absent when the header is absent, zero, or not a
     /// positive number of seconds.
     ///
-    /// When several scrapes share one gather, it is that of the most hurried one.
+    /// When several scrapes share one gather, it is that of the most patient one, and absent when one
+    /// of them did not say. Below [`Limits::SCRAPE_TIMEOUT_MIN`] it counts as that, and above
+    /// [`Limits::scrape_deadline`] as that.
+    ///
+    /// [`Limits::SCRAPE_TIMEOUT_MIN`]: crate::Limits::SCRAPE_TIMEOUT_MIN
+    /// [`Limits::scrape_deadline`]: crate::Limits::scrape_deadline
     #[must_use]
     pub fn timeout(&self) -> Option<Duration> {
         self.timeout
+    }
+
+    /// Everything but the timeout, so that different requests have different keys.
+    pub(crate) fn write_key(&self, key: &mut Vec<u8>) {
+        for part in [self.accept(), self.query()] {
+            // No text is that long, so an absent one is no empty one.
+            let length = part.map_or(u64::MAX, |text| text.len() as u64);
+            key.extend_from_slice(&length.to_le_bytes());
+            key.extend_from_slice(part.unwrap_or_default().as_bytes());
+        }
     }
 }
 
@@ -272,28 +308,55 @@ impl GatherFailure {
         answer: "Failed to gather metrics",
         panicked: true,
     };
+
+    pub(crate) const OUT_OF_MEMORY: Self =
+        Self { status: StatusCode::SERVICE_UNAVAILABLE, answer: OUT_OF_MEMORY, panicked: false };
+
+    /// Whether the scraper is to blame, and nothing failed.
+    pub(crate) fn is_refusal(&self) -> bool {
+        self.status == StatusCode::BAD_REQUEST
+    }
 }
 
 /// Calls an exposition behind a fence and logs what goes wrong.
 pub(crate) fn expose_fenced(
-    exposition: &dyn Exposition,
+    expose: &mut dyn FnMut(&ScrapeRequest<'_>, &mut BytesMut) -> Result<ContentType, ExposeError>,
     request: &ScrapeRequest<'_>,
     body: &mut BytesMut,
 ) -> Result<ContentType, GatherFailure> {
-    // AssertUnwindSafe: after a panic the caller drops what is in `body`; the rest is the
-    // embedder's own value.
-    match catch_unwind(AssertUnwindSafe(|| exposition.expose(request, body))) {
-        Ok(Ok(content_type)) => Ok(content_type),
+    let failure = match fenced(|| expose(request, body)) {
+        Ok(Ok(content_type)) => return Ok(content_type),
         Ok(Err(error)) => {
-            tracing::error!(%error, "the exposition failed; the scrape is answered with an error");
-            Err(GatherFailure { status: error.status, answer: error.answer, panicked: false })
+            let failure =
+                GatherFailure { status: error.status, answer: error.answer, panicked: false };
+            // Any client can ask for what cannot be answered, and must not fill the log with it.
+            if failure.is_refusal() {
+                tracing::debug!(%error, "the exposition refused a scrape");
+            } else {
+                tracing::error!(%error, "the exposition failed; the scrape is answered with an error");
+            }
+            failure
         }
-        Err(payload) => {
-            discard_panic(payload);
+        Err(Panicked) => {
             tracing::error!("the exposition panicked; the scrape is answered 500");
-            Err(GatherFailure::PANICKED)
+            GatherFailure::PANICKED
         }
-    }
+    };
+    Err(failure)
+}
+
+/// What foreign code did instead of returning.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Panicked;
+
+/// Calls foreign code behind a fence.
+pub(crate) fn fenced<T>(call: impl FnOnce() -> T) -> Result<T, Panicked> {
+    // AssertUnwindSafe: after a panic our callers drop what it may have left half done; the rest is
+    // the embedder's own value.
+    catch_unwind(AssertUnwindSafe(call)).map_err(|payload| {
+        discard_panic(payload);
+        Panicked
+    })
 }
 
 /// Drops a panic's payload. Its destructor is foreign code too and may panic again; then it is
@@ -346,6 +409,21 @@ mod tests {
         assert_eq!(parsed("1.000"), Some(Duration::from_secs(1)));
         for text in ["", "0", "-1", "NaN", "inf", "1e300", "10s", "1,5"] {
             assert_eq!(parsed(text), None, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn the_key_of_a_request_tells_all_others_apart() {
+        let key = |accept, query| {
+            let mut key = Vec::new();
+            ScrapeRequest::new(accept, query, None).write_key(&mut key);
+            key
+        };
+        let parts = [None, Some(""), Some("a"), Some("ab"), Some("b")];
+        let keys: Vec<_> =
+            parts.iter().flat_map(|&one| parts.iter().map(move |&two| key(one, two))).collect();
+        for (index, one) in keys.iter().enumerate() {
+            assert!(!keys[..index].contains(one), "{index}");
         }
     }
 

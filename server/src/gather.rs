@@ -1,18 +1,18 @@
 //! The gather thread: one thread that calls the exposition, so that the network thread never does.
 //!
 //! ```text
-//! scrape -> submit(key) -> is a gather with this key waiting? join it : queue a new one
-//! gather thread: take the oldest gather, expose into a buffer, hand the frozen body to its waiters
+//! scrape -> submit -> waits, with all others that came since the last batch began
+//! gather thread: take all that wait, one collection, a page a variant, each to its waiters (batch)
 //! ```
 //!
-//! A scrape joins only a gather that has not begun, so it always sees what was recorded before it
-//! arrived; n scrapes during one gather cost one gather more, and at most one compression a coding.
-//! Bodies are sent without a copy, from memory that comes back ([`BufferPool`]).
+//! A scrape joins only a batch that has not begun, so it always sees what was recorded before it
+//! arrived; n scrapes during one batch cost one more, **whatever they ask for, nobody waits for more
+//! than the batch in progress and his own**. Bodies are sent without a copy, from memory that comes
+//! back (`pool`).
 //!
 //! The queue is bounded by its callers: at most one waiter a connection, and
 //! [`Limits::scrapes`](crate::Limits::scrapes) in all.
 
-use std::collections::VecDeque;
 use std::io;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -22,10 +22,10 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use tokio::sync::oneshot;
 
+use crate::batch::{Asked, Desk, Waiter};
 use crate::coding::{Coding, Wanted};
-use crate::compress::{Compression, Compressor};
-use crate::exposition::{ContentType, Exposition, GatherFailure, ScrapeRequest, expose_fenced};
-use crate::pool::BufferPool;
+use crate::compress::Compression;
+use crate::exposition::{ContentType, Exposition, GatherFailure, ScrapeRequest};
 use crate::telemetry::ServerTelemetry;
 
 pub(crate) const GATHER_THREAD: &str = "metrics-gather"; // Linux cuts names at 15 bytes.
@@ -39,19 +39,6 @@ pub(crate) struct Gathered {
     pub(crate) content_type: ContentType,
     pub(crate) coding: Coding,
     pub(crate) body: Bytes,
-}
-
-/// What makes two scrapes equal: all of the request that an exposition can see but the timeout.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct GatherKey {
-    accept: Option<Box<str>>,
-    query: Option<Box<str>>,
-}
-
-impl GatherKey {
-    pub(crate) fn of(request: &ScrapeRequest<'_>) -> Self {
-        Self { accept: request.accept().map(Into::into), query: request.query().map(Into::into) }
-    }
 }
 
 /// The running gather thread; [`Gatherer::stop`] ends it.
@@ -74,7 +61,7 @@ impl Gatherer {
         let (running, ended) = sync_channel(0);
         let thread = thread::Builder::new().name(GATHER_THREAD.into()).spawn({
             let queue = Arc::clone(&queue);
-            move || run(&queue, &*exposition, &compression, &telemetry, running)
+            move || run(&queue, &*exposition, compression, &telemetry, running)
         })?;
         Ok(Self { queue, thread, ended })
     }
@@ -104,7 +91,7 @@ impl Gatherer {
     }
 }
 
-/// Gathers that wait for their turn, oldest first.
+/// Scrapes that wait for the next batch.
 #[derive(Debug, Default)]
 pub(crate) struct GatherQueue {
     state: Mutex<QueueState>,
@@ -113,75 +100,49 @@ pub(crate) struct GatherQueue {
 
 #[derive(Debug, Default)]
 struct QueueState {
-    waiting: VecDeque<Gather>,
+    waiting: Vec<Waiter>,
     closed: bool,
 }
 
-/// One gather that has not begun, and the scrapes that will share it.
-#[derive(Debug)]
-struct Gather {
-    key: GatherKey,
-    /// The most hurried waiter's.
-    deadline: Option<Instant>,
-    waiters: Vec<Waiter>,
-}
-
-#[derive(Debug)]
-struct Waiter {
-    wanted: Wanted,
-    sender: oneshot::Sender<GatherOutcome>,
-}
-
 impl GatherQueue {
-    /// Asks for a gather that begins after this call. When the receiver is dropped before that,
-    /// the gather is left out; when the queue closes, the receiver errs.
+    /// Asks for a gather that begins after this call. When the receiver is dropped before that, the
+    /// scrape is left out; when the queue closes, the receiver errs.
     pub(crate) fn submit(
         &self,
-        key: GatherKey,
+        request: &ScrapeRequest<'_>,
         wanted: Wanted,
         deadline: Option<Instant>,
     ) -> oneshot::Receiver<GatherOutcome> {
         let (sender, receiver) = oneshot::channel();
-        let waiter = Waiter { wanted, sender };
+        let waiter = Waiter::new(Asked::of(request), wanted, deadline, sender);
         let mut state = self.lock();
         if state.closed {
             return receiver;
         }
-        match state.waiting.iter_mut().find(|gather| gather.key == key) {
-            Some(gather) => {
-                gather.deadline = match (gather.deadline, deadline) {
-                    (Some(one), Some(other)) => Some(one.min(other)),
-                    (one, other) => one.or(other),
-                };
-                gather.waiters.push(waiter);
-            }
-            None => state.waiting.push_back(Gather { key, deadline, waiters: vec![waiter] }),
-        }
+        state.waiting.push(waiter);
         drop(state);
         self.wake.notify_one();
         receiver
     }
 
-    /// The oldest gather that somebody still waits for; `None` once the queue is closed.
-    fn next(&self) -> Option<Gather> {
+    /// Exchanges `batch`, which is empty, for all that somebody still waits for; false once the queue
+    /// is closed.
+    fn next(&self, batch: &mut Vec<Waiter>) -> bool {
         let mut state = self.lock();
         loop {
             if state.closed {
-                return None;
+                return false;
             }
-            match state.waiting.pop_front() {
-                Some(mut gather) => {
-                    gather.waiters.retain(|waiter| !waiter.sender.is_closed());
-                    if !gather.waiters.is_empty() {
-                        return Some(gather);
-                    }
-                }
-                None => state = self.wake.wait(state).unwrap_or_else(PoisonError::into_inner),
+            state.waiting.retain(|waiter| !waiter.sender.is_closed());
+            if !state.waiting.is_empty() {
+                std::mem::swap(&mut state.waiting, batch);
+                return true;
             }
+            state = self.wake.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
     }
 
-    /// Drops the gathers that have not begun and ends the thread after the one that has.
+    /// Drops the scrapes whose batch has not begun and ends the thread after the one that has.
     pub(crate) fn close(&self) {
         let mut state = self.lock();
         state.closed = true;
@@ -199,130 +160,48 @@ impl GatherQueue {
 fn run(
     queue: &GatherQueue,
     exposition: &dyn Exposition,
-    compression: &Compression,
+    compression: Compression,
     telemetry: &ServerTelemetry,
     _running: SyncSender<()>,
 ) {
-    let mut pool = BufferPool::default();
-    let mut compressor = Compressor::default();
-    while let Some(gather) = queue.next() {
-        let begin = Instant::now();
-        let request = ScrapeRequest::new(
-            gather.key.accept.as_deref(),
-            gather.key.query.as_deref(),
-            gather.deadline.map(|deadline| deadline.saturating_duration_since(begin)),
-        );
-        let slot = pool.lease(telemetry);
-        let exposed = expose_fenced(exposition, &request, &mut slot.buffer);
-        let outcome = match exposed {
-            Ok(content_type) => {
-                Ok(Gathered { content_type, coding: Coding::Identity, body: slot.freeze() })
-            }
-            Err(failure) => {
-                slot.discard();
-                match failure.panicked {
-                    true => telemetry.gather_panic(),
-                    false => telemetry.gather_error(),
-                }
-                Err(failure)
-            }
-        };
-        telemetry.gather(begin.elapsed(), gather.waiters.len());
-        hand_out(&outcome, gather.waiters, compression, &mut compressor, telemetry);
-        // `outcome` ends here, before the next lease: a clone kept any longer would keep the
-        // buffer's memory from coming back.
+    let mut desk = Desk::new(compression);
+    while queue.next(&mut desk.waiters) {
+        desk.serve(exposition, telemetry);
     }
-}
-
-/// Sends each waiter what it wants: first the text as it is, which is there; then each compression
-/// that somebody waits for, made once.
-fn hand_out(
-    outcome: &GatherOutcome,
-    mut waiters: Vec<Waiter>,
-    compression: &Compression,
-    compressor: &mut Compressor,
-    telemetry: &ServerTelemetry,
-) {
-    // A waiter that is gone needs no answer, nor an encoder.
-    waiters.retain(|waiter| !waiter.sender.is_closed());
-    let is_small =
-        outcome.as_ref().map_or(true, |gathered| gathered.body.len() < compression.bytes_min());
-    for waiter in &mut waiters {
-        if outcome.is_err() || (is_small && !waiter.wanted.always) {
-            waiter.wanted = Wanted::IDENTITY;
-        }
-    }
-    for &coding in Coding::ALL {
-        let mut coded = None;
-        for waiter in waiters.extract_if(.., |waiter| waiter.wanted.coding == coding) {
-            let coded = coded.get_or_insert_with(|| match outcome {
-                Ok(gathered) => Ok(compressed(gathered, coding, compressor, telemetry)),
-                Err(failure) => Err(*failure),
-            });
-            drop(waiter.sender.send(coded.clone()));
-        }
-    }
-}
-
-/// The same body in another coding, or the body itself when the encoder cannot.
-fn compressed(
-    gathered: &Gathered,
-    coding: Coding,
-    compressor: &mut Compressor,
-    telemetry: &ServerTelemetry,
-) -> Gathered {
-    let begin = Instant::now();
-    let Some(body) = compressor.compress(coding, &gathered.body, telemetry) else {
-        return gathered.clone();
-    };
-    telemetry.compressed(begin.elapsed(), gathered.body.len(), body.len());
-    Gathered { content_type: gathered.content_type, coding, body }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn key(accept: &str) -> GatherKey {
-        GatherKey { accept: Some(accept.into()), query: None }
+    fn submit(queue: &GatherQueue, accept: &str) -> oneshot::Receiver<GatherOutcome> {
+        queue.submit(&ScrapeRequest::new(Some(accept), None, None), Wanted::IDENTITY, None)
     }
 
     #[test]
-    fn equal_scrapes_share_a_waiting_gather_and_others_queue_in_order() {
+    fn a_batch_is_all_that_wait_and_nobody_who_came_later() {
         let queue = GatherQueue::default();
-        let soon = Instant::now();
-        let later = soon + Duration::from_secs(1);
-        let _first = queue.submit(key("a"), Wanted::IDENTITY, Some(later));
-        let _second = queue.submit(key("b"), Wanted::IDENTITY, None);
-        let _third = queue.submit(key("a"), Wanted::IDENTITY, Some(soon));
-
-        let gather = queue.next().expect("two wait");
-        assert_eq!((gather.key, gather.waiters.len(), gather.deadline), (key("a"), 2, Some(soon)));
-        // The first has begun: an equal scrape from now on waits for a gather of its own.
-        let _fourth = queue.submit(key("a"), Wanted::IDENTITY, None);
-        let gather = queue.next().expect("two wait");
-        assert_eq!((gather.key, gather.waiters.len()), (key("b"), 1));
-        let gather = queue.next().expect("one waits");
-        assert_eq!((gather.key, gather.waiters.len()), (key("a"), 1));
-    }
-
-    #[test]
-    fn a_gather_that_nobody_waits_for_is_left_out() {
-        let queue = GatherQueue::default();
-        drop(queue.submit(key("gone"), Wanted::IDENTITY, None));
-        let _kept = queue.submit(key("kept"), Wanted::IDENTITY, None);
-        assert_eq!(queue.next().map(|gather| gather.key), Some(key("kept")));
+        let (_first, _second) = (submit(&queue, "a"), submit(&queue, "b"));
+        drop(submit(&queue, "gone"));
+        let mut batch = Vec::new();
+        assert!(queue.next(&mut batch));
+        assert_eq!(batch.len(), 2);
+        // It has begun: an equal scrape from now on waits for the next.
+        let _third = submit(&queue, "a");
+        batch.clear();
+        assert!(queue.next(&mut batch));
+        assert_eq!(batch.len(), 1);
     }
 
     #[test]
     fn closing_wakes_every_waiter() {
         let queue = GatherQueue::default();
-        let mut before = queue.submit(key("a"), Wanted::IDENTITY, None);
+        let mut before = submit(&queue, "a");
         queue.close();
-        let mut after = queue.submit(key("a"), Wanted::IDENTITY, None);
+        let mut after = submit(&queue, "a");
         for receiver in [&mut before, &mut after] {
             assert_eq!(receiver.try_recv().err(), Some(oneshot::error::TryRecvError::Closed));
         }
-        assert!(queue.next().is_none());
+        assert!(!queue.next(&mut Vec::new()));
     }
 }

@@ -33,12 +33,14 @@
 //! * **A scrape never delays a probe.** The [`Exposition`] runs on the gather thread; the network
 //!   thread only moves bytes. At most [`Limits::scrapes`] scrapes wait at one time, so a gather that
 //!   hangs leaves connections for probes, and each scrape is answered 503 in the end.
-//! * **One gather for all who wait.** Scrapes that ask for the same thing share the next gather, and
-//!   none shares one that began before it arrived: a scrape shows all that was recorded before it.
+//! * **One collection for all who wait.** Scrapes that ask for the same thing share a page, and
+//!   all that wait share what an exposition collects for its pages ([`Exposition::expose_batch`]).
+//!   None shares what began before it arrived: a scrape shows all that was recorded before it.
 //! * **No copy, no steady allocation of bodies.** The exposition appends to a reused buffer, and
 //!   that memory itself goes to the socket.
 //! * **Nothing an exposition or a probe does ends the server.** Errors and panics cost one answer.
-//!   (A program built with `panic = "abort"` cannot keep this.)
+//!   (A program built with `panic = "abort"` cannot keep this.) A body that finds no memory is one
+//!   too: [`try_reserve`].
 //! * **Every wait on a client has a deadline**, every resource a cap, and each of them a counter:
 //!   [`Limits`], [`Limit`], [`ServerTelemetry`].
 //! * **A request is read in one way only.** What RFC 9112 leaves to the reader's leniency is refused
@@ -86,6 +88,7 @@
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
+mod batch;
 mod coding;
 mod compress;
 mod connection;
@@ -99,6 +102,7 @@ mod intake;
 mod landing;
 mod limits;
 mod listen;
+mod memory;
 mod mount;
 mod pool;
 mod reason;
@@ -122,12 +126,14 @@ mod web;
 
 // The public interface is:
 pub use crate::{
+    batch::Batch,
     compress::Compression,
     error::StartError,
     exposition::{ContentType, ExposeError, Exposition, ScrapeRequest},
     health::{Health, HealthAnswer},
     landing::LandingPage,
     limits::Limits,
+    memory::try_reserve,
     mount::MetricsService,
     reason::Limit,
     respond::metrics_response,

@@ -35,6 +35,11 @@ pub struct Limits {
     /// to the new one ([`Limit::GaveWay`]); when all of them are being answered, the new one is
     /// closed ([`Limit::Connections`]).
     pub connections: usize,
+    /// Open connections of one address (of IPv6: of one network of 64 bits; a Unix socket is one), 1 or
+    /// more. At the limit one of its own gives way to its new one, or that is closed;
+    /// [`Limit::AddressConnections`]. Who puts a proxy in front of the server, or raises
+    /// `connections`, may want to raise it.
+    pub connections_an_address: usize,
     /// From accept, or from the first byte of a later request, to the end of its head. 1 ms to
     /// 24 h; [`Limit::HeadDeadline`].
     pub head_deadline: Duration,
@@ -45,6 +50,8 @@ pub struct Limits {
     /// `Connection: close`, and an idle connection is closed. 1 ms to 24 h;
     /// [`Limit::ConnectionLifetime`].
     pub connection_lifetime: Duration,
+    /// One part of the lifetime by which connections differ, either way: 10 is a tenth. 1 or more.
+    pub lifetime_jitter: u32,
     /// Requests of one connection, 1 or more; the last one's response says `Connection: close`.
     /// [`Limit::ConnectionRequests`].
     pub connection_requests: u32,
@@ -68,12 +75,22 @@ pub struct Limits {
     pub write_rate: u32,
     /// How long a client's rate is averaged. 1 ms to 24 h.
     pub write_window: Duration,
+    /// TLS handshakes that begin in a second, 1 or more, a fifth of them at once; others wait for their
+    /// turn, within `head_deadline`. [`Limit::Handshakes`].
+    pub handshakes: u32,
     /// How long a client that has sent more than is read may take to read its last answer and close.
     /// 1 ms to 24 h; [`Limit::Linger`].
     pub linger: Duration,
     /// Connections that the kernel completes ahead of `accept`, 1 or more. The kernel may cut it
     /// (Linux: `net.core.somaxconn`). It has no counter of ours; Linux counts `ListenOverflows`.
     pub backlog: u32,
+    /// Connections taken in a row before those that are open get their turn, 1 or more.
+    pub accepts_a_wake: u32,
+    /// First pause after an `accept` that failed, doubled up to `accept_pause_max`. 1 ms to 24 h;
+    /// [`Limit::AcceptPause`].
+    pub accept_pause_min: Duration,
+    /// Longest pause after an `accept` that failed. 1 ms to 24 h.
+    pub accept_pause_max: Duration,
     /// Scrapes that may wait for a gather at one time, 1 or more; beyond it the answer is 503 with
     /// `Retry-After`. [`Limit::Scrapes`]. The server never lets scrapes take all connections, so
     /// the figure in force is also at most three quarters of `connections` (rounded up).
@@ -87,6 +104,9 @@ impl Limits {
     /// One or two scrapers, their spares, a few probes and some humans fit into 64; a flood of
     /// thousands costs at most this many descriptors and buffers.
     pub const CONNECTIONS: usize = 64;
+    /// Half of them: whatever one address does, the others have as much, and scrapes of one address
+    /// cannot take all places of [`Self::SCRAPES`].
+    pub const CONNECTIONS_AN_ADDRESS: usize = Self::CONNECTIONS / 2;
     /// As VictoriaMetrics. A head is one packet; who needs longer dribbles on purpose.
     pub const HEAD_DEADLINE: Duration = Duration::from_secs(5);
     /// As nginx. Longer than Prometheus' default scrape interval of 60 s, so that a scraper keeps
@@ -117,6 +137,10 @@ impl Limits {
     /// As Kestrel. A receive window opens in steps of up to half of it, so that a slow but honest
     /// client seems to take nothing for seconds.
     pub const WRITE_WINDOW: Duration = Duration::from_secs(5);
+    /// A signature takes the network thread 0.1 ms with an ECDSA key, 1 ms with RSA of 2048 bits, 7 ms of
+    /// 4096: a flood of handshakes then takes a twentieth of it, or a third. Scrapers keep connections
+    /// for minutes, and nobody has so many probes.
+    pub const HANDSHAKES: u32 = 50;
     /// A few round trips.
     pub const LINGER: Duration = Duration::from_secs(1);
     /// 128 overflowed under a busy accept thread and cost a SYN retransmit of one second.
@@ -128,9 +152,16 @@ impl Limits {
     /// connections for ever.
     pub const SCRAPE_DEADLINE: Duration = Duration::from_secs(30);
 
+    /// A scraper's timeout below this counts as this. Nobody's network and page fit into less, and a
+    /// page is not begun in such a hurry that all of it must be left out.
+    pub const SCRAPE_TIMEOUT_MIN: Duration = Duration::from_millis(100);
+
     /// Connections taken in a row before those that are open get their turn: a flood is drained from
     /// the kernel's queue before it overflows, and delays nobody by more than some 64 accepts.
     pub const ACCEPTS_A_WAKE: u32 = 64;
+    /// Descriptors kept for when the process has no other: one for a scrape, one for a probe beside it,
+    /// and one to take the next by.
+    pub const DESCRIPTOR_RESERVE: usize = 3;
     /// First pause after a failed `accept` (no descriptors, no memory), doubled up to
     /// [`Self::ACCEPT_PAUSE_MAX`]: short enough that a passing shortage goes unnoticed.
     pub const ACCEPT_PAUSE_MIN: Duration = Duration::from_millis(5);
@@ -148,6 +179,8 @@ impl Limits {
             ("write_window", self.write_window),
             ("linger", self.linger),
             ("scrape_deadline", self.scrape_deadline),
+            ("accept_pause_min", self.accept_pause_min),
+            ("accept_pause_max", self.accept_pause_max),
         ] {
             if !(DURATION_MIN..=DURATION_MAX).contains(&duration) {
                 return out_of_range(name, "1 ms to 24 h");
@@ -155,10 +188,14 @@ impl Limits {
         }
         for (name, is_zero) in [
             ("connections", self.connections == 0),
+            ("connections_an_address", self.connections_an_address == 0),
+            ("lifetime_jitter", self.lifetime_jitter == 0),
+            ("accepts_a_wake", self.accepts_a_wake == 0),
             ("connection_requests", self.connection_requests == 0),
             ("pipelined", self.pipelined == 0),
             ("uri_bytes", self.uri_bytes == 0),
             ("headers", self.headers == 0),
+            ("handshakes", self.handshakes == 0),
             ("scrapes", self.scrapes == 0),
         ] {
             if is_zero {
@@ -184,9 +221,11 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             connections: Self::CONNECTIONS,
+            connections_an_address: Self::CONNECTIONS_AN_ADDRESS,
             head_deadline: Self::HEAD_DEADLINE,
             keep_alive_idle: Self::KEEP_ALIVE_IDLE,
             connection_lifetime: Self::CONNECTION_LIFETIME,
+            lifetime_jitter: Self::LIFETIME_JITTER,
             connection_requests: Self::CONNECTION_REQUESTS,
             pipelined: Self::PIPELINED,
             head_bytes: Self::HEAD_BYTES,
@@ -195,8 +234,12 @@ impl Default for Limits {
             write_deadline: Self::WRITE_DEADLINE,
             write_rate: Self::WRITE_RATE,
             write_window: Self::WRITE_WINDOW,
+            handshakes: Self::HANDSHAKES,
             linger: Self::LINGER,
             backlog: Self::BACKLOG,
+            accepts_a_wake: Self::ACCEPTS_A_WAKE,
+            accept_pause_min: Self::ACCEPT_PAUSE_MIN,
+            accept_pause_max: Self::ACCEPT_PAUSE_MAX,
             scrapes: Self::SCRAPES,
             scrape_deadline: Self::SCRAPE_DEADLINE,
         }
@@ -216,8 +259,14 @@ mod tests {
     fn the_default_is_valid_and_each_range_is_checked_by_name() {
         assert!(Limits::default().validate().is_ok());
         type Break = fn(&mut Limits);
-        let broken: [(&str, Break); 15] = [
+        let broken: [(&str, Break); 21] = [
+            ("lifetime_jitter", |l| l.lifetime_jitter = 0),
+            ("accepts_a_wake", |l| l.accepts_a_wake = 0),
+            ("accept_pause_min", |l| l.accept_pause_min = Duration::ZERO),
+            ("accept_pause_max", |l| l.accept_pause_max = Duration::MAX),
+            ("handshakes", |l| l.handshakes = 0),
             ("connections", |l| l.connections = 0),
+            ("connections_an_address", |l| l.connections_an_address = 0),
             ("head_deadline", |l| l.head_deadline = Duration::ZERO),
             ("keep_alive_idle", |l| l.keep_alive_idle = Duration::MAX),
             ("head_bytes", |l| l.head_bytes = 8191),

@@ -1,10 +1,10 @@
 //! The network thread's loop: accept, and go on accepting whatever happens.
 //!
 //! `accept` fails when descriptors or memory run out, and a listener that treats that as fatal (or
-//! retries at once) turns a shortage into an outage (or a busy loop). Here one waiting connection
-//! is taken by means of the reserve descriptor: served if one of ours gives way to it, else closed;
-//! then the listener pauses, twice as long each time up to a second, and never gives up. Connections
-//! that are open are served meanwhile.
+//! retries at once) turns a shortage into an outage (or a busy loop). Here connections are taken on
+//! the descriptors of the reserve, and when these are spent, in place of one of ours that gives way.
+//! When nobody can, the listener pauses, twice as long each time up to a second, and never gives up.
+//! Connections that are open are served meanwhile.
 
 use std::future::poll_fn;
 use std::io;
@@ -20,7 +20,7 @@ use tokio::task::JoinSet;
 use crate::door::Door;
 use crate::limits::Limits;
 use crate::reason::Limit;
-use crate::reserve::Reserve;
+use crate::reserve::{Reserve, Spent, is_shortage};
 use crate::respond::Responder;
 use crate::serve::serve;
 use crate::table::ConnectionTable;
@@ -43,7 +43,7 @@ impl Network {
         let http = http_builder(&limits);
         let table = ConnectionTable::new(limits, Arc::clone(&telemetry));
         let mut tasks = JoinSet::new();
-        let mut pause = AcceptPause::default();
+        let mut pause = AcceptPause::new(table.limits());
         let mut accepts = 0_u32;
 
         let grace = loop {
@@ -52,38 +52,56 @@ impl Network {
                 grace = &mut stop => break grace.unwrap_or_default(),
                 Some(ended) = tasks.join_next(), if !tasks.is_empty() => {
                     log_panic(ended);
+                    reserve.refill(); // It may have been the reserve's.
                     continue;
                 }
                 accepted = poll_fn(|cx| door.poll_accept(cx)) => accepted,
             };
             match accepted {
-                Ok(stream) => {
-                    pause = AcceptPause::default();
+                Ok(accepted) => {
+                    pause = AcceptPause::new(table.limits());
                     telemetry.connection_accepted();
-                    // Without a slot the stream is dropped here, which closes it.
-                    if let Some(admission) = table.admit() {
+                    // Without a slot it is dropped here, which closes it.
+                    if let Some(admission) = table.admit(accepted.1) {
                         let responder = Rc::clone(&responder);
-                        tasks.spawn_local(serve(stream, admission, http.clone(), responder));
+                        tasks.spawn_local(serve(accepted, admission, http.clone(), responder));
                     }
                     accepts = accepts.wrapping_add(1);
-                    if accepts.is_multiple_of(Limits::ACCEPTS_A_WAKE) {
+                    if accepts.is_multiple_of(table.limits().accepts_a_wake) {
                         tokio::task::yield_now().await;
                     }
                 }
                 Err(error) if concerns_one_connection(&error) => {}
                 Err(error) => {
-                    if let Some(stream) = reserve.spend(&error, &door).await {
-                        telemetry.limit_hit(Limit::DescriptorReserve);
-                        if let Some(admission) = table.replace_one() {
-                            telemetry.connection_accepted();
-                            let responder = Rc::clone(&responder);
-                            tasks.spawn_local(serve(stream, admission, http.clone(), responder));
-                            tokio::task::yield_now().await; // Who gave way closes.
-                            reserve.refill();
-                            continue;
+                    if is_shortage(&error) {
+                        match reserve.spend(&door).await {
+                            Spent::OnOne(accepted) => {
+                                telemetry.limit_hit(Limit::DescriptorReserve);
+                                telemetry.connection_accepted();
+                                let peer = accepted.1;
+                                // The last one of the reserve is not lent while somebody can go.
+                                let replaced =
+                                    reserve.is_empty().then(|| table.replace_one(peer)).flatten();
+                                if let Some(admission) = replaced.or_else(|| table.admit(peer)) {
+                                    let responder = Rc::clone(&responder);
+                                    let http = http.clone();
+                                    tasks.spawn_local(serve(accepted, admission, http, responder));
+                                } else {
+                                    drop(accepted); // Before the refill, which needs its descriptor.
+                                }
+                                tokio::task::yield_now().await; // Who gave way closes.
+                                reserve.refill();
+                                continue;
+                            }
+                            Spent::NobodyWaits => continue,
+                            Spent::Nothing => {
+                                if reserve.is_empty() && table.one_gives_way() {
+                                    tokio::task::yield_now().await;
+                                    reserve.refill();
+                                    continue;
+                                }
+                            }
                         }
-                        drop(stream); // Before the reserve is taken anew: it has what we need for it.
-                        reserve.refill();
                     }
                     telemetry.limit_hit(Limit::AcceptPause);
                     let pause = pause.next();
@@ -128,18 +146,19 @@ fn http_builder(limits: &Limits) -> http1::Builder {
 
 /// Pauses between failing `accept` calls.
 #[derive(Debug)]
-struct AcceptPause(Duration);
-
-impl Default for AcceptPause {
-    fn default() -> Self {
-        Self(Limits::ACCEPT_PAUSE_MIN)
-    }
+struct AcceptPause {
+    next: Duration,
+    max: Duration,
 }
 
 impl AcceptPause {
+    fn new(limits: &Limits) -> Self {
+        Self { next: limits.accept_pause_min, max: limits.accept_pause_max }
+    }
+
     fn next(&mut self) -> Duration {
-        let pause = self.0;
-        self.0 = (pause * 2).min(Limits::ACCEPT_PAUSE_MAX);
+        let pause = self.next.min(self.max);
+        self.next = pause * 2;
         pause
     }
 }
@@ -167,7 +186,7 @@ mod tests {
 
     #[test]
     fn pauses_double_up_to_a_second() {
-        let mut pause = AcceptPause::default();
+        let mut pause = AcceptPause::new(&Limits::default());
         let pauses_ms: Vec<u128> = (0..10).map(|_| pause.next().as_millis()).collect();
         assert_eq!(pauses_ms, [5, 10, 20, 40, 80, 160, 320, 640, 1000, 1000]);
     }

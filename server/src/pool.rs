@@ -5,6 +5,7 @@
 
 use bytes::{Bytes, BytesMut};
 
+use crate::memory::try_reserve;
 use crate::telemetry::ServerTelemetry;
 
 /// Buffers whose memory goes to the socket and comes back.
@@ -22,21 +23,25 @@ pub(crate) struct BufferPool {
 const BUFFERS_MAX: usize = 4;
 
 impl BufferPool {
-    /// An empty buffer that owns all of its memory.
-    pub(crate) fn lease(&mut self, telemetry: &ServerTelemetry) -> &mut Slot {
+    /// An empty buffer that owns all of its memory; `None` when there is none to have.
+    pub(crate) fn lease(&mut self, telemetry: &ServerTelemetry) -> Option<&mut Slot> {
         let free = self.slots.iter_mut().position(Slot::reclaim);
-        let index = free.unwrap_or_else(|| {
-            telemetry.buffer_allocated();
-            // The last body's size is the best guess for the next one's.
-            let capacity = self.slots.last().map_or(0, |slot| slot.capacity);
-            let slot = Slot { buffer: BytesMut::with_capacity(capacity), capacity, oversized: 0 };
-            if self.slots.len() == BUFFERS_MAX {
-                self.slots.remove(0);
+        let index = match free {
+            Some(index) => index,
+            None => {
+                // The last body's size is the best guess for the next one's.
+                let capacity = self.slots.last().map_or(0, |slot| slot.capacity);
+                let mut buffer = BytesMut::new();
+                try_reserve(&mut buffer, capacity).ok()?;
+                telemetry.buffer_allocated();
+                if self.slots.len() == BUFFERS_MAX {
+                    self.slots.remove(0);
+                }
+                self.slots.push(Slot { buffer, capacity, oversized: 0 });
+                self.slots.len() - 1
             }
-            self.slots.push(slot);
-            self.slots.len() - 1
-        });
-        &mut self.slots[index]
+        };
+        self.slots.get_mut(index)
     }
 }
 
@@ -87,7 +92,7 @@ mod tests {
         let telemetry = ServerTelemetry::default();
         let mut pool = BufferPool::default();
         let mut body = |bytes: usize| {
-            let slot = pool.lease(&telemetry);
+            let slot = pool.lease(&telemetry).expect("memory");
             slot.buffer.resize(bytes, b'x');
             slot.freeze()
         };
@@ -106,7 +111,7 @@ mod tests {
         let mut pool = BufferPool::default();
         let held: Vec<Bytes> = (0..20)
             .map(|_| {
-                let slot = pool.lease(&telemetry);
+                let slot = pool.lease(&telemetry).expect("memory");
                 slot.buffer.resize(1 << 20, b'x');
                 slot.freeze()
             })
@@ -114,7 +119,7 @@ mod tests {
         assert_eq!(pool.slots.len(), BUFFERS_MAX);
         drop(held);
         for _ in 0..=OVERSIZED_MAX {
-            let slot = pool.lease(&telemetry);
+            let slot = pool.lease(&telemetry).expect("memory");
             slot.buffer.resize(10, b'x');
             drop(slot.freeze());
         }

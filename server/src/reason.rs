@@ -49,8 +49,7 @@ pub enum Limit {
     WriteRate,
     /// A client that was refused, or told that no more is served, did not close in time.
     Linger,
-    /// The reserve descriptor was spent to accept and close one connection, because all others were
-    /// taken.
+    /// A connection was taken on a descriptor of the reserve, because the process had no other.
     DescriptorReserve,
     /// A request had a body; answered 413.
     Body,
@@ -74,6 +73,17 @@ pub enum Limit {
     Logins,
     /// A request was beyond the `rate_limit` of the web configuration; answered 429.
     RateLimit,
+    /// A scrape asked for what the exposition does not answer; answered 400.
+    ScrapeRefused,
+    /// An address held its share of the connections: one of them made room for its new one, or that
+    /// was closed.
+    AddressConnections,
+    /// A TLS handshake waited for its turn, because too many began.
+    Handshakes,
+    /// A path that is none of the server's; answered 404.
+    NotFound,
+    /// A method other than `GET` and `HEAD`; answered 405.
+    Method,
 }
 
 impl Limit {
@@ -108,6 +118,11 @@ impl Limit {
         Self::Unauthorized,
         Self::Logins,
         Self::RateLimit,
+        Self::ScrapeRefused,
+        Self::AddressConnections,
+        Self::Handshakes,
+        Self::NotFound,
+        Self::Method,
     ];
 
     /// The limit's name in snake case, fit for a label value.
@@ -143,6 +158,11 @@ impl Limit {
             Self::Unauthorized => "unauthorized",
             Self::Logins => "logins",
             Self::RateLimit => "rate_limit",
+            Self::ScrapeRefused => "scrape_refused",
+            Self::AddressConnections => "address_connections",
+            Self::Handshakes => "handshakes",
+            Self::NotFound => "not_found",
+            Self::Method => "method",
         }
     }
 }

@@ -59,7 +59,9 @@ pub fn metrics_response(
     request: &ScrapeRequest<'_>,
 ) -> Response<Bytes> {
     let mut body = BytesMut::new();
-    let exposed = expose_fenced(exposition, request, &mut body);
+    let mut expose =
+        |request: &ScrapeRequest<'_>, body: &mut BytesMut| exposition.expose(request, body);
+    let exposed = expose_fenced(&mut expose, request, &mut body);
     scrape_response(exposed.map(|content_type| Gathered {
         content_type,
         coding: Coding::Identity,
@@ -169,9 +171,11 @@ impl Responder {
 
     async fn answer(&self, method: &Method, uri: &Uri, headers: &HeaderMap) -> Response<Bytes> {
         let Some(route) = self.routes.find(uri.path()) else {
+            self.telemetry.limit_hit(Limit::NotFound);
             return text_response(StatusCode::NOT_FOUND, self.routes.not_found_body.clone());
         };
         if !matches!(*method, Method::GET | Method::HEAD) {
+            self.telemetry.limit_hit(Limit::Method);
             let mut response = text_response(StatusCode::METHOD_NOT_ALLOWED, Bytes::new());
             response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
             return response;

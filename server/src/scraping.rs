@@ -11,7 +11,7 @@ use http::{HeaderMap, Response, StatusCode, Uri};
 use crate::coding::Wanted;
 use crate::compress::Compression;
 use crate::exposition::{GatherFailure, ScrapeRequest};
-use crate::gather::{GatherKey, GatherOutcome, GatherQueue};
+use crate::gather::{GatherOutcome, GatherQueue};
 use crate::limits::Limits;
 use crate::reason::Limit;
 use crate::respond::scrape_response;
@@ -51,11 +51,12 @@ impl Scraping {
             self.telemetry.limit_hit(Limit::Scrapes);
             return Err(unavailable("Too many scrapes in progress"));
         };
-        let deadline = request.timeout().and_then(|timeout| Instant::now().checked_add(timeout));
-        let gather = self.gathers.submit(GatherKey::of(request), wanted, deadline);
-        let wait = request.timeout().map_or(self.places.deadline, |timeout| {
-            self.places.deadline.min(answer_within(timeout))
-        });
+        let deadline = self.places.deadline;
+        let timeout =
+            request.timeout().map(|timeout| timeout.max(Limits::SCRAPE_TIMEOUT_MIN).min(deadline));
+        let gives_up = timeout.map(|timeout| Instant::now() + timeout);
+        let gather = self.gathers.submit(request, wanted, gives_up);
+        let wait = timeout.map_or(deadline, answer_within);
         match tokio::time::timeout(wait, gather).await {
             Ok(Ok(outcome)) => outcome,
             // The queue closed under it, which happens at shutdown only.
@@ -102,10 +103,13 @@ impl Drop for Place<'_> {
     }
 }
 
-/// The answer must arrive before the scraper gives up: half a second is left for the way back (as
-/// blackbox_exporter does), but never more than a tenth of the time.
+/// The answer must arrive before the scraper gives up: so much is left for the way back, but never
+/// more than a tenth of the time. It is less than what an exposition leaves that wants to answer with
+/// what it has (half a second, as exporters do), whose page would else be overtaken by our 503.
+const WAY_BACK: Duration = Duration::from_millis(200);
+
 fn answer_within(timeout: Duration) -> Duration {
-    timeout - (timeout / 10).min(Duration::from_millis(500))
+    timeout - (timeout / 10).min(WAY_BACK)
 }
 
 /// What a cache between us and a client must tell apart.
@@ -121,7 +125,7 @@ mod tests {
 
     #[test]
     fn the_way_back_is_left_out_of_the_scrapers_time() {
-        for (timeout_ms, within_ms) in [(10, 9), (1000, 900), (10_000, 9500), (60_000, 59_500)] {
+        for (timeout_ms, within_ms) in [(10, 9), (1000, 900), (10_000, 9800), (60_000, 59_800)] {
             let within = answer_within(Duration::from_millis(timeout_ms));
             assert_eq!(within, Duration::from_millis(within_ms));
         }

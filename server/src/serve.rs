@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::future::poll_fn;
+use std::net::IpAddr;
 use std::pin::pin;
 use std::rc::Rc;
 use std::task::{Poll, ready};
@@ -22,13 +23,12 @@ use crate::table::Admission;
 
 /// Serves one admitted connection to its end.
 pub(crate) async fn serve(
-    stream: Stream,
+    (stream, peer): (Stream, Option<IpAddr>),
     admission: Admission,
     http: http1::Builder,
     responder: Rc<Responder>,
 ) {
     let Admission { connection, table, .. } = &admission;
-    let peer = stream.peer();
     let service = service_fn(|request| {
         let refusal = connection.head_complete();
         let responder = Rc::clone(&responder);

@@ -23,6 +23,8 @@ use crate::respond::{Responder, Routes};
 use crate::running::{Running, RunningServer};
 use crate::scraping::Scraping;
 use crate::server::ServerBuilder;
+#[cfg(feature = "tls")]
+use crate::tls_stream::Handshakes;
 #[cfg(unix)]
 use crate::unix::UnixBound;
 use crate::web::{self, Guard, Loaded, PasswordChecker};
@@ -120,7 +122,10 @@ impl ServerBuilder {
                     #[cfg(not(unix))]
                     let door = Door::open(listener)?;
                     #[cfg(feature = "tls")]
-                    let door = door.with_web(current);
+                    let door = {
+                        let (rate, telemetry) = (self.limits.handshakes, Arc::clone(&telemetry));
+                        door.with_web(current, Handshakes::new(rate, telemetry))
+                    };
                     Ok((runtime, door))
                 });
             let (runtime, door) = match prepared {

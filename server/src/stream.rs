@@ -3,7 +3,6 @@
 //! An enum and not a parameter: the machinery above it is compiled once.
 
 use std::io::{self, IoSlice};
-use std::net::IpAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -49,11 +48,6 @@ impl Stream {
             #[cfg(feature = "tls")]
             Self::Tls(socket) => socket.tcp(),
         }
-    }
-
-    /// The client's address; all clients of a Unix socket are one.
-    pub(crate) fn peer(&self) -> Option<IpAddr> {
-        self.tcp()?.peer_addr().ok().map(|address| address.ip())
     }
 
     /// Makes the close drop what the client has not taken instead of keeping it in the kernel.

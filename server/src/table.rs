@@ -1,13 +1,17 @@
 //! The table of all open connections: who gets a slot, and who gives way.
 //!
-//! The table never holds more than [`Limits::connections`]. At the cap, the connection that has
-//! waited longest for its client makes room, so a flood of idle or silent clients keeps nobody out.
+//! The table never holds more than [`Limits::connections`], and of one address no more than
+//! [`Limits::connections_an_address`]. At a cap somebody makes room: **of the address that holds most**
+//! the connection that has waited longest for its client. So a flood of idle or silent clients keeps
+//! nobody out, and costs those of other addresses nothing, unless it comes from as many addresses.
 //!
 //! It lives on the network thread, hence `Rc` and `Cell`: no order of memory to reason about.
 
 use std::cell::{Cell, RefCell};
+use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
+use std::net::{IpAddr, Ipv6Addr};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,10 +23,35 @@ use crate::limits::Limits;
 use crate::reason::Limit;
 use crate::telemetry::ServerTelemetry;
 
+/// Whose a connection is: the client's address. Of IPv6 the network of 64 bits, for that is what one
+/// client has; all clients of a Unix socket are one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Holder(Option<IpAddr>);
+
+impl Holder {
+    fn of(peer: Option<IpAddr>) -> Self {
+        Self(peer.map(|address| match address.to_canonical() {
+            IpAddr::V4(address) => IpAddr::V4(address),
+            IpAddr::V6(address) => {
+                let [a, b, c, d, ..] = address.segments();
+                IpAddr::V6(Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0))
+            }
+        }))
+    }
+}
+
+#[derive(Debug)]
+struct Open {
+    connection: Rc<Connection>,
+    holder: Holder,
+}
+
 /// All open connections, at most [`Limits::connections`].
 #[derive(Debug)]
 pub(crate) struct ConnectionTable {
-    open: RefCell<HashMap<u64, Rc<Connection>>>,
+    open: RefCell<HashMap<u64, Open>>,
+    /// How many each holder has: an entry each, none of 0.
+    held: RefCell<HashMap<Holder, usize>>,
     next_id: Cell<u64>,
     limits: Limits,
     telemetry: Arc<ServerTelemetry>,
@@ -32,8 +61,8 @@ pub(crate) struct ConnectionTable {
 
 impl ConnectionTable {
     pub(crate) fn new(limits: Limits, telemetry: Arc<ServerTelemetry>) -> Rc<Self> {
-        let (open, next_id, jitter) = Default::default();
-        Rc::new(Self { open, next_id, limits, telemetry, jitter })
+        let (open, held, next_id, jitter) = Default::default();
+        Rc::new(Self { open, held, next_id, limits, telemetry, jitter })
     }
 
     pub(crate) fn limits(&self) -> &Limits {
@@ -44,58 +73,94 @@ impl ConnectionTable {
         &self.telemetry
     }
 
-    /// A slot for a new connection. At the cap somebody gives way; if nobody can, there is none.
-    pub(crate) fn admit(self: &Rc<Self>) -> Option<Admission> {
+    /// A slot for a new connection. At a cap somebody gives way; if nobody can, there is none.
+    pub(crate) fn admit(self: &Rc<Self>, peer: Option<IpAddr>) -> Option<Admission> {
+        let holder = Holder::of(peer);
+        if self.held_by(holder) >= self.limits.connections_an_address {
+            self.telemetry.limit_hit(Limit::AddressConnections);
+            if !self.give_way(|open| open.holder == holder) {
+                return None;
+            }
+        }
         let is_full = self.open.borrow().len() >= self.limits.connections;
         if is_full && !self.one_gives_way() {
             self.telemetry.limit_hit(Limit::Connections);
             return None;
         }
-        Some(self.enter())
+        Some(self.enter(holder))
     }
 
     /// A slot in place of somebody who gives way, full or not; none if nobody can.
-    pub(crate) fn replace_one(self: &Rc<Self>) -> Option<Admission> {
-        self.one_gives_way().then(|| self.enter())
+    pub(crate) fn replace_one(self: &Rc<Self>, peer: Option<IpAddr>) -> Option<Admission> {
+        self.one_gives_way().then(|| self.enter(Holder::of(peer)))
     }
 
-    /// Whether the one that has waited longest for its client was asked to go, if there is one.
-    fn one_gives_way(&self) -> bool {
+    /// Whether somebody was asked to go, if there is somebody.
+    pub(crate) fn one_gives_way(&self) -> bool {
+        self.give_way(|_| true)
+    }
+
+    /// Asks one of those who may be asked to go: of the address that holds most, who has waited longest
+    /// for its client.
+    fn give_way(&self, may_be: impl Fn(&Open) -> bool) -> bool {
         let now = Instant::now();
-        let mut open = self.open.borrow_mut();
-        let victim = open
+        let candidates = self.open.borrow();
+        let victim = candidates
             .iter()
-            .filter_map(|(&id, other)| other.readiness_to_give_way(now).map(|rank| (rank, id)))
-            .min()
-            .and_then(|(_, id)| open.remove(&id));
-        let Some(victim) = victim else { return false };
+            .filter(|(_, open)| may_be(open))
+            .filter_map(|(&id, open)| {
+                let readiness = open.connection.readiness_to_give_way(now)?;
+                Some((Reverse(self.held_by(open.holder)), readiness, id))
+            })
+            .min();
+        drop(candidates);
+        let Some(victim) = victim.and_then(|(.., id)| self.leave(id)) else { return false };
         self.telemetry.limit_hit(Limit::GaveWay);
-        self.telemetry.connection_closed();
         victim.obey(Order::GiveWay);
         true
     }
 
-    fn enter(self: &Rc<Self>) -> Admission {
+    fn held_by(&self, holder: Holder) -> usize {
+        self.held.borrow().get(&holder).copied().unwrap_or(0)
+    }
+
+    fn enter(self: &Rc<Self>, holder: Holder) -> Admission {
         let id = self.next_id.get();
         self.next_id.set(id + 1);
         let connection = Rc::new(Connection::new(Instant::now(), self.lifetime(id)));
-        self.open.borrow_mut().insert(id, Rc::clone(&connection));
+        let open = Open { connection: Rc::clone(&connection), holder };
+        self.open.borrow_mut().insert(id, open);
+        *self.held.borrow_mut().entry(holder).or_insert(0) += 1;
         self.telemetry.connection_opened();
         Admission { connection, table: Rc::clone(self), id }
+    }
+
+    /// Takes a connection out; `None` if it has left already.
+    fn leave(&self, id: u64) -> Option<Rc<Connection>> {
+        let Open { connection, holder } = self.open.borrow_mut().remove(&id)?;
+        let mut held = self.held.borrow_mut();
+        if let Some(count) = held.get_mut(&holder) {
+            *count -= 1;
+            if *count == 0 {
+                held.remove(&holder);
+            }
+        }
+        self.telemetry.connection_closed();
+        Some(connection)
     }
 
     /// The lifetime within its jitter, so that connections that began together do not end together.
     fn lifetime(&self, id: u64) -> Duration {
         let lifetime = self.limits.connection_lifetime;
-        let jitter = lifetime / Limits::LIFETIME_JITTER;
+        let jitter = lifetime / self.limits.lifetime_jitter.max(1);
         let share = f64::from(self.jitter.hash_one(id) as u32) / f64::from(u32::MAX);
         lifetime - jitter + (2 * jitter).mul_f64(share)
     }
 
     /// Asks every connection to end with the request in progress.
     pub(crate) fn finish_all(&self) {
-        for connection in self.open.borrow().values() {
-            connection.obey(Order::Finish);
+        for open in self.open.borrow().values() {
+            open.connection.obey(Order::Finish);
         }
     }
 }
@@ -111,9 +176,7 @@ pub(crate) struct Admission {
 impl Drop for Admission {
     fn drop(&mut self) {
         // One that gave way has left the table already.
-        if self.table.open.borrow_mut().remove(&self.id).is_some() {
-            self.table.telemetry.connection_closed();
-        }
+        drop(self.table.leave(self.id));
     }
 }
 
@@ -128,5 +191,59 @@ mod tests {
         let (least, most) = (lifetimes.iter().min(), lifetimes.iter().max());
         let (least, most) = (least.expect("many").as_secs(), most.expect("many").as_secs());
         assert!((270..=280).contains(&least) && (320..=330).contains(&most), "{least} {most}");
+    }
+
+    fn table(connections: usize, an_address: usize) -> Rc<ConnectionTable> {
+        let mut limits = Limits::default();
+        (limits.connections, limits.connections_an_address) = (connections, an_address);
+        ConnectionTable::new(limits, Arc::default())
+    }
+
+    fn address(last: u8) -> Option<IpAddr> {
+        Some(IpAddr::from([10, 0, 0, last]))
+    }
+
+    fn gave_way(admission: &Admission) -> bool {
+        admission.connection.order() == Order::GiveWay
+    }
+
+    #[test]
+    fn who_holds_most_gives_way_though_others_are_idle() {
+        let table = table(4, 4);
+        let idle = table.admit(address(1)).expect("room");
+        idle.connection.head_complete();
+        idle.connection.response_ready();
+        idle.connection.all_written();
+        let silent: Vec<_> = (0..3).map(|_| table.admit(address(2)).expect("room")).collect();
+        let other = table.admit(address(3)).expect("one gives way");
+        assert!(gave_way(&silent[0]) && !gave_way(&idle));
+        let again = table.admit(address(2)).expect("one gives way");
+        assert!(gave_way(&silent[1]) && !gave_way(&idle));
+        drop((other, again));
+    }
+
+    #[test]
+    fn an_address_has_its_share_and_makes_room_for_itself() {
+        let table = table(10, 2);
+        let first = table.admit(address(1)).expect("room");
+        let second = table.admit(address(1)).expect("room");
+        let third = table.admit(address(1)).expect("the first gives way");
+        assert!(gave_way(&first) && !gave_way(&second));
+        second.connection.head_complete();
+        third.connection.head_complete();
+        assert!(table.admit(address(1)).is_none(), "both are being answered");
+        assert!(table.admit(address(2)).is_some(), "others have room");
+        assert_eq!(table.telemetry.limit_hits(Limit::AddressConnections), 2);
+        drop((first, second, third));
+        assert!(table.held.borrow().is_empty() && table.open.borrow().is_empty());
+    }
+
+    #[test]
+    fn a_network_of_ipv6_is_one_address_and_mapped_ones_are_ipv4() {
+        let holder = |text: &str| Holder::of(Some(text.parse().expect("an address")));
+        assert_eq!(holder("2001:db8:1:2::3"), holder("2001:db8:1:2:ffff::4"));
+        assert_ne!(holder("2001:db8:1:2::3"), holder("2001:db8:1:3::3"));
+        assert_eq!(holder("::ffff:10.0.0.1"), holder("10.0.0.1"));
+        assert_ne!(Holder::of(None), holder("::"));
     }
 }

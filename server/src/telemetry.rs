@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use http::StatusCode;
 
+use crate::exposition::GatherFailure;
 use crate::reason::Limit;
 
 /// Counters of one server (or of several that share it).
@@ -40,8 +41,9 @@ use crate::reason::Limit;
 pub struct ServerTelemetry {
     connections_accepted: AtomicU64,
     connections_open: AtomicU64,
-    limit_hits: [AtomicU64; Limit::ALL.len()],
+    limit_hits: LimitHits,
     responses: [AtomicU64; 5],
+    batches: AtomicU64,
     gathers: AtomicU64,
     gather_errors: AtomicU64,
     gather_panics: AtomicU64,
@@ -57,6 +59,15 @@ pub struct ServerTelemetry {
     config_reloads: AtomicU64,
     config_reload_errors: AtomicU64,
     config_is_stale: AtomicBool,
+}
+
+#[derive(Debug)]
+struct LimitHits([AtomicU64; Limit::ALL.len()]);
+
+impl Default for LimitHits {
+    fn default() -> Self {
+        Self(std::array::from_fn(|_| AtomicU64::default())) // std derives it up to 32 only.
+    }
 }
 
 impl ServerTelemetry {
@@ -76,7 +87,7 @@ impl ServerTelemetry {
     /// How often a limit was hit.
     #[must_use]
     pub fn limit_hits(&self, limit: Limit) -> u64 {
-        self.limit_hits[limit as usize].load(Relaxed)
+        self.limit_hits.0[limit as usize].load(Relaxed)
     }
 
     /// Responses by class, 1 to 5 for 1xx to 5xx; 0 for any other class. Heads that were refused
@@ -89,25 +100,32 @@ impl ServerTelemetry {
         }
     }
 
-    /// Calls of the exposition.
+    /// Collections: all scrapes that wait at one time share one, whatever they ask for.
+    #[must_use]
+    pub fn batches(&self) -> u64 {
+        self.batches.load(Relaxed)
+    }
+
+    /// Pages written, or not written because of an error: one for each variant of a batch.
     #[must_use]
     pub fn gathers(&self) -> u64 {
         self.gathers.load(Relaxed)
     }
 
-    /// Calls of the exposition that returned an error.
+    /// Pages of which the exposition said that it failed. Scrapes that it refuses are no failure;
+    /// [`Limit::ScrapeRefused`] counts them.
     #[must_use]
     pub fn gather_errors(&self) -> u64 {
         self.gather_errors.load(Relaxed)
     }
 
-    /// Calls of the exposition that panicked.
+    /// Pages at which the exposition panicked.
     #[must_use]
     pub fn gather_panics(&self) -> u64 {
         self.gather_panics.load(Relaxed)
     }
 
-    /// Time spent in all calls of the exposition (nanosecond resolution; 584 years fit).
+    /// Time spent in the exposition, collecting and writing (nanosecond resolution; 584 years fit).
     #[must_use]
     pub fn gather_time(&self) -> Duration {
         Duration::from_nanos(self.gather_ns.load(Relaxed))
@@ -197,7 +215,7 @@ impl ServerTelemetry {
     }
 
     pub(crate) fn limit_hit(&self, limit: Limit) {
-        self.limit_hits[limit as usize].fetch_add(1, Relaxed);
+        self.limit_hits.0[limit as usize].fetch_add(1, Relaxed);
     }
 
     pub(crate) fn response(&self, status: StatusCode) {
@@ -205,6 +223,10 @@ impl ServerTelemetry {
         if let Some(count) = self.responses.get(usize::from(status.as_u16() / 100) - 1) {
             count.fetch_add(1, Relaxed);
         }
+    }
+
+    pub(crate) fn batch(&self) {
+        self.batches.fetch_add(1, Relaxed);
     }
 
     pub(crate) fn gather(&self, duration: Duration, waiters: usize) {
@@ -220,12 +242,12 @@ impl ServerTelemetry {
         self.compression_bytes_out.fetch_add(after as u64, Relaxed);
     }
 
-    pub(crate) fn gather_error(&self) {
-        self.gather_errors.fetch_add(1, Relaxed);
-    }
-
-    pub(crate) fn gather_panic(&self) {
-        self.gather_panics.fetch_add(1, Relaxed);
+    pub(crate) fn gather_failed(&self, failure: GatherFailure) {
+        if failure.is_refusal() {
+            return self.limit_hit(Limit::ScrapeRefused);
+        }
+        let count = if failure.panicked { &self.gather_panics } else { &self.gather_errors };
+        count.fetch_add(1, Relaxed);
     }
 
     pub(crate) fn buffer_allocated(&self) {

@@ -9,7 +9,7 @@ use common::{Client, get, plain_server, up};
 use dynamo_metrics_server::bytes::BytesMut;
 use dynamo_metrics_server::http::StatusCode;
 use dynamo_metrics_server::{
-    ContentType, Health, HealthAnswer, RunningServer, ScrapeRequest, Server,
+    ContentType, Health, HealthAnswer, Limit, RunningServer, ScrapeRequest, Server,
 };
 
 const TEXT_0_0_4: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -302,4 +302,16 @@ fn a_large_body_is_sent_whole_and_never_chunked() {
     assert_eq!(reply.header("transfer-encoding"), None);
     assert_eq!(reply.header("content-length"), Some(SIZE.to_string().as_str()));
     assert!(reply.body.iter().all(|&byte| byte == b'#'));
+}
+
+#[test]
+fn what_is_not_found_or_not_allowed_is_counted_by_its_reason() {
+    let server = plain_server();
+    let mut client = Client::connect(server.local_addr());
+    assert_eq!(client.get("/nowhere").status, 404);
+    assert_eq!(client.send("POST /live HTTP/1.1\r\nHost: t\r\n\r\n").reply().status, 405);
+    assert_eq!(client.get("/live").status, 200);
+    let telemetry = server.telemetry();
+    let hits = [Limit::NotFound, Limit::Method].map(|limit| telemetry.limit_hits(limit));
+    assert_eq!(hits, [1, 1]);
 }

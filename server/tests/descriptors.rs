@@ -7,14 +7,14 @@
 mod common;
 
 use std::fs::File;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Lines, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::os::unix::fs::FileExt;
-use std::process::{Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use common::{get, up};
+use common::{Client, Gate, get, up};
 use dynamo_metrics_server::{Limit, Limits, Server};
 
 const CHILD: &str = "DYNAMO_METRICS_SERVER_TEST_CHILD";
@@ -41,14 +41,16 @@ fn a_listener_survives_the_lack_of_descriptors() {
 
 fn run_out_and_recover() {
     let mut limits = Limits::default();
-    limits.connections = 1000; // The process's limit is hit first.
-    limits.head_deadline = Duration::from_secs(60);
-    let server = Server::builder().exposition(up).limits(limits).spawn().expect("a server");
+    limits.connections = 1000;
+    limits.connections_an_address = 1000; // The process's limit is hit first.
+    let gate = Gate::default();
+    let server =
+        Server::builder().exposition(gate.clone()).limits(limits).spawn().expect("a server");
     let address = server.local_addr();
     let stat = File::open("/proc/self/stat").expect("the process's status"); // While one can.
 
     // Files take all descriptors. Then each file that is given back becomes the near end of a
-    // connection, for the far end of which there is none.
+    // connection, whose far end has to come from the reserve, as long as there is one.
     let mut files = Vec::new();
     while let Ok(file) = File::open("/dev/null") {
         files.push(file);
@@ -58,16 +60,15 @@ fn run_out_and_recover() {
     let mut held = Vec::new();
     for _ in 0..10 {
         drop(files.pop());
-        held.extend(TcpStream::connect(address));
+        let mut client = TcpStream::connect(address).expect("the kernel's queue has room");
+        // A scrape that is being gathered gives way to nobody.
+        client.write_all(b"GET /metrics HTTP/1.1\r\nHost: t\r\n\r\n").expect("it takes bytes");
+        held.push(client);
     }
     common::eventually("accept fails", || telemetry.limit_hits(Limit::AcceptPause) > 0);
     common::eventually("the reserve is spent", || {
-        telemetry.limit_hits(Limit::DescriptorReserve) > 0
+        telemetry.limit_hits(Limit::DescriptorReserve) >= Limits::DESCRIPTOR_RESERVE as u64
     });
-    // Whom the reserve was spent on learns at once that it is not served.
-    let first = held.first().expect("a connection");
-    first.set_read_timeout(Some(common::PATIENCE)).expect("a time limit");
-    assert!(matches!((&*first).read(&mut [0]), Ok(0) | Err(_)), "it is closed");
 
     let (pauses_before, ticks_before) =
         (telemetry.limit_hits(Limit::AcceptPause), cpu_ticks(&stat));
@@ -77,6 +78,7 @@ fn run_out_and_recover() {
     assert!(pauses < 20, "{pauses} pauses in two seconds");
     assert!(ticks <= 10, "{ticks} ticks in two seconds");
 
+    gate.allow(usize::MAX);
     drop((held, files));
     let begin = Instant::now();
     assert_eq!(get(address, "/metrics").status, 200);
@@ -85,13 +87,68 @@ fn run_out_and_recover() {
     println!("recovered in {recovery:?}; {pauses} pauses and {ticks} ticks in two seconds");
 }
 
+/// Another part of the process, such as its other port, holds every descriptor but those of the reserve:
+/// probes and scrapes are answered all the same, one after the other and a few at once.
+#[test]
+fn a_process_that_holds_all_descriptors_elsewhere_is_still_probed_and_scraped() {
+    const NAME: &str = "a_process_that_holds_all_descriptors_elsewhere_is_still_probed_and_scraped";
+    if std::env::var_os(CHILD).is_some() {
+        let server = Server::builder().exposition(up).spawn().expect("a server");
+        let mut files = Vec::new();
+        while let Ok(file) = File::open("/dev/null") {
+            files.push(file);
+            assert!(files.len() < DESCRIPTORS, "the limit does not hold");
+        }
+        println!("\naddress {}", server.local_addr());
+        std::io::stdin().read_to_end(&mut Vec::new()).expect("the parent's end");
+        return;
+    }
+    let (mut child, address, _output) = child(NAME);
+    for round in 0..20 {
+        assert_eq!(get(address, "/health").status, 200, "round {round}");
+        assert_eq!(get(address, "/metrics").status, 200, "round {round}");
+    }
+    // Who keeps its connection takes one from the reserve, and gives way when there is no other.
+    let mut kept: Vec<Client> = Vec::new();
+    for round in 0..10 {
+        let mut client = Client::connect(address);
+        assert_eq!(client.get("/metrics").status, 200, "round {round}");
+        kept.push(client);
+        assert_eq!(get(address, "/health").status, 200, "round {round}");
+    }
+    // The same for whoever says nothing.
+    let silent: Vec<_> =
+        (0..10).map(|_| TcpStream::connect(address).expect("it listens")).collect();
+    assert_eq!(get(address, "/health").status, 200);
+    drop((silent, child.stdin.take()));
+    assert!(child.wait().expect("the child ends").success());
+}
+
+/// Starts a test of this file once more in a process with few descriptors, which prints its address.
+fn child(test: &str) -> (Child, SocketAddr, Lines<BufReader<ChildStdout>>) {
+    let mut child = Command::new("sh")
+        .arg("-c")
+        .arg(format!("ulimit -n {DESCRIPTORS} && exec \"$0\" --exact \"$1\" --nocapture"))
+        .arg(std::env::current_exe().expect("this test's program"))
+        .arg(test)
+        .env(CHILD, "1")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("a shell");
+    let mut output = BufReader::new(child.stdout.take().expect("a pipe")).lines();
+    let address = output.find_map(|line| line.ok()?.strip_prefix("address ")?.parse().ok());
+    (child, address.expect("the child's address"), output)
+}
+
 /// Connections that say nothing take every descriptor that the process may have: a scrape is served in
 /// place of one of them.
 #[test]
 fn silent_connections_that_take_all_descriptors_keep_nobody_out() {
     if std::env::var_os(CHILD).is_some() {
         let mut limits = Limits::default();
-        limits.connections = 1000; // The process's limit is hit first.
+        limits.connections = 1000;
+        limits.connections_an_address = 1000; // The process's limit is hit first.
         limits.head_deadline = Duration::from_secs(60);
         let server = Server::builder().exposition(up).limits(limits).spawn().expect("a server");
         println!("\naddress {}", server.local_addr());
@@ -100,19 +157,8 @@ fn silent_connections_that_take_all_descriptors_keep_nobody_out() {
         println!("{} gave way", telemetry.limit_hits(Limit::GaveWay));
         return;
     }
-    let mut child = Command::new("sh")
-        .arg("-c")
-        .arg(format!("ulimit -n {DESCRIPTORS} && exec \"$0\" --exact \"$1\" --nocapture"))
-        .arg(std::env::current_exe().expect("this test's program"))
-        .arg("silent_connections_that_take_all_descriptors_keep_nobody_out")
-        .env(CHILD, "1")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("a shell");
-    let mut output = BufReader::new(child.stdout.take().expect("a pipe")).lines();
-    let address = output.find_map(|line| line.ok()?.strip_prefix("address ")?.parse().ok());
-    let address: SocketAddr = address.expect("the child's address");
+    let (mut child, address, mut output) =
+        child("silent_connections_that_take_all_descriptors_keep_nobody_out");
     let mut silent = Vec::new();
     for round in 0..4 {
         silent.extend((0..DESCRIPTORS).map(|_| TcpStream::connect(address).expect("it listens")));
@@ -129,7 +175,7 @@ fn silent_connections_that_take_all_descriptors_keep_nobody_out() {
 }
 
 /// Errors of `accept` that concern one attempt must not cost a client that could be served. strace
-/// makes every fifth call fail.
+/// makes every fifth call fail; without it the test skips, unless `DYNAMO_METRICS_JUDGES=required`.
 #[test]
 fn a_failing_accept_costs_no_client() {
     if std::env::var_os(CHILD).is_some() {
@@ -147,18 +193,22 @@ fn a_failing_accept_costs_no_client() {
         let output = match child {
             Ok(output) => output,
             Err(missing) => {
-                eprintln!("skipped: strace cannot be run: {missing}");
-                return;
+                return skipped(&format!("strace cannot be run: {missing}"));
             }
         };
         let trace = String::from_utf8_lossy(&output.stderr);
         if trace.contains("ptrace") && !output.status.success() {
-            eprintln!("skipped: this system does not let strace trace: {trace}");
-            return;
+            return skipped(&format!("this system does not let strace trace: {trace}"));
         }
         assert!(output.status.success(), "{error}: {trace}");
         assert!(trace.matches("INJECTED").count() >= 4, "{error}: {trace}");
     }
+}
+
+fn skipped(why: &str) {
+    let required = std::env::var_os("DYNAMO_METRICS_JUDGES").is_some_and(|it| it == "required");
+    assert!(!required, "DYNAMO_METRICS_JUDGES=required, but {why}");
+    eprintln!("skipped: {why}");
 }
 
 fn serve_scrapes() {

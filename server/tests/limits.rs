@@ -293,6 +293,72 @@ fn a_flood_of_silent_connections_keeps_nobody_out() {
     assert_eq!(server.telemetry().connections_accepted(), 1020);
 }
 
+/// A client of another address of this machine.
+#[cfg(target_os = "linux")] // Elsewhere 127.0.0.1 is the only one.
+fn from_elsewhere(server: &RunningServer) -> Client {
+    use std::net::SocketAddr;
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None);
+    let socket = socket.expect("a socket");
+    let ours = SocketAddr::from(([127, 0, 0, 2], 0));
+    socket.bind(&ours.into()).expect("an address of loopback");
+    socket.connect(&server.local_addr().into()).expect("the server listens");
+    Client::over(socket.into())
+}
+
+/// More silent connections than there are slots, each accepted when this returns.
+#[cfg(target_os = "linux")]
+fn flood(server: &RunningServer) -> Vec<Client> {
+    let telemetry = server.telemetry();
+    let before = telemetry.connections_accepted();
+    let flood: Vec<_> = (0..200).map(|_| Client::connect(server.local_addr())).collect();
+    eventually("all are accepted", || telemetry.connections_accepted() >= before + 200);
+    flood
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_flood_from_one_address_delays_no_head_and_evicts_no_scraper_of_another() {
+    let server = limited(Server::builder().exposition(up), |_| {});
+    let mut scraper = from_elsewhere(&server);
+    assert_eq!(scraper.get("/metrics").status, 200);
+    let _before = flood(&server);
+    for round in 0..5 {
+        // Its head follows when so many others have come since that all slots were taken anew.
+        let mut late = from_elsewhere(&server);
+        let _flood = flood(&server);
+        assert_eq!(late.get("/live").status, 200, "round {round}");
+    }
+    assert_eq!(scraper.get("/metrics").status, 200, "it was idle, and is still there");
+    let telemetry = server.telemetry();
+    assert!(telemetry.limit_hits(Limit::AddressConnections) > 1000);
+    assert_eq!(telemetry.limit_hits(Limit::Connections), 0);
+    assert!(telemetry.connections_open() <= Limits::CONNECTIONS as u64);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn one_address_cannot_take_all_places_of_scrapes() {
+    let gate = Gate::default();
+    let server = limited(Server::builder().exposition(gate.clone()), |_| {});
+    let _hog: Vec<Client> = (0..Limits::CONNECTIONS)
+        .map(|_| {
+            let mut client = Client::connect(server.local_addr());
+            client.try_send("GET /metrics HTTP/1.1\r\nHost: t\r\n\r\n");
+            client
+        })
+        .collect();
+    gate.wait_for(1);
+    let telemetry = server.telemetry();
+    let all = Limits::CONNECTIONS as u64;
+    eventually("all are accepted", || telemetry.connections_accepted() == all);
+    let mut scraper = from_elsewhere(&server);
+    scraper.send("GET /metrics HTTP/1.1\r\nHost: t\r\n\r\n");
+    eventually("it is accepted", || telemetry.connections_accepted() == all + 1);
+    gate.allow(usize::MAX);
+    assert_eq!(scraper.reply().status, 200);
+    assert_eq!(telemetry.limit_hits(Limit::Scrapes), 0);
+}
+
 #[test]
 fn the_last_request_of_a_connection_is_told_so() {
     let server = limited(Server::builder().exposition(up), |l| l.connection_requests = 3);

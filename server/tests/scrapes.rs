@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 use common::{Client, Gate, eventually, get};
 use dynamo_metrics_server::bytes::BytesMut;
 use dynamo_metrics_server::{
-    ContentType, ExposeError, Limit, Limits, ScrapeRequest, Server, metrics_response,
+    Batch, ContentType, ExposeError, Exposition, Limit, Limits, RunningServer, ScrapeRequest,
+    Server, metrics_response,
 };
 
 #[test]
@@ -132,6 +133,18 @@ fn errors_are_answered_in_their_own_words() {
 }
 
 #[test]
+fn a_scrape_that_is_refused_is_no_error_of_ours() {
+    let refuses = |_: &ScrapeRequest<'_>, _: &mut BytesMut| {
+        Err::<ContentType, _>(ExposeError::refused("Too many names are asked for"))
+    };
+    let server = Server::builder().exposition(refuses).spawn().expect("a server");
+    let reply = get(server.local_addr(), "/metrics");
+    assert_eq!((reply.status, reply.text()), (400, "Too many names are asked for"));
+    let telemetry = server.telemetry();
+    assert_eq!((telemetry.limit_hits(Limit::ScrapeRefused), telemetry.gather_errors()), (1, 0));
+}
+
+#[test]
 fn twenty_scrapes_cost_at_most_two_gathers() {
     let gate = Gate::default();
     let server = Server::builder().exposition(gate.clone()).spawn().expect("a server");
@@ -182,7 +195,7 @@ fn twenty_scrapes_at_once_cost_at_most_two_gathers() {
 fn two_hundred_scrapers_at_once_cost_at_most_two_gathers() {
     let gate = Gate::default();
     let mut limits = Limits::default();
-    (limits.connections, limits.scrapes) = (300, 200);
+    (limits.connections, limits.connections_an_address, limits.scrapes) = (300, 300, 200);
     let builder = Server::builder().exposition(gate.clone()).limits(limits);
     let server = builder.spawn().expect("a server");
     let mut clients: Vec<Client> = (0..200).map(|_| Client::connect(server.local_addr())).collect();
@@ -205,6 +218,132 @@ fn two_hundred_scrapers_at_once_cost_at_most_two_gathers() {
     bodies.dedup();
     assert!(bodies.len() <= 2, "{bodies:?}");
     assert_eq!(server.telemetry().limit_hits(Limit::Connections), 0);
+}
+
+/// Collects once a batch, at a gate, and writes one page for each letter that a query begins with.
+struct Collects {
+    gate: Gate,
+    timeouts: Arc<Mutex<Vec<Option<Duration>>>>,
+}
+
+impl Collects {
+    fn server(limits: Limits) -> (RunningServer, Gate, Arc<Mutex<Vec<Option<Duration>>>>) {
+        let (gate, timeouts) = (Gate::default(), Arc::default());
+        let exposition = Self { gate: gate.clone(), timeouts: Arc::clone(&timeouts) };
+        let server = Server::builder().exposition(exposition).limits(limits).spawn();
+        (server.expect("a server"), gate, timeouts)
+    }
+}
+
+impl Exposition for Collects {
+    fn expose(
+        &self,
+        request: &ScrapeRequest<'_>,
+        body: &mut BytesMut,
+    ) -> Result<ContentType, ExposeError> {
+        self.gate.expose(request, body)
+    }
+
+    fn expose_batch(&self, batch: &mut Batch<'_>) {
+        self.timeouts.lock().expect("no panic").push(batch.timeout());
+        let mut collected = BytesMut::new();
+        let content_type = self.gate.expose(&ScrapeRequest::default(), &mut collected);
+        let content_type = content_type.expect("a gate does not fail");
+        batch.for_each(|_, body| {
+            body.extend_from_slice(&collected);
+            Ok(content_type)
+        });
+    }
+
+    fn variant(&self, request: &ScrapeRequest<'_>, key: &mut Vec<u8>) {
+        key.extend(request.query().unwrap_or_default().bytes().take(1));
+    }
+}
+
+#[test]
+fn thirty_spellings_of_one_page_cost_at_most_two_collections_and_two_pages() {
+    let (server, gate, _) = Collects::server(Limits::default());
+    let mut clients: Vec<Client> = (0..30)
+        .map(|n| {
+            let mut client = Client::connect(server.local_addr());
+            client.send(format!(
+                "GET /metrics?x={n} HTTP/1.1\r\nHost: t\r\nAccept: text/plain;q=0.{n}\r\n\r\n"
+            ));
+            client
+        })
+        .collect();
+    gate.wait_for(1);
+    // Probes until the last of them has surely been read.
+    for _ in 0..10 {
+        assert_eq!(get(server.local_addr(), "/live").status, 200);
+    }
+    gate.allow(usize::MAX);
+    for client in &mut clients {
+        assert_eq!(client.reply().status, 200);
+    }
+    assert!(gate.arrived() <= 2, "{} collections", gate.arrived());
+    let telemetry = server.telemetry();
+    assert_eq!(telemetry.batches(), gate.arrived() as u64);
+    assert_eq!(telemetry.gathers(), telemetry.batches());
+}
+
+#[test]
+fn a_slow_collection_is_shared_by_all_variants() {
+    let mut limits = Limits::default();
+    (limits.connections, limits.connections_an_address, limits.scrapes) = (300, 300, 200);
+    let (server, gate, _) = Collects::server(limits);
+    let mut first = Client::connect(server.local_addr());
+    first.send("GET /metrics HTTP/1.1\r\nHost: t\r\n\r\n");
+    gate.wait_for(1);
+    let variants = "abcdefghijklmnopqrst";
+    let mut clients: Vec<Client> = (0..199).map(|_| Client::connect(server.local_addr())).collect();
+    for (client, variant) in clients.iter_mut().zip(variants.chars().cycle()) {
+        client.send(format!("GET /metrics?{variant} HTTP/1.1\r\nHost: t\r\n\r\n"));
+    }
+    for _ in 0..10 {
+        assert_eq!(get(server.local_addr(), "/live").status, 200);
+    }
+    gate.allow(usize::MAX);
+    assert_eq!(first.reply().text(), "gather 1\n");
+    for client in &mut clients {
+        assert_eq!(client.reply().text(), "gather 2\n");
+    }
+    let telemetry = server.telemetry();
+    assert_eq!((telemetry.batches(), telemetry.gathers()), (2, 1 + variants.len() as u64));
+}
+
+#[test]
+fn a_hurried_client_beside_a_patient_one_leaves_its_page_whole() {
+    let (server, gate, timeouts) = Collects::server(Limits::default());
+    let mut first = Client::connect(server.local_addr());
+    first.send("GET /metrics HTTP/1.1\r\nHost: t\r\n\r\n");
+    gate.wait_for(1);
+    let scrape = |seconds: &str| {
+        let mut client = Client::connect(server.local_addr());
+        client.send(format!(
+            "GET /metrics HTTP/1.1\r\nHost: t\r\n\
+             X-Prometheus-Scrape-Timeout-Seconds: {seconds}\r\n\r\n"
+        ));
+        client
+    };
+    let (mut patient, mut hurried) = (scrape("1000"), scrape("0.01"));
+    // It is answered in its own time, which is no less than the minimum.
+    let begin = Instant::now();
+    assert_eq!(hurried.reply().status, 503);
+    assert!(begin.elapsed() >= Limits::SCRAPE_TIMEOUT_MIN / 2);
+    let mut hurried = scrape("0.01");
+    for _ in 0..10 {
+        assert_eq!(get(server.local_addr(), "/live").status, 200);
+    }
+    gate.allow(2);
+    assert_eq!(first.reply().status, 200);
+    assert_eq!(patient.reply().text(), "gather 2\n");
+    hurried.head();
+    let timeouts = timeouts.lock().expect("no panic");
+    assert_eq!(timeouts[0], None, "the first said nothing");
+    let patience = timeouts[1].expect("both said something");
+    let deadline = Limits::SCRAPE_DEADLINE;
+    assert!(patience > deadline / 2 && patience <= deadline, "{patience:?}");
 }
 
 #[test]

@@ -9,6 +9,7 @@ use common::{Client, PATIENCE, eventually, plain_server, up};
 use dynamo_metrics_server::bytes::BytesMut;
 use dynamo_metrics_server::{ContentType, Limit, Limits, ScrapeRequest, Server};
 use pki::{TLS, World, connect, get, shown};
+use rcgen::SanType;
 use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -45,6 +46,33 @@ fn a_handshake_has_the_deadline_of_a_head() {
     client.write_all(b"GET /live").expect("the server takes bytes");
     assert!(client.read_to_end(&mut Vec::new()).is_err(), "no answer and no clean end");
     eventually("four are counted", || server.telemetry().limit_hits(Limit::HeadDeadline) == 4);
+}
+
+#[test]
+fn handshakes_that_come_at_once_take_turns_and_silent_ones_take_none() {
+    let world = World::new();
+    let mut limits = Limits::default();
+    limits.handshakes = 1;
+    limits.head_deadline = Duration::from_secs(30);
+    let server = Server::builder()
+        .web_config_file(world.directory.write("web.yml", TLS))
+        .limits(limits)
+        .exposition(up)
+        .spawn()
+        .expect("a server");
+    let telemetry = server.telemetry();
+    let _silent: Vec<_> = (0..10).map(|_| Client::connect(server.local_addr())).collect();
+    eventually("all are accepted", || telemetry.connections_accepted() == 10);
+    let (address, config) = (server.local_addr(), world.client(None));
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                let answer = get(address, &config, "");
+                assert!(answer.is_ok(), "{answer:?}");
+            });
+        }
+    });
+    assert!((1..=3).contains(&telemetry.limit_hits(Limit::Handshakes)));
 }
 
 #[test]
@@ -103,6 +131,49 @@ fn a_renewed_certificate_is_shown_to_new_connections_and_a_broken_one_to_nobody(
     eventually("an error", || !telemetry.config_is_current());
     assert_eq!(shown(&open(&client)), third);
     assert!(Client::connect(address).send(REQUEST).rest().len() <= 7, "no answer in plain");
+}
+
+/// A file that is written in steps is a part of itself in between: each part that would be taken if it
+/// were the first one either asks the same of clients or is not taken.
+#[test]
+fn a_half_written_file_lets_no_client_in_that_has_no_certificate() {
+    let world = World::new();
+    let whole = format!(
+        "{TLS}  client_auth_type: RequireAndVerifyClientCert\n  client_ca_file: ca.crt\n  \
+         client_allowed_sans:\n  - prometheus.example\n  - other.example\n\
+         rate_limit: {{interval: 1ms, burst: 1000}}\n"
+    );
+    let server = world.spawn(&whole);
+    let (address, telemetry) = (server.local_addr(), server.telemetry());
+    let name = |name: &str| SanType::DnsName(name.try_into().expect("a name"));
+    let known = world.ours.client(vec![name("prometheus.example")]);
+    let nobody = world.ours.client(vec![name("nobody.example")]);
+    let only_the_known_get_in = |place: &str| {
+        assert!(get(address, &world.client(Some(&known)), "").is_ok(), "{place}");
+        assert!(get(address, &world.client(Some(&nobody)), "").is_err(), "{place}");
+        assert!(get(address, &world.client(None), "").is_err(), "{place}");
+    };
+    only_the_known_get_in("as it was");
+    let lines: Vec<&str> = whole.lines().collect();
+    for count in 0..lines.len() {
+        let errors = telemetry.config_reload_errors();
+        world.directory.write("web.yml", &lines[..count].join("\n"));
+        eventually("it is not taken", || telemetry.config_reload_errors() > errors);
+        only_the_known_get_in(&format!("{count} lines"));
+    }
+    for (from, to) in [
+        ("RequireAndVerifyClientCert", "VerifyClientCertIfGiven"),
+        ("- other.example", "- nobody.example"),
+    ] {
+        let errors = telemetry.config_reload_errors();
+        world.directory.write("web.yml", &whole.replace(from, to));
+        eventually("it is not taken", || telemetry.config_reload_errors() > errors);
+        only_the_known_get_in(to);
+    }
+    let reloads = telemetry.config_reloads();
+    world.directory.write("web.yml", &whole.replace("  - other.example\n", ""));
+    eventually("a stricter one is taken", || telemetry.config_reloads() > reloads);
+    only_the_known_get_in("stricter");
 }
 
 #[test]

@@ -150,6 +150,43 @@ fn a_flood_of_guesses_does_not_delay_who_is_known() {
     assert_eq!(telemetry.limit_hits(Limit::Connections), 0, "no slot was wanting");
 }
 
+/// Every wrong login is computed or refused, and counted as what it was; who is known costs no computation
+/// meanwhile and is always served.
+#[test]
+fn a_thousand_wrong_logins_are_each_counted_and_the_known_one_is_always_served() {
+    const GUESSERS: usize = 8;
+    const GUESSES: usize = 125;
+    let guarded = guarded(&user("prometheus", "secret", COST), |builder| builder);
+    let address = guarded.server.local_addr();
+    assert_eq!(guarded.get_as("prometheus:secret").status, 200);
+    let before = guarded.checks();
+    let statuses: Vec<u16> = thread::scope(|scope| {
+        let guessers: Vec<_> = (0..GUESSERS)
+            .map(|guesser| {
+                scope.spawn(move || {
+                    let mut client = Client::connect(address);
+                    let guess = |guess| {
+                        let name = if guess % 2 == 0 { "prometheus" } else { "nobody" };
+                        let head = request("/metrics", &format!("{name}:{guesser}-{guess}"));
+                        client.send(head).reply().status
+                    };
+                    (0..GUESSES).map(guess).collect::<Vec<_>>()
+                })
+            })
+            .collect();
+        for scrape in 0..100 {
+            assert_eq!(guarded.get_as("prometheus:secret").status, 200, "{scrape}");
+        }
+        guessers.into_iter().flat_map(|guesser| guesser.join().expect("a guesser")).collect()
+    });
+    let count = |status| statuses.iter().filter(|&&got| got == status).count() as u64;
+    let telemetry = guarded.server.telemetry();
+    assert_eq!(count(401) + count(503), (GUESSERS * GUESSES) as u64);
+    assert_eq!(telemetry.limit_hits(Limit::Unauthorized), count(401));
+    assert_eq!(telemetry.limit_hits(Limit::Logins), count(503));
+    assert_eq!(guarded.checks() - before, count(401), "one computation each, and no other");
+}
+
 // Elsewhere only 127.0.0.1 is there.
 #[cfg(target_os = "linux")]
 #[test]

@@ -98,6 +98,16 @@ fn each_request_has_exactly_these_answers() {
         ("GET /live HTTP/1.1\r\nHost: a@b\r\n\r\n".into(), &[400], CLOSED),
         ("GET /live HTTP/1.1\r\nHost: a/b\r\n\r\n".into(), &[400], CLOSED),
         ("GET /live HTTP/1.0\r\nHost: a\r\nHost: b\r\n\r\n".into(), &[400], CLOSED),
+        // Targets.
+        (at("/a`"), &[400], CLOSED),
+        (at("/a<b"), &[400], CLOSED),
+        (at("/live?\""), &[400], CLOSED),
+        (at("http://?x"), &[400], CLOSED),
+        (at("http://[::1/live"), &[400], CLOSED),
+        (at("http://a:99999/live"), &[400], CLOSED),
+        (at("http://a@b/live"), &[400], CLOSED),
+        (at("http://[::1]:80/live"), &[200], OPEN),
+        (at("/live?name[]={a}|^\\"), &[200], OPEN),
         // Grammar.
         ("GET /live HTTP/1.1\nHost: t\n\n".into(), &[400], CLOSED),
         ("GET /live HTTP/1.1\r\nHost: t\n\r\n".into(), &[400], CLOSED),

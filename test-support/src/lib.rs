@@ -1,9 +1,13 @@
-//! What tests of several packages share: an allocator that counts.
+//! What tests of several packages share: an allocator that counts, and one that fails ([`FailAt`]).
 //!
 //! Counts are of the thread that asks, so what the test harness and other tests do meanwhile is not among them. Freeing is
 //! not counted: "allocates nothing" is what the tests say, and what is freed was allocated.
 //!
 //! The `unsafe` here is that of handing calls on to the system's allocator; nothing that is published links it.
+
+mod failing;
+
+pub use failing::FailAt;
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;

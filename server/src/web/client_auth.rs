@@ -55,6 +55,43 @@ impl ClientAuth {
     }
 }
 
+/// What a configuration asks of clients, to be compared with the next one's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ClientPolicy {
+    pub(crate) auth: ClientAuth,
+    pub(crate) has_ca: bool,
+    /// None are all.
+    pub(crate) allowed_sans: Vec<String>,
+}
+
+impl ClientPolicy {
+    /// What of `self` the next one asks no more, if anything. Another CA, and fewer names, are as
+    /// strict; a name more lets in who was kept out.
+    pub(crate) fn loosened_by(&self, next: &Self) -> Option<&'static str> {
+        let (old, new) = (self.auth, next.auth);
+        let asks_less = (old.requires() && !new.requires())
+            || (old.verifies() && !new.verifies())
+            || (old != ClientAuth::None && new == ClientAuth::None);
+        if asks_less {
+            return Some(
+                "its `client_auth_type` asks less of clients: restart the program for that",
+            );
+        }
+        if self.has_ca && !next.has_ca {
+            return Some("it has no `client_ca` any more: restart the program to do without");
+        }
+        let is_new = |name: &String| !self.allowed_sans.contains(name);
+        if !self.allowed_sans.is_empty()
+            && (next.allowed_sans.is_empty() || next.allowed_sans.iter().any(is_new))
+        {
+            return Some(
+                "its `client_allowed_sans` let in more clients: restart the program for that",
+            );
+        }
+        None
+    }
+}
+
 /// The judge of clients; `None` when nothing is asked of them.
 ///
 /// # Errors
@@ -155,4 +192,51 @@ fn has_name(certificate: &CertificateDer<'_>, names: &[String]) -> Result<bool, 
         }
         _ => false,
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn policy(auth: ClientAuth, has_ca: bool, names: &[&str]) -> ClientPolicy {
+        let allowed_sans = names.iter().map(|&name| name.to_owned()).collect();
+        ClientPolicy { auth, has_ca, allowed_sans }
+    }
+
+    #[test]
+    fn a_mode_is_loosened_by_each_that_asks_less() {
+        use ClientAuth::{None, Request, RequireAndVerify, RequireAny, VerifyIfGiven};
+        let loosening: [(ClientAuth, &[ClientAuth]); 5] = [
+            (None, &[]),
+            (Request, &[None]),
+            (RequireAny, &[None, Request, VerifyIfGiven]),
+            (VerifyIfGiven, &[None, Request, RequireAny]),
+            (RequireAndVerify, &[None, Request, RequireAny, VerifyIfGiven]),
+        ];
+        for (old, looser) in loosening {
+            for (name, new) in ClientAuth::ALL {
+                let loosened = policy(old, false, &[]).loosened_by(&policy(new, false, &[]));
+                assert_eq!(loosened.is_some(), looser.contains(&new), "{old:?} to {name}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_ca_stays_and_names_become_fewer_only() {
+        let mode = ClientAuth::RequireAndVerify;
+        let old = policy(mode, true, &["a", "b"]);
+        for (has_ca, names, loosened) in [
+            (true, &["a", "b"][..], false),
+            (true, &["b", "a"], false),
+            (true, &["b"], false),
+            (false, &["a", "b"], true),
+            (true, &[], true),
+            (true, &["a", "b", "c"], true),
+            (true, &["c"], true),
+        ] {
+            let new = policy(mode, has_ca, names);
+            assert_eq!(old.loosened_by(&new).is_some(), loosened, "{new:?}");
+            assert_eq!(policy(mode, true, &[]).loosened_by(&new).is_some(), !has_ca, "{new:?}");
+        }
+    }
 }

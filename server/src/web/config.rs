@@ -8,8 +8,6 @@ use std::io;
 use std::path::Path;
 #[cfg(feature = "tls")]
 use std::path::PathBuf;
-#[cfg(feature = "tls")]
-use std::sync::Arc;
 
 use http::HeaderMap;
 use http::header::{
@@ -35,7 +33,7 @@ pub(crate) struct WebConfig {
     pub(crate) users: Users,
     pub(crate) rate: Option<Rate>,
     #[cfg(feature = "tls")]
-    pub(crate) tls: Option<Arc<rustls::ServerConfig>>,
+    pub(crate) tls: Option<tls::Tls>,
 }
 
 impl WebConfig {

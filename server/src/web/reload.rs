@@ -4,9 +4,10 @@
 //! configuration at once: each request, and each new connection, sees either the old or the new one.
 //! A file that is not taken leaves the old one in force, is logged and counted, once a change.
 //!
-//! **A reload never opens what was closed**: a file without TLS, or without users, where there were
-//! some, is not taken. A file that is being rewritten is empty for a moment, and an empty file asks
-//! for nothing. Who wants to open a server restarts it.
+//! **A reload never opens what was closed**: a file is not taken that has no TLS, no users or no rate
+//! limit any more, or that asks less of clients' certificates. A file that is being rewritten is
+//! empty for a moment, then a part of itself, and what is not there yet is not asked for. Who wants
+//! to open a server restarts it.
 
 use std::io;
 use std::path::PathBuf;
@@ -117,6 +118,13 @@ fn opens(old: &WebConfig, new: &WebConfig) -> Option<&'static str> {
     if !old.users.is_empty() && new.users.is_empty() {
         return Some("it has no users any more: restart the program to serve everybody");
     }
+    if old.rate.is_some() && new.rate.is_none() {
+        return Some("it has no `rate_limit` any more: restart the program to serve without");
+    }
+    #[cfg(feature = "tls")]
+    if let (Some(old), Some(new)) = (&old.tls, &new.tls) {
+        return old.clients.loosened_by(&new.clients);
+    }
     None
 }
 
@@ -147,6 +155,11 @@ mod tests {
         assert!(!telemetry.config_is_current());
         assert_eq!(reload("basic_auth_user: 1\n"), (true, 2, 2));
         assert_eq!(reload(USER), (true, 3, 2));
+        let limited = format!("{USER}rate_limit: {{interval: 1s, burst: 9}}\n");
+        assert_eq!(reload(&limited), (true, 4, 2));
+        assert_eq!(reload(USER), (true, 4, 3), "without the limit");
+        let other = limited.replace("9", "99");
+        assert_eq!(reload(&other), (true, 5, 3), "another limit");
         assert!(telemetry.config_is_current());
         fs::remove_file(&file).expect("it was there");
         loaded.reload(&telemetry);

@@ -12,10 +12,13 @@ use std::sync::Arc;
 use rustls::crypto::{CryptoProvider, SupportedKxGroup, ring};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::danger::ClientCertVerifier;
 use rustls::version::{TLS12, TLS13};
 use rustls::{RootCertStore, ServerConfig, SupportedCipherSuite, SupportedProtocolVersion};
+use x509_parser::prelude::{FromDer, X509Certificate};
+use x509_parser::public_key::PublicKey;
 
-use super::client_auth::{ClientAuth, verifier};
+use super::client_auth::{ClientAuth, ClientPolicy, verifier};
 use super::config::Files;
 use super::problem::Problem;
 use super::section::{Section, Text};
@@ -37,12 +40,15 @@ const KEYS: [&str; 13] = [
     "curve_preferences",
 ];
 
+/// TLS as a configuration asks for it.
+#[derive(Clone)]
+pub(crate) struct Tls {
+    pub(crate) config: Arc<ServerConfig>,
+    pub(crate) clients: ClientPolicy,
+}
+
 /// Reads the section `name` and the files that it names.
-pub(crate) fn server_config(
-    name: &str,
-    node: &Node,
-    files: &mut Files,
-) -> Result<Arc<ServerConfig>, Problem> {
+pub(crate) fn server_config(name: &str, node: &Node, files: &mut Files) -> Result<Tls, Problem> {
     let section = Section::of(name, node, &KEYS)?;
     let provider = Arc::new(CryptoProvider {
         cipher_suites: cipher_suites(&section)?,
@@ -52,12 +58,12 @@ pub(crate) fn server_config(
     let versions = versions(&section)?;
     let prefer_ours = section.boolean("prefer_server_cipher_suites")?.unwrap_or(true);
     let identity = identity(&section, files)?;
-    let clients = client_auth(&section, &provider, files)?;
+    let (clients, verifier) = client_auth(&section, &provider, files)?;
 
     let builder = ServerConfig::builder_with_provider(provider)
         .with_protocol_versions(&versions)
         .map_err(|error| section.problem("cipher_suites", error.to_string()))?;
-    let builder = match clients {
+    let builder = match verifier {
         Some(verifier) => builder.with_client_cert_verifier(verifier),
         None => builder.with_no_client_auth(),
     };
@@ -67,7 +73,7 @@ pub(crate) fn server_config(
     config.ignore_client_order = prefer_ours;
     // A client that offers HTTP/2 too takes this; one that offers nothing else is told so.
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    Ok(Arc::new(config))
+    Ok(Tls { config: Arc::new(config), clients })
 }
 
 struct Identity {
@@ -82,6 +88,13 @@ fn identity(section: &Section<'_>, files: &mut Files) -> Result<Identity, Proble
         section.problem("cert_file", "missing: a certificate, or `cert` with its text")
     })?;
     let chain = certificates(section, "cert_file", &pem)?;
+    if let Some(bits) = chain.first().and_then(rsa_bits).filter(|&bits| bits > RSA_BITS_CHEAP) {
+        tracing::warn!(
+            bits,
+            "the certificate's RSA key is slow: each handshake holds all probes up for its signature; \
+             an ECDSA key is as strong and much faster"
+        );
+    }
     let (key_name, pem) = either(section, "key_file", "key", files)?.ok_or_else(|| {
         section.problem("key_file", "missing: a private key, or `key` with its text")
     })?;
@@ -89,6 +102,18 @@ fn identity(section: &Section<'_>, files: &mut Files) -> Result<Identity, Proble
     let key = PrivateKeyDer::from_pem_slice(&pem)
         .map_err(|_| section.problem(key_name, "no private key in PEM"))?;
     Ok(Identity { chain, key, key_name })
+}
+
+/// A signature takes about a millisecond; with twice the bits it takes seven times as long.
+const RSA_BITS_CHEAP: usize = 2048;
+
+/// The size of a certificate's RSA key, if it has one that can be read.
+fn rsa_bits(certificate: &CertificateDer<'_>) -> Option<usize> {
+    let (_, certificate) = X509Certificate::from_der(certificate).ok()?;
+    match certificate.public_key().parsed().ok()? {
+        PublicKey::RSA(key) => Some(key.key_size()),
+        _ => None,
+    }
 }
 
 /// The bytes of a file, or the text that stands in its place; and which key it was.
@@ -125,7 +150,7 @@ fn client_auth(
     section: &Section<'_>,
     provider: &Arc<CryptoProvider>,
     files: &mut Files,
-) -> Result<Option<Arc<dyn rustls::server::danger::ClientCertVerifier>>, Problem> {
+) -> Result<(ClientPolicy, Option<Arc<dyn ClientCertVerifier>>), Problem> {
     let auth = match section.text("client_auth_type")? {
         None => ClientAuth::None,
         Some(text) => ClientAuth::ALL
@@ -165,9 +190,11 @@ fn client_auth(
         }
         None => {}
     }
-    let sans = sans.iter().map(|san| san.value.to_owned()).collect();
-    verifier(auth, roots, sans, provider)
-        .map_err(|error| section.problem("client_ca_file", error.to_string()))
+    let allowed_sans: Vec<_> = sans.iter().map(|san| san.value.to_owned()).collect();
+    let has_ca = !roots.is_empty();
+    let verifier = verifier(auth, roots, allowed_sans.clone(), provider)
+        .map_err(|error| section.problem("client_ca_file", error.to_string()))?;
+    Ok((ClientPolicy { auth, has_ca, allowed_sans }, verifier))
 }
 
 fn versions(section: &Section<'_>) -> Result<Vec<&'static SupportedProtocolVersion>, Problem> {
