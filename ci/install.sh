@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs what the tests need besides Rust, and says so: Debian's prometheus (with promtool), a Python virtual
-# environment with prometheus_client, Go with its expfmt, valgrind, libfaketime,
+# environment with prometheus_client, Go with its expfmt, valgrind, libfaketime, strace,
 # cargo-fuzz, and newer judges in .judges/
 # (ci/judges/unpack.sh). Does nothing that is done already. About 2 minutes when fresh.
 set -euo pipefail
@@ -34,6 +34,12 @@ if ! command -v faketime >/dev/null && command -v apt-get >/dev/null && [ "$(id 
   echo "installing faketime (steps the wall clock of one process)"
   apt-get update -qq
   DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends faketime >/dev/null
+fi
+
+if ! command -v strace >/dev/null && command -v apt-get >/dev/null && [ "$(id -u)" = 0 ]; then
+  echo "installing strace (makes system calls of one process fail)"
+  apt-get update -qq
+  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends strace >/dev/null
 fi
 
 if [ ! -e /usr/share/gocode/src/github.com/prometheus/common/expfmt ] || ! command -v go >/dev/null; then

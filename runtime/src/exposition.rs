@@ -13,6 +13,7 @@
 
 use crate::engine::GatheredEngines;
 use crate::hierarchy::DistributedRuntime;
+use crate::names::distributed_runtime::UNSOUND_NATIVE_HISTOGRAMS_TOTAL;
 use crate::patience::Patience;
 use dynamo_metrics_core::Registry;
 use dynamo_metrics_encoder::Encoder;
@@ -63,6 +64,8 @@ struct Memory {
     encoder: Encoder,
     foreign: Foreign,
     engines: GatheredEngines,
+    /// Of the encoder's [`unsound_natives`](Encoder::unsound_natives), how many the registry has counted.
+    unsound_counted: u64,
 }
 
 impl std::fmt::Debug for Memory {
@@ -84,6 +87,32 @@ impl MetricsExposition {
 
     fn new(registry: Registry, runtime: Option<DistributedRuntime>) -> Self {
         Self { inner: Arc::new(Inner { registry, runtime, memory: Mutex::default() }) }
+    }
+
+    /// The exposition with an encoder of the caller's choice: one that prints start times in OpenMetrics, as
+    /// `requests_created`, or one that spells bounds as OpenMetrics does in every text.
+    ///
+    /// ```
+    /// use dynamo_metrics::{DistributedRuntime, Environment, MetricsExposition};
+    /// use dynamo_metrics_encoder::Encoder;
+    ///
+    /// let port = |name: &str| (name == "DYN_SYSTEM_PORT").then(|| "0".into());
+    /// let (environment, _warnings) = Environment::read(port)?;
+    /// let runtime = DistributedRuntime::new()?;
+    /// let exposition =
+    ///     MetricsExposition::of_runtime(&runtime).encoded_by(Encoder::with_created_samples());
+    /// let builder = runtime.system_server_builder(&environment.system)?.expect("a port was given");
+    /// let server = builder.exposition(exposition).spawn()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn encoded_by(self, encoder: Encoder) -> Self {
+        {
+            let mut memory = self.inner.memory.lock();
+            memory.unsound_counted = encoder.unsound_natives();
+            memory.encoder = encoder;
+        }
+        self
     }
 
     /// Appends the page to `body`, for a reader of unknown patience; see
@@ -154,7 +183,7 @@ impl MetricsExposition {
         filter: &NameFilter,
         body: &mut BytesMut,
     ) {
-        let Memory { encoder, foreign, .. } = &mut *self.inner.memory.lock();
+        let Memory { encoder, foreign, unsound_counted, .. } = &mut *self.inner.memory.lock();
         encoder.encode_with(&self.inner.registry, asked, filter, body, |body| {
             if engines.is_empty() {
                 return;
@@ -176,6 +205,21 @@ impl MetricsExposition {
                 }
             }
         });
+        let unsound = encoder.unsound_natives() - *unsound_counted;
+        *unsound_counted += unsound;
+        if unsound > 0 {
+            self.count_unsound(unsound);
+        }
+    }
+
+    /// Made when there is something to count, and on the page of the next scrape.
+    #[cold]
+    fn count_unsound(&self, natives: u64) {
+        let name = UNSOUND_NATIVE_HISTOGRAMS_TOTAL;
+        let help = "Native histograms that were written as classic ones, since scrapers would refuse them.";
+        if let Ok(counter) = self.inner.registry.counter((name, help)) {
+            counter.add(natives);
+        }
     }
 }
 
@@ -228,6 +272,23 @@ mod tests {
     use std::sync::mpsc::channel;
 
     const PATIENCE: Duration = Duration::from_secs(20);
+
+    #[test]
+    fn native_histograms_that_scrapers_would_refuse_are_counted_on_the_next_page() {
+        let registry = Registry::new();
+        let buckets = dynamo_metrics_core::NativeBuckets::new();
+        let wait = registry.native_histogram(("wait_seconds", ""), &buckets).unwrap();
+        wait.observe_n(0.5, u64::MAX);
+        let exposition = MetricsExposition::of_registry(&registry);
+        let protobuf = "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited";
+        let mut body = BytesMut::new();
+        exposition.write_as(negotiate(Some(protobuf)), &NameFilter::default(), None, &mut body);
+        body.clear();
+        exposition.write(&mut body);
+        let body = std::str::from_utf8(&body).unwrap();
+        assert!(body.contains("\ndynamo_metrics_unsound_native_histograms_total 1\n"), "{body}");
+        assert!(body.contains("\nwait_seconds_count 18446744073709551615\n"), "{body}");
+    }
 
     #[test]
     fn variants_are_what_the_page_depends_on_and_nothing_else() {

@@ -209,6 +209,9 @@ pub mod distributed_runtime {
     pub const ENGINE_FETCH_SECONDS: &str = "dynamo_engine_metrics_fetch_duration_seconds";
     /// Callbacks that were not ready for a scrape; a whole name.
     pub const CALLBACK_LATE_TOTAL: &str = "dynamo_metrics_callback_late_total";
+    /// Native histograms that were written as classic ones, since scrapers would refuse them; a whole name.
+    pub const UNSOUND_NATIVE_HISTOGRAMS_TOTAL: &str =
+        "dynamo_metrics_unsound_native_histograms_total";
     /// Which build of this library runs; a whole name.
     pub const BUILD_INFO: &str = "dynamo_metrics_build_info";
     /// Label: the version.

@@ -275,7 +275,8 @@ fn populated(cells: &[u64], width: usize, layout: &NativeLayout) -> usize {
 
 /// The counts of the classic buckets. Negative values are below every classic bound.
 fn classic<'a>(cells: &'a [u64], layout: &'a NativeLayout) -> impl Iterator<Item = u64> + use<'a> {
-    let total = |cells: &[u64]| cells.iter().fold(0u64, |sum, count| sum.wrapping_add(*count));
+    // As the encoder cumulates them: counts that do not fit together stay at the end of the range.
+    let total = |cells: &[u64]| cells.iter().fold(0u64, |sum, count| sum.saturating_add(*count));
     let (positive, negative) = cells.split_at(layout.side() + 1);
     let starts = std::iter::once(0).chain(layout.cuts.iter().map(|&cut| cut as usize + 1));
     let ends = layout.cuts.iter().map(|&cut| cut as usize + 1).chain([positive.len()]);
@@ -283,7 +284,7 @@ fn classic<'a>(cells: &'a [u64], layout: &'a NativeLayout) -> impl Iterator<Item
     starts
         .zip(ends)
         .zip(below)
-        .map(move |((start, end), below)| total(&positive[start..end]).wrapping_add(below))
+        .map(move |((start, end), below)| total(&positive[start..end]).saturating_add(below))
 }
 
 fn cut_of(series: &SeriesRef) -> &Cut<NativeState> {
