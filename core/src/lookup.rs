@@ -13,7 +13,7 @@
 //!
 //! A hint is only a guess: **contents are compared whatever the addresses say**, so a string that was changed or made
 //! anew in the same place costs the search by hash and is never taken for another one. Addresses are not a client's
-//! to choose, and the search behind them is by a hash with random seeds (`family.rs`). What collides all the same costs a
+//! to choose, and the search behind them is by a hash with random seeds (`family/table.rs`). What collides all the same costs a
 //! comparison and then the table's search, which is the cost of a lookup without this cache.
 //!
 //! A hint remembers some bits of its mixture besides. Without them every string at a new address followed somebody
@@ -21,7 +21,7 @@
 //!
 //! The cache holds handles, so a removed series is kept until its entry is overwritten or its thread ends: at
 //! most 128 series a thread. A removed series is never *found* here: entries are kept under their family's key, and
-//! every removal gives the family a new one (`family.rs`). So a removal costs each thread one walk to the table for
+//! every removal gives the family a new one (`family/table.rs`). So a removal costs each thread one walk to the table for
 //! each series of that family, and no series carries a mark of its own.
 
 use crate::counter::{Counter, FloatCounter};

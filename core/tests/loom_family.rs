@@ -1,7 +1,7 @@
 //! Models of what a family tells those who do not take its lock: the key under which threads remember its series, and the
 //! number by which a snapshot knows that nothing is new.
 //!
-//! Both are relaxed, and changed while the table's lock is held. Copies of `family.rs`, as in `loom_series.rs`, which also
+//! Both are relaxed, and changed while the table's lock is held. Copies of `family/table.rs`, as in `loom_series.rs`, which also
 //! says why; the twins break one rule each and must fail.
 #![cfg(loom)]
 

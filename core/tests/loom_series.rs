@@ -1,6 +1,6 @@
 //! Models of series that come and go: when cells may be reused, and in which order a scrape lists and reads.
 //!
-//! The shards are the real ones. The table, the pool and the generation are small copies of `family.rs`, `arena.rs` and
+//! The shards are the real ones. The table, the pool and the generation are small copies of `family/table.rs`, `arena.rs` and
 //! `registry.rs`, since those keep handles in thread-locals that outlive a model; each copy names what it copies. The
 //! twins copy the same code with one rule broken, and must fail. The scrape is spawned last, see `loom_shards.rs`.
 #![cfg(loom)]

@@ -1,0 +1,313 @@
+//! Label values -> series, with a cap.
+//!
+//! A lookup hashes the values, with seeds that are the operating system's randomness and another one for each family,
+//! and then **compares** them: two sets of values never share a series because their hashes, or their
+//! concatenations, are equal. The hash is fast and not cryptographic: should a client find values whose hashes are equal,
+//! a lookup costs a comparison for each of them, and the cap bounds how many there are. Resolve a handle once and keep
+//! it; recording through a handle does no lookup.
+//!
+//! **The cap.** A family has at most `series_max` series. A set of values beyond it gets the handle of one
+//! overflow series, whose values are all `other`, and `dynamo_metrics_series_overflow_total` counts the lookup. Such
+//! values come from clients and in any number, so they leave nothing behind: no memory, no entry in a thread's cache, and
+//! they take no lock that keeps others from looking up.
+
+mod table;
+
+pub(crate) use table::{FamilyCore, SeriesList};
+
+use crate::descriptor::Kind;
+use crate::label::cut;
+use crate::lookup::{self, AnyHandle};
+use crate::series::SeriesRef;
+use crate::sync::Ordering;
+use std::marker::PhantomData;
+use std::sync::Arc;
+use table::Found;
+
+/// Each label value of the series that takes what lies beyond the cap.
+pub const OVERFLOW_VALUE: &str = "other";
+
+pub(crate) mod sealed {
+    pub trait Sealed {}
+}
+
+/// A kind of metric that a [`Family`] can hold: a handle to one series.
+pub trait Metric: Clone + Send + Sync + sealed::Sealed + 'static {
+    #[doc(hidden)]
+    const KIND: Kind;
+    #[doc(hidden)]
+    fn bind(series: SeriesRef) -> Self;
+    #[doc(hidden)]
+    fn series(&self) -> &SeriesRef;
+    #[doc(hidden)]
+    fn into_any(self) -> AnyHandle;
+    #[doc(hidden)]
+    fn from_any(any: &AnyHandle) -> Option<&Self>;
+}
+
+/// All series of one metric, told apart by `N` label values.
+///
+/// ```
+/// use dynamo_metrics_core::{Counter, Family, Registry};
+///
+/// let registry = Registry::new();
+/// let requests: Family<Counter, 2> =
+///     registry.counter_family(("requests_total", "Requests."), ["model", "status"])?;
+/// let ok = requests.with(["qwen3-0.6b", "success"]);
+/// ok.inc();
+/// assert_eq!(requests.with(["qwen3-0.6b", "success"]).get(), 1);
+/// assert_eq!(requests.with(["qwen3-0.6bsuccess", ""]).get(), 0, "compared, not only hashed");
+/// assert_eq!(requests.len(), 2);
+/// # Ok::<(), dynamo_metrics_core::RegisterError>(())
+/// ```
+#[derive(Debug)]
+pub struct Family<M, const N: usize> {
+    core: Arc<FamilyCore>,
+    metric: PhantomData<fn() -> M>,
+}
+
+impl<M, const N: usize> Clone for Family<M, N> {
+    fn clone(&self) -> Self {
+        Self { core: Arc::clone(&self.core), metric: PhantomData }
+    }
+}
+
+impl<M: Metric, const N: usize> Family<M, N> {
+    pub(crate) fn new(core: Arc<FamilyCore>) -> Self {
+        Self { core, metric: PhantomData }
+    }
+
+    /// The handle of the series with these label values, in the order of the family's label names; made if it
+    /// is not there. Values are cut to [`LABEL_VALUE_BYTES_MAX`](crate::LABEL_VALUE_BYTES_MAX) bytes.
+    ///
+    /// Cost: that of [`visit`](Self::visit) and an atomic increment of the series' reference count; the first call with new
+    /// values allocates. Never fails: beyond the family's cap it is the handle of the overflow series.
+    ///
+    /// For a single recording [`visit`](Self::visit) is cheaper; for many, keep the handle.
+    ///
+    /// ```
+    /// # let registry = dynamo_metrics_core::Registry::new();
+    /// # let requests = registry.counter_family(("requests_total", "Requests."), ["model"])?;
+    /// let model = requests.with(["qwen3-0.6b"]); // once
+    /// (0..1000).for_each(|_| model.inc()); // and often
+    /// assert_eq!(requests.with(["qwen3-0.6b"]).get(), 1000);
+    /// # Ok::<(), dynamo_metrics_core::RegisterError>(())
+    /// ```
+    pub fn with(&self, values: [&str; N]) -> M {
+        self.visit(values, M::clone)
+    }
+
+    /// Calls `record` with the handle of the series with these label values, as [`with`](Self::with) would give it,
+    /// and returns what it returns.
+    ///
+    /// Cost: a comparison, and a hash if the strings are not where they were when the thread visited this series last. A
+    /// thread remembers the series that it visited last, and a visit to one of those touches no memory that another
+    /// thread writes: it costs the same on any number of threads.
+    ///
+    /// ```
+    /// # let registry = dynamo_metrics_core::Registry::new();
+    /// let requests = registry.counter_family(("requests_total", "Requests."), ["model", "status"])?;
+    /// requests.visit(["qwen3-0.6b", "success"], |requests| requests.inc());
+    /// assert_eq!(requests.visit(["qwen3-0.6b", "success"], |requests| requests.get()), 1);
+    /// # Ok::<(), dynamo_metrics_core::RegisterError>(())
+    /// ```
+    #[inline]
+    pub fn visit<R>(&self, values: [&str; N], record: impl FnOnce(&M) -> R) -> R {
+        let values = values.map(cut);
+        // Relaxed: a lookup that races with a removal may come before it. See `FamilyCore::key` for those that do not.
+        let key = self.core.key.load(Ordering::Relaxed);
+        match lookup::find(key, &values, || self.core.hash(&values), record) {
+            Ok(result) => result,
+            Err(record) => record(&self.look_up(key, &values)),
+        }
+    }
+
+    #[cold]
+    fn look_up(&self, key: u64, values: &[&str]) -> M {
+        let hash = self.core.hash(values);
+        match self.core.get_or_create(hash, values) {
+            Found::Own(series) => {
+                let handle = M::bind(series);
+                lookup::remember(key, hash, handle.clone().into_any());
+                handle
+            }
+            // Not remembered: it would push out what is looked up again, and hide that there is room meanwhile.
+            Found::Overflow(series) => M::bind(series),
+        }
+    }
+
+    /// [`with`](Self::with), and whether the handle is that of the overflow series although the values are others.
+    pub(crate) fn find_or_make(&self, values: [&str; N]) -> (M, bool) {
+        let values = values.map(cut);
+        match self.core.get_or_create(self.core.hash(&values), &values) {
+            Found::Own(series) => (M::bind(series), false),
+            Found::Overflow(series) => (M::bind(series), true),
+        }
+    }
+
+    /// The handle of the series with these label values, if it is there.
+    ///
+    /// ```
+    /// # let registry = dynamo_metrics_core::Registry::new();
+    /// # let requests = registry.counter_family(("requests_total", "Requests."), ["model"])?;
+    /// assert!(requests.get(["qwen3-0.6b"]).is_none() && requests.is_empty());
+    /// requests.with(["qwen3-0.6b"]).inc();
+    /// assert_eq!(requests.get(["qwen3-0.6b"]).map(|model| model.get()), Some(1));
+    /// # Ok::<(), dynamo_metrics_core::RegisterError>(())
+    /// ```
+    pub fn get(&self, values: [&str; N]) -> Option<M> {
+        self.core.get(&values.map(cut)).map(M::bind)
+    }
+
+    /// Removes one series from the exposition; says whether it was there. Handles to it go on working, unseen.
+    /// The same values later make a new series that starts at zero.
+    ///
+    /// ```
+    /// # let registry = dynamo_metrics_core::Registry::new();
+    /// # let requests = registry.counter_family(("requests_total", "Requests."), ["model"])?;
+    /// let model = requests.with(["qwen3-0.6b"]);
+    /// model.inc();
+    /// assert!(requests.remove(["qwen3-0.6b"]) && !requests.remove(["qwen3-0.6b"]));
+    /// model.inc(); // harmless, and seen by nobody
+    /// assert_eq!(requests.with(["qwen3-0.6b"]).get(), 0);
+    /// # Ok::<(), dynamo_metrics_core::RegisterError>(())
+    /// ```
+    pub fn remove(&self, values: [&str; N]) -> bool {
+        self.core.remove_one(&values.map(cut))
+    }
+
+    /// Removes every series whose labels have all the given values, as `[("model", "qwen3-0.6b")]`; returns how
+    /// many. A name that is not a label of the family matches nothing.
+    ///
+    /// ```
+    /// # let registry = dynamo_metrics_core::Registry::new();
+    /// let requests = registry.counter_family(("requests_total", "Requests."), ["model", "status"])?;
+    /// requests.with(["a", "success"]);
+    /// requests.with(["a", "error"]);
+    /// requests.with(["b", "success"]);
+    /// assert_eq!(requests.remove_matching(&[("model", "a")]), 2);
+    /// assert_eq!(requests.len(), 1);
+    /// # Ok::<(), dynamo_metrics_core::RegisterError>(())
+    /// ```
+    pub fn remove_matching(&self, labels: &[(&str, &str)]) -> usize {
+        let names = &self.core.shape.descriptor.label_names;
+        let mut wanted: Vec<(usize, &str)> = Vec::with_capacity(labels.len());
+        for (label, value) in labels {
+            match names.iter().position(|name| &**name == *label) {
+                Some(place) => wanted.push((place, cut(value))),
+                None => return 0,
+            }
+        }
+        self.core.remove(|series| {
+            wanted.iter().all(|&(place, value)| series.values().iter().nth(place) == Some(value))
+        })
+    }
+
+    /// Removes all series.
+    ///
+    /// ```
+    /// # let registry = dynamo_metrics_core::Registry::new();
+    /// # let requests = registry.counter_family(("requests_total", "Requests."), ["model"])?;
+    /// ["a", "b"].into_iter().for_each(|model| requests.with([model]).inc());
+    /// assert_eq!(requests.len(), 2);
+    /// requests.clear();
+    /// assert!(requests.is_empty());
+    /// # Ok::<(), dynamo_metrics_core::RegisterError>(())
+    /// ```
+    pub fn clear(&self) {
+        self.core.remove(|_| true);
+    }
+
+    /// How many series there are.
+    pub fn len(&self) -> usize {
+        self.core.len()
+    }
+
+    /// Whether there is no series.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use crate::{Counter, Opts, Registry};
+    use std::sync::atomic::AtomicU64 as Calls;
+    use std::time::Duration;
+
+    fn family(registry: &Registry, name: &str, series_max: usize) -> Family<Counter, 1> {
+        registry.counter_family(Opts::new(name, "").series_max(series_max), ["model"]).unwrap()
+    }
+
+    fn overflows(registry: &Registry) -> u64 {
+        let name = crate::telemetry::OVERFLOWED;
+        let overflowed = registry.counter_family((name.0, name.1), name.2).unwrap();
+        overflowed.with(["x_total"]).get()
+    }
+
+    #[test]
+    fn two_families_hash_the_same_strings_differently() {
+        let registry = Registry::new();
+        let families: Vec<_> =
+            (0..8).map(|at| family(&registry, &format!("x{at}_total"), 10)).collect();
+        for values in [&["a"][..], &["qwen3-0.6b"], &["a", "b"], &[]] {
+            let mut hashes: Vec<u64> = families.iter().map(|f| f.core.hash(values)).collect();
+            hashes.sort_unstable();
+            hashes.dedup();
+            assert_eq!(hashes.len(), families.len(), "{values:?}");
+        }
+    }
+
+    #[test]
+    fn lookups_beyond_the_cap_leave_neighbours_in_the_threads_cache() {
+        let registry = Registry::new();
+        let family = family(&registry, "x_total", 16);
+        let models: Vec<String> = (0..16).map(|i| format!("model-{i}")).collect();
+        family.with(["junk"]); // makes the counter of such lookups, which is looked up as well
+        models.iter().for_each(|model| drop(family.with([model])));
+        family.with(["junk"]);
+        let cached = || {
+            let key = family.core.key.load(Ordering::Relaxed);
+            let is_cached = |model: &&String| {
+                let values = [model.as_str()];
+                lookup::find(key, &values, || family.core.hash(&values), |_: &Counter| ()).is_ok()
+            };
+            models.iter().filter(is_cached).count()
+        };
+        let before = cached();
+        assert!(before > 8, "{before}");
+        let counted = overflows(&registry);
+        (0..1000).for_each(|i| family.with([&format!("junk-{i}")]).inc());
+        assert_eq!(cached(), before);
+        assert_eq!(overflows(&registry), counted + 1000);
+        assert_eq!(family.with([OVERFLOW_VALUE]).get(), 1000);
+    }
+
+    #[test]
+    fn the_clock_is_read_for_a_new_series_only() {
+        static CALLS: Calls = Calls::new(0);
+        let registry = Registry::with_clock(|| {
+            CALLS.fetch_add(1, Ordering::Relaxed);
+            Duration::from_secs(1)
+        });
+        let family = family(&registry, "x_total", 1);
+        ["a", "b", "b"].into_iter().for_each(|model| family.with([model]).inc());
+        let calls = CALLS.load(Ordering::Relaxed);
+        ["b", "c", "a"].into_iter().for_each(|model| family.with([model]).inc());
+        assert_eq!(CALLS.load(Ordering::Relaxed), calls);
+    }
+
+    #[test]
+    fn values_beyond_the_cap_get_a_series_once_there_is_room() {
+        let registry = Registry::new();
+        let family = family(&registry, "x_total", 2);
+        ["a", "b", "c"].into_iter().for_each(|model| family.with([model]).inc());
+        assert_eq!((family.len(), family.with(["c"]).get()), (3, 1), "a, b and other");
+        assert!(family.remove(["a"]) && family.remove([OVERFLOW_VALUE]));
+        family.with(["c"]).add(5);
+        assert_eq!(family.get(["c"]).unwrap().get(), 5);
+        family.with(["d"]).add(7);
+        assert_eq!(family.get([OVERFLOW_VALUE]).unwrap().get(), 7, "the next one starts at zero");
+    }
+}
