@@ -6,7 +6,7 @@
 #![cfg(unix)]
 
 use dynamo_metrics_core::{
-    Buckets, Counter, Gauge, Histogram, NativeBuckets, Opts, Registry, Snapshot, SummaryOpts,
+    Buckets, Counter, Gauge, Histogram, NativeBuckets, Registry, Snapshot, SummaryOpts,
     UpDownCounter, Value, shard_count,
 };
 use parking_lot::Mutex;
