@@ -172,18 +172,21 @@ pub(crate) fn turn() -> usize {
     })
 }
 
+/// Adds to a cell of the calling thread's own shard, wrapping at 2^64, and returns what was in it before.
+#[inline(always)]
+pub(crate) fn add_own(cell: &AtomicU64, n: u64) -> u64 {
+    // Relaxed: this thread is the only writer; readers need no order for a single number.
+    let before = cell.load(Ordering::Relaxed);
+    cell.store(before.wrapping_add(n), Ordering::Relaxed);
+    before
+}
+
 impl Writer {
     /// Adds to a cell, wrapping at 2^64, and returns what was in it before.
     #[inline(always)]
     pub(crate) fn add(self, index: CellIndex, n: u64) -> u64 {
         match self {
-            Self::Own(base) => {
-                let cell = base.cell(index);
-                // Relaxed: this thread is the only writer; readers need no order for a single number.
-                let before = cell.load(Ordering::Relaxed);
-                cell.store(before.wrapping_add(n), Ordering::Relaxed);
-                before
-            }
+            Self::Own(base) => add_own(base.cell(index), n),
             Self::Shared(base) => base.cell(index).fetch_add(n, Ordering::Relaxed),
         }
     }
