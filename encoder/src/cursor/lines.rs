@@ -16,8 +16,7 @@
 #![forbid(unsafe_code)]
 
 use super::texts::{LINE_BYTES, LINES_AHEAD, READABLE_BEYOND};
-use super::{Cursor, HALF, SLACK, Text, Texts, fraction, long_number};
-use crate::integer::{self, is_medium, is_short};
+use super::{Cursor, HALF, LONGEST_DIGITS, SLACK, Text, Texts, digits, fraction};
 use crate::number;
 use std::array;
 use std::mem::MaybeUninit;
@@ -55,9 +54,6 @@ type Suffix = ([u8; 8], usize);
 const SUM: Suffix = (*b"_sum{   ", 5);
 const COUNT: Suffix = (*b"_count{ ", 7);
 const BUCKET: &str = "_bucket{";
-
-/// Digits of `u64::MAX`.
-const LONGEST_DIGITS: usize = 20;
 
 /// Room of a line but for its text: the longest tail that a byte can measure, the longest number, and the end.
 const ROOM_BESIDE_TEXT: usize = u8::MAX as usize + LONGEST_DIGITS + 1;
@@ -201,23 +197,6 @@ fn write_halves<const HALVES: usize>(room: &mut [MaybeUninit<u8>], halves: [Half
     for (at, half) in halves.into_iter().enumerate() {
         let bytes: [u8; HALF] = bytemuck::must_cast(half);
         room[at * HALF..][..HALF].write_copy_of_slice(&bytes);
-    }
-}
-
-/// Writes a number to the beginning of the room; returns how many bytes that is.
-#[inline(always)]
-fn digits(room: &mut [MaybeUninit<u8>], v: u64) -> usize {
-    if is_short(v) {
-        let (digits, len) = integer::short(v);
-        room[..8].write_copy_of_slice(&digits.to_le_bytes());
-        len
-    } else if is_medium(v) {
-        let (first, len, rest) = integer::medium(v);
-        room[..8].write_copy_of_slice(&first.to_le_bytes());
-        room[len..len + 8].write_copy_of_slice(&rest.to_le_bytes());
-        len + 8
-    } else {
-        long_number(room, v)
     }
 }
 

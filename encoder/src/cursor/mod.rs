@@ -23,8 +23,8 @@ use bytes::{BufMut, BytesMut};
 use std::mem::MaybeUninit;
 use texts::{BLOCK, HALF};
 
-/// What sixteen digits and the end of a line take.
-const DIGITS_ROOM: usize = 17;
+/// Digits of `u64::MAX`.
+const LONGEST_DIGITS: usize = 20;
 /// What a write may ask for beyond what it writes: a last text or number may be copied as a whole block, and
 /// [`Cursor::cumulative_lines`] asks for a line of the longest tail that a byte can measure.
 const SLACK: usize = 512;
@@ -53,8 +53,8 @@ pub(crate) fn append(
     let written = write(Cursor { room: body.spare_capacity_mut(), at: 0 }).at;
     // SAFETY: the first `written` bytes of the spare capacity are initialised: `Cursor::at` is only moved forward by
     // `copy_short`, `blocks`, `bytes`, `digits`, `value`, `last_value` and `newline` below and by `cumulative_lines` in
-    // `lines.rs`, each of which first writes every byte that it passes; `lines`, `long_number` and `fraction` return how
-    // many bytes they wrote.
+    // `lines.rs`, each of which first writes every byte that it passes; `lines`, `value`, the free `digits`,
+    // `long_number` and `fraction` return how many bytes they wrote, from the first on.
     unsafe { body.advance_mut(written) };
 }
 
@@ -135,22 +135,9 @@ impl Cursor<'_> {
 
     #[inline(always)]
     fn digits<const LAST: bool>(self, v: u64) -> Self {
-        // What fits into sixteen digits and the end of the line is checked once.
-        let room = &mut self.room[self.at..][..DIGITS_ROOM];
-        let len = if is_short(v) {
-            let (digits, len) = integer::short(v);
-            room[..8].write_copy_of_slice(&digits.to_le_bytes());
-            len
-        } else if is_medium(v) {
-            let (first, len, rest) = integer::medium(v);
-            room[..8].write_copy_of_slice(&first.to_le_bytes());
-            room[len..len + 8].write_copy_of_slice(&rest.to_le_bytes());
-            len + 8
-        } else {
-            let len = long_number(&mut self.room[self.at..], v);
-            let cursor = Self { at: self.at + len, ..self };
-            return if LAST { cursor.newline() } else { cursor };
-        };
+        // The room of the number and of the end of the line is checked once.
+        let room = &mut self.room[self.at..][..LONGEST_DIGITS + 1];
+        let len = digits(room, v);
         if LAST {
             room[len].write(b'\n');
         }
@@ -203,6 +190,23 @@ impl Cursor<'_> {
 
 // What is called and not inlined gets the room and returns how many bytes it wrote: of a cursor that is handed over, the
 // compiler keeps the position in memory even where nothing is called, and each line waits for that of the one before.
+
+/// Writes a number to the beginning of the room; returns how many bytes that is.
+#[inline(always)]
+fn digits(room: &mut [MaybeUninit<u8>], v: u64) -> usize {
+    if is_short(v) {
+        let (digits, len) = integer::short(v);
+        room[..8].write_copy_of_slice(&digits.to_le_bytes());
+        len
+    } else if is_medium(v) {
+        let (first, len, rest) = integer::medium(v);
+        room[..8].write_copy_of_slice(&first.to_le_bytes());
+        room[len..len + 8].write_copy_of_slice(&rest.to_le_bytes());
+        len + 8
+    } else {
+        long_number(room, v)
+    }
+}
 
 /// Writes more than sixteen digits to the beginning of the room.
 #[cold]
