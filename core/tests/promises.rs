@@ -1,16 +1,14 @@
 //! Promises that need the operating system to be put to the test: a writer that stands still, a fork, a signal
-//! handler, memory, threads by the hundred thousand; and exactness where numbers get large.
+//! handler, memory, threads by the hundred thousand.
 //!
 //! The tests run one at a time, because memory and the number of shards are the process's. Whatever might hang runs
 //! under a [`Watchdog`], so that a broken promise is a failure and not a silence.
 #![cfg(unix)]
 
 use dynamo_metrics_core::{
-    Buckets, Counter, Gauge, Histogram, NativeBuckets, Registry, Snapshot, SummaryOpts,
-    UpDownCounter, Value, shard_count,
+    Buckets, Counter, Gauge, Histogram, Registry, Snapshot, UpDownCounter, Value, shard_count,
 };
 use parking_lot::Mutex;
-use proptest::prelude::*;
 use std::os::unix::thread::JoinHandleExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -409,116 +407,6 @@ fn two_hundred_thousand_threads_leave_their_counts_and_nothing_else() {
     assert_eq!(counter.get(), 200_000);
     assert_eq!(shard_count(), shards, "shards are adopted, not made");
     assert!(after < before + 512, "grew from {before} to {after} KiB");
-}
-
-// ---- Numbers --------------------------------------------------------------------------------------------------
-
-fn any_value() -> impl Strategy<Value = f64> {
-    let odd = vec![f64::NAN, f64::INFINITY, f64::NEG_INFINITY, -0.0, -0.5, -3.0];
-    prop_oneof![3 => 0.0..10.0f64, 1 => prop::sample::select(odd)]
-}
-
-/// How many observations of a metric were rejected, by reason.
-fn rejected(registry: &Registry, metric: &str) -> Vec<(String, u64)> {
-    let mut snapshot = Snapshot::new();
-    snapshot.take(registry);
-    let name = "dynamo_metrics_rejected_observations_total";
-    let family = snapshot.families().find(|family| family.name() == name).unwrap();
-    let part = family.parts().next().unwrap();
-    let series = (0..part.len()).filter_map(|at| part.series(at)).zip(part.counts());
-    let mut counts: Vec<(String, u64)> = series
-        .filter(|(series, _)| series.label_values().next() == Some(metric))
-        .map(|(series, count)| (series.label_values().nth(1).unwrap().to_owned(), count))
-        .collect();
-    counts.sort();
-    counts
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
-
-    #[test]
-    fn observe_n_is_n_observations(values in prop::collection::vec((any_value(), 0..300u64), 1..20)) {
-        let registry = Registry::new();
-        let signed = Buckets::new([-1.0, 1.0, 4.0]).unwrap();
-        for (kind, buckets) in [("plain", unit_buckets()), ("signed", signed)] {
-            let make = |way| registry.histogram((format!("{way}_{kind}"), ""), &buckets).unwrap();
-            let (at_once, one_by_one) = (make("at_once"), make("one_by_one"));
-            for &(value, n) in &values {
-                at_once.observe_n(value, n);
-                (0..n).for_each(|_| one_by_one.observe(value));
-            }
-            let (at_once, one_by_one) = (at_once.get(), one_by_one.get());
-            prop_assert_eq!(at_once.counts, one_by_one.counts);
-            let error = (at_once.sum - one_by_one.sum).abs();
-            prop_assert!(error <= 1e-9, "{} and {}", at_once.sum, one_by_one.sum);
-        }
-        let make = |way| registry.native_histogram((way, ""), &NativeBuckets::new()).unwrap();
-        let (at_once, one_by_one) = (make("at_once_native"), make("one_by_one_native"));
-        let make = |way| registry.summary((way, ""), &SummaryOpts::new()).unwrap();
-        let (summary_at_once, summary_one_by_one) = (make("at_once_summary"), make("one_by_one_summary"));
-        for &(value, n) in &values {
-            at_once.observe_n(value, n);
-            summary_at_once.observe_n(value, n);
-            for _ in 0..n {
-                one_by_one.observe(value);
-                summary_one_by_one.observe(value);
-            }
-        }
-        prop_assert_eq!(summary_at_once.get().count, summary_one_by_one.get().count);
-        for kind in ["plain", "signed", "native", "summary"] {
-            let rejected = |way| rejected(&registry, &format!("{way}_{kind}"));
-            prop_assert_eq!(rejected("at_once"), rejected("one_by_one"), "{}", kind);
-        }
-    }
-
-    /// Whatever is added by whichever thread, the total is the sum modulo 2^64: no float in between.
-    #[test]
-    fn counters_are_exact_near_2_to_the_53_and_2_to_the_64(
-        near in prop::sample::select(vec![1u64 << 53, 1 << 63, 0]),
-        offset in -3i64..3,
-        parts in prop::collection::vec(0..4u64, 1..4),
-    ) {
-        let registry = Registry::new();
-        let counter = registry.counter(("large_total", "")).unwrap();
-        let start = near.wrapping_add_signed(offset);
-        counter.add(start);
-        let threads: Vec<_> = parts
-            .iter()
-            .map(|&part| {
-                let counter = counter.clone();
-                thread::spawn(move || counter.add(part))
-            })
-            .collect();
-        threads.into_iter().for_each(|thread| thread.join().unwrap());
-        let expected = parts.iter().fold(start, |total, &part| total.wrapping_add(part));
-        prop_assert_eq!(counter.get(), expected);
-        let mut snapshot = Snapshot::new();
-        snapshot.take(&registry);
-        prop_assert_eq!(unsigned(&snapshot, "large_total"), expected);
-    }
-}
-
-#[test]
-fn buckets_and_up_down_counters_are_exact_to_the_last_unit() {
-    let registry = Registry::new();
-    let histogram = registry.histogram(("full", ""), &unit_buckets()).unwrap();
-    let open = registry.up_down_counter(("open", "")).unwrap();
-    let elsewhere = (histogram.clone(), open.clone());
-    thread::spawn(move || {
-        elsewhere.0.observe_n(0.0, u64::MAX - 1);
-        elsewhere.1.add((1 << 53) + 1);
-    })
-    .join()
-    .unwrap();
-    histogram.observe(0.0);
-    open.sub(1 << 53);
-    assert_eq!(histogram.get().counts[0], u64::MAX);
-    assert_eq!(open.get(), 1, "2^53 + 1 has no f64");
-    // Rises and falls may each wrap; their difference does not mind.
-    open.add(u64::MAX);
-    open.add(3);
-    assert_eq!(open.get(), 3);
 }
 
 // ---- The operating system -------------------------------------------------------------------------------------
