@@ -15,6 +15,9 @@ use std::time::{Duration, Instant};
 use dynamo_metrics_server::bytes::BytesMut;
 use dynamo_metrics_server::{ContentType, ScrapeRequest, Server};
 
+/// Readers and scrapers that come at once: fewer than one address may have connections.
+const CLIENTS: usize = 30;
+
 type Outcome<T> = Result<T, Box<dyn Error>>;
 
 fn main() -> Outcome<()> {
@@ -152,7 +155,7 @@ impl Besieged {
         let before = self.memory_kib()?;
         let begin = Instant::now();
         let mut slow = Vec::new();
-        for _ in 0..40 {
+        for _ in 0..CLIENTS {
             let mut stream = self.connect()?;
             stream.write_all(b"GET /metrics?large HTTP/1.1\r\nHost: a\r\n\r\n")?;
             slow.push(stream);
@@ -172,14 +175,14 @@ impl Besieged {
             last = begin.elapsed();
         }
         println!(
-            "| 40 clients that read nothing of a page of 19 MB | closed after {:.1} s; {grown} KiB \
-             more memory meanwhile |",
+            "| {CLIENTS} clients that read nothing of a page of 19 MB | closed after {:.1} s; {grown} \
+             KiB more memory meanwhile |",
             last.as_secs_f64()
         );
         Ok(())
     }
 
-    /// So many scrapes by one scraper, and by forty at once.
+    /// So many scrapes by one scraper, and by a crowd at once.
     fn gzip_crowd(&self) -> Outcome<()> {
         const ROUNDS: usize = 200;
         let alone = {
@@ -192,7 +195,7 @@ impl Besieged {
         let before = self.cpu_ticks()?;
         for _ in 0..ROUNDS {
             let mut crowd = Vec::new();
-            for _ in 0..40 {
+            for _ in 0..CLIENTS {
                 let mut stream = self.connect()?;
                 stream.write_all(&request("gzip"))?;
                 crowd.push(stream);
@@ -203,7 +206,7 @@ impl Besieged {
         }
         let crowd = self.cpu_ticks()? - before;
         println!(
-            "| {ROUNDS} times 40 gzip scrapers at once | {} ms, one alone {} ms |",
+            "| {ROUNDS} times {CLIENTS} gzip scrapers at once | {} ms, one alone {} ms |",
             crowd * 10,
             alone * 10
         );
