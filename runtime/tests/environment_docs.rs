@@ -1,10 +1,10 @@
-//! The README's table of variables is the table that the program has.
+//! The documented table of variables is the table that the program has.
 
 use dynamo_metrics::environment::VARIABLES;
 
 #[test]
-fn every_variable_is_in_the_readme() {
-    let readme = include_str!("../../README.md");
+fn every_variable_is_documented() {
+    let page = include_str!("../../docs/environment.md");
     let mut missing = String::new();
     for variable in VARIABLES.iter().filter(|v| !v.name.starts_with("DYN_HISTOGRAM_")) {
         let default = match variable.default {
@@ -12,10 +12,10 @@ fn every_variable_is_in_the_readme() {
             default => format!("`{default}`"),
         };
         let row = format!("| `{}` | {default} | {} |\n", variable.name, variable.meaning);
-        if !readme.contains(&row) {
+        if !page.contains(&row) {
             missing += &row;
         }
     }
-    assert!(missing.is_empty(), "rows that the README lacks:\n{missing}");
-    assert!(readme.contains("`DYN_HISTOGRAM_DYN_METRICS_*`"));
+    assert!(missing.is_empty(), "rows that docs/environment.md lacks:\n{missing}");
+    assert!(page.contains("`DYN_HISTOGRAM_DYN_METRICS_*`"));
 }
