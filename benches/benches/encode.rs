@@ -1,4 +1,4 @@
-//! What one scrape costs: the snapshot alone, and the text of it, by criterion.
+//! Cost of one scrape: the snapshot alone, and the snapshot with its text, by criterion.
 //!
 //! ```text
 //! cargo bench -p dynamo-metrics-benches --bench encode [-- --quick] [FILTER]

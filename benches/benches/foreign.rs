@@ -1,4 +1,4 @@
-//! What it costs to merge the text of an engine into a page, by criterion, beside a copy of the same bytes.
+//! Cost of merging the text of an engine into a page, by criterion, beside a copy of the same bytes.
 //!
 //! ```text
 //! cargo bench -p dynamo-metrics-benches --no-default-features --bench foreign [-- --quick] [FILTER]

@@ -1,4 +1,4 @@
-//! What one recording costs: our own operations, by criterion, for profiles and regressions.
+//! Cost of one recording: our own operations, by criterion, for profiles and regressions.
 //!
 //! ```text
 //! cargo bench -p dynamo-metrics-benches --bench record [-- --quick] [FILTER]

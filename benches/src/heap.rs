@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 #[derive(Debug)]
 pub struct Counting;
 
-/// What was allocated meanwhile, by all threads.
+/// Allocations meanwhile, by all threads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Usage {
     /// Calls that returned memory: allocations and reallocations.

@@ -1,4 +1,4 @@
-//! What the criterion benches and the program `versus` share: workloads, clocks and counters.
+//! Shared by the criterion benches and the program `versus`: workloads, clocks and counters.
 //!
 //! ```text
 //! values, shape      what is recorded and which registries are scraped, the same for everybody

@@ -116,7 +116,7 @@ impl Case {
         self
     }
 
-    /// What is measured.
+    /// The name of the measured operation.
     pub fn what(&self) -> &str {
         &self.what
     }
@@ -169,7 +169,7 @@ pub fn run(cases: &[&Case], threads: usize, plan: Plan) -> Vec<Vec<f64>> {
         .collect()
 }
 
-/// What one thread did in one slice.
+/// Operations and time of one thread in one slice.
 #[derive(Clone, Copy)]
 struct Turn {
     operations: f64,

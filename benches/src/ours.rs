@@ -54,7 +54,7 @@ pub fn histograms<const N: usize>(bounds: &[f64]) -> [Histogram; N] {
     std::array::from_fn(|at| made(registry.histogram((format!("bench{at}"), ""), &buckets)))
 }
 
-/// What a token moves: a counter and a histogram of one registry.
+/// The metrics that a token moves: a counter and a histogram of one registry.
 pub fn token(bounds: &[f64]) -> (Counter, Histogram) {
     let registry = Registry::new();
     let tokens = registry.counter(("bench_tokens_total", ""));
@@ -94,7 +94,7 @@ pub fn registry_of_threads(shape: &Shape, threads: usize) -> Registry {
     registry
 }
 
-/// What one of several threads records.
+/// The recording of one of several threads.
 #[derive(Clone, Copy)]
 struct Share {
     of: usize,
@@ -122,7 +122,7 @@ fn record(registry: &Registry, shape: &Shape, share: Share) {
     }
 }
 
-/// What scrapes a registry again and again into one buffer.
+/// A scraper that encodes a registry again and again into one buffer.
 #[derive(Debug)]
 pub struct Scraper {
     registry: Registry,

@@ -18,7 +18,7 @@ use std::path::Path;
 pub struct Row {
     /// The group.
     pub group: String,
-    /// Who or what was measured.
+    /// The crate or operation that was measured.
     pub what: String,
     /// How many threads did it at the same time.
     pub threads: usize,

@@ -1,6 +1,6 @@
 //! Nanoseconds of one sample line in a whole scrape, warm and cold.
 //!
-//! Everybody encodes into memory of its own that it keeps, as a server would. *Warm*: one scrape untimed, then
+//! Each crate encodes into memory of its own that it keeps, as a server would. *Warm*: one scrape untimed, then
 //! several timed. *Cold*: [`STREAMED_BYTES`] are read and written before each timed scrape, which leaves nothing
 //! of the registry in any cache, as it is in life when a scrape comes every ten seconds.
 
@@ -21,11 +21,11 @@ pub trait Scrape {
     /// Encodes once, over what was encoded before.
     fn scrape(&mut self);
 
-    /// What was encoded last.
+    /// The last encoded page.
     fn body(&self) -> &[u8];
 }
 
-/// What is scraped, and under which name it is reported.
+/// A page to scrape, and the name under which it is reported.
 pub struct Target {
     what: String,
     scrape: Box<dyn Scrape>,
@@ -38,7 +38,7 @@ impl Target {
         Self { what: what.into(), scrape }
     }
 
-    /// What is measured.
+    /// The name of the measured operation.
     pub fn what(&self) -> &str {
         &self.what
     }

@@ -108,7 +108,7 @@ impl Family {
         }
     }
 
-    /// What one series of a histogram has seen.
+    /// The observations of one series of a histogram.
     pub fn observations(&self, series: usize) -> impl Iterator<Item = f64> + use<> {
         let (median, whole) = match &self.kind {
             Kind::Histogram { bounds, whole } => (bounds[bounds.len() / 2], *whole),

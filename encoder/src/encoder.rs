@@ -58,7 +58,7 @@ pub struct Encoder {
 /// every 15 s and another every minute, so that two that take turns, or one that comes by the hour, find theirs.
 const IDLE_SCRAPES_MAX: u64 = 150;
 
-/// What was rendered for one format and escaping.
+/// The rendered texts of one format and escaping.
 #[derive(Debug)]
 struct Rendered {
     of: (Format, Escaping),
@@ -67,7 +67,7 @@ struct Rendered {
     rendering: Rendering,
 }
 
-/// What a format has rendered.
+/// The rendered texts of a format.
 #[derive(Debug)]
 enum Rendering {
     Text(Dialect, Layout<TextForm>),
@@ -115,7 +115,7 @@ impl Encoder {
 
     /// The same encoder, with `le` and `quantile` in text 0.0.4 as the other formats have them, `1.0` for `1`. Prometheus 2
     /// keeps the spelling of each format, so a scraper that changes formats there sees other series; Prometheus 3 takes
-    /// both for one. What was rendered before stays as it is.
+    /// both for one. Texts that were rendered before stay as they are.
     ///
     /// ```
     /// use dynamo_metrics_core::{Buckets, Registry};

@@ -22,7 +22,7 @@ use thiserror::Error;
 /// ```
 pub const QUERY_BYTES_MAX: usize = 64 * 1024;
 
-/// Most names that may be asked for (as in client_java). Who wants more wants everything.
+/// Most names that a scraper may ask for (as in client_java). One that wants more can ask for everything.
 ///
 /// ```
 /// use dynamo_metrics_encoder::name_filter::{NAMES_MAX, NameFilter};
@@ -213,7 +213,7 @@ mod tests {
             assert!(!filter(query).admits("a.b", "gauge"), "{query}");
             assert!(!filter(query).admits_all(), "{query}");
         }
-        // What is not an encoding stands for itself.
+        // A byte that is not part of a percent-encoding stands for itself.
         for (query, name) in [
             ("name[]=%", "%"),
             ("name[]=%4", "%4"),

@@ -11,7 +11,7 @@
 //! not add up to the number of deltas, stores what later aborts queries when the schema is out of range, and from 2.50
 //! on refuses a scrape whose buckets do not add up to the count or do not fit a signed word. So what would be written
 //! is read back as a scraper reads it, and held against the counts where the snapshot has them: neither [`spans`] nor
-//! [`filled`] vouches for itself. What fails is written as a classic histogram, and counted.
+//! [`filled`] vouches for itself. A histogram that fails the check is written as a classic one, and counted.
 
 use dynamo_metrics_core::{NativeBucketCounts, NativeValue};
 
@@ -55,7 +55,7 @@ fn read_back(side: NativeBucketCounts<'_>) -> Option<u64> {
     (written.next().is_none() && all == Some(sum)).then_some(sum)
 }
 
-/// What the snapshot has counted in the bucket of this index.
+/// The snapshot's count of the bucket of this index.
 fn held(side: NativeBucketCounts<'_>, index: i32) -> u64 {
     let at = i64::from(index) - i64::from(side.first);
     let counted = usize::try_from(at).ok().and_then(|at| side.counts.get(at)).copied();
@@ -114,7 +114,7 @@ mod tests {
     use super::*;
     use dynamo_metrics_core::{NativeBuckets, Registry, Snapshot, Value};
 
-    /// What a native histogram of powers of two shows after these observations.
+    /// A native histogram of powers of two after these observations.
     fn with_value(observed: &[f64], test: impl FnOnce(NativeValue<'_>)) {
         let registry = Registry::new();
         let buckets = NativeBuckets::new().schema(0).signed();

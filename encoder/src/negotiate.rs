@@ -26,7 +26,7 @@ use dynamo_metrics_core::Escaping;
 /// ```
 pub const ACCEPT_CLAUSES_MAX: usize = 32;
 
-/// What an exposition is written in. Its media type is [`Negotiated::content_type`].
+/// A format of an exposition. Its media type is [`Negotiated::content_type`].
 ///
 /// ```
 /// use dynamo_metrics_encoder::negotiate::{Format, negotiate};
@@ -50,7 +50,7 @@ pub enum Format {
     Protobuf,
 }
 
-/// What one scraper gets. The body depends on the two public fields only, so they can be the key of a cache.
+/// The format and escaping that one scraper gets. The body depends on the two public fields only, so they can be the key of a cache.
 ///
 /// ```
 /// use dynamo_metrics_encoder::negotiate::negotiate;
@@ -120,7 +120,7 @@ impl Negotiated {
     }
 }
 
-/// What a scraper gets that sends this `Accept` header; several headers are joined with commas first, and one
+/// Returns the format for a scraper that sends this `Accept` header; several headers are joined with commas first, and one
 /// that is not UTF-8 is `None`.
 ///
 /// A clause counts if its type, `version`, `proto` and `encoding` are ones we know: an unknown version is another
@@ -240,7 +240,7 @@ impl<'a> Clause<'a> {
         (quality <= 1.0).then_some(quality)
     }
 
-    /// What the clause asks for, if it is something that we have.
+    /// The format that the clause asks for, if it is one of ours.
     fn answer(&self) -> Option<(Range, Negotiated)> {
         let is = |main_type: &str, subtype: &str| {
             self.main_type.eq_ignore_ascii_case(main_type)

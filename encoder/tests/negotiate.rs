@@ -1,4 +1,4 @@
-//! What every known scraper gets, and what odd headers get.
+//! The format that every known scraper gets, and that odd headers get.
 
 use dynamo_metrics_core::Escaping;
 use dynamo_metrics_encoder::negotiate::{ACCEPT_CLAUSES_MAX, Format, Negotiated, negotiate};
@@ -242,7 +242,7 @@ fn content_types_name_what_they_are() {
         for escaping in Escaping::ALL {
             let answer = Negotiated::new(format, escaping);
             assert_eq!(answer.content_type(), format!("{start}{escaping}"));
-            // Who sends it back as `Accept` gets the same again.
+            // A scraper that sends it back as `Accept` gets the same again.
             assert_eq!(negotiate(Some(answer.content_type())), answer);
         }
     }

@@ -20,7 +20,7 @@ fn encode(registry: &Registry) -> BytesMut {
     body
 }
 
-/// What the text of a registry says, in the form of [`samples`].
+/// The samples in the text of a registry, in the form of [`samples`].
 fn samples_of_text(registry: &Registry) -> Vec<String> {
     let mut body = BytesMut::new();
     Encoder::new().encode(registry, &mut body);
@@ -240,7 +240,7 @@ fn a_summary_says_what_its_text_says() {
 }
 
 proptest! {
-    /// What a scraper counts together in a native histogram is what was observed.
+    /// A scraper that adds up a native histogram finds every observation.
     #[test]
     fn native_buckets_hold_every_observation(
         observed in proptest::collection::vec((-40i32..40, any::<bool>(), 1..1u64 << 40), 0..80),

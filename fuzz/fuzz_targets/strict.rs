@@ -1,5 +1,5 @@
 //! The strict parsers take any bytes without a panic, and what they accept they understood: every sample has a
-//! family, and every line was counted. What passes without names in quotes passes with them, alike. The first byte
+//! family, and every line was counted. Text that passes without names in quotes passes with them, alike. The first byte
 //! chooses the format.
 #![no_main]
 

@@ -1,6 +1,6 @@
 //! An allocator that has no more memory, from one large allocation of another thread than the test's on.
 //!
-//! What a test itself and its client allocate must not fail, so the thread that arms it is spared.
+//! The allocations of the test itself and its client must not fail, so the thread that arms it is spared.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;

@@ -1,4 +1,4 @@
-//! What tests of several packages share: an allocator that counts, and one that fails ([`FailAt`]).
+//! Shared by the tests of several packages: an allocator that counts, and one that fails ([`FailAt`]).
 //!
 //! Counts are of the thread that asks, so what the test harness and other tests do meanwhile is not among them. Freeing is
 //! not counted: "allocates nothing" is what the tests say, and what is freed was allocated.

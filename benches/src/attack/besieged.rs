@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 /// Scrapes before any measurement, so that buffers have their size and code is loaded.
 const WARM_UP: usize = 20;
-/// What `/proc/PID/stat` counts in on every Linux there is: `USER_HZ` is 100 (man 5 proc).
+/// Ticks a second of `/proc/PID/stat`: `USER_HZ` is 100 on every Linux (man 5 proc).
 const TICKS_A_SECOND: f64 = 100.0;
 
 /// How the process is started.

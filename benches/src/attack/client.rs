@@ -5,7 +5,7 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
-/// What Prometheus sends, on a connection for one scrape.
+/// The request that Prometheus sends, on a connection for one scrape.
 pub(crate) const SCRAPE: &[u8] = b"GET /metrics HTTP/1.1\r\nHost: attacked:9090\r\n\
     User-Agent: attack\r\nAccept: text/plain;version=0.0.4\r\nConnection: close\r\n\r\n";
 
@@ -15,7 +15,7 @@ pub(crate) struct Answer {
     pub(crate) status: u16,
 }
 
-/// What came back for some bytes.
+/// The answer to some bytes.
 #[derive(Debug, Default)]
 pub(crate) struct Reaction {
     /// Statuses of all responses, in order.

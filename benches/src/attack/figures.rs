@@ -12,7 +12,7 @@ use std::fmt::Write as _;
 pub struct Figure {
     /// The attack, by the name that chooses it.
     pub attack: &'static str,
-    /// What was counted or measured, with its unit.
+    /// The counted or measured quantity, with its unit.
     pub figure: String,
     /// Of which server.
     pub server: &'static str,

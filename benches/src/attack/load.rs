@@ -115,7 +115,7 @@ pub fn table(rows: &[Row]) -> String {
     table
 }
 
-/// What one server did in its turn.
+/// Results of one server in its turn.
 struct Turn {
     /// Of the scrapes that count.
     times_us: Vec<f64>,

@@ -12,8 +12,8 @@
 //! figures    rows of figures, as Markdown and JSON
 //! ```
 //!
-//! A figure is of one attack on a fresh process, so that no attack profits from the one before. What waits is
-//! done to all servers at once, what takes the processor to one after the other.
+//! A figure is of one attack on a fresh process, so that no attack profits from the one before. An attack that waits is
+//! run on all servers at once, one that takes the processor on one server after the other.
 
 mod besieged;
 mod client;
@@ -28,7 +28,7 @@ use figures::Figure;
 use std::error::Error;
 use std::thread;
 
-/// What goes wrong with an attack itself, as a text.
+/// An error of the attack itself, as a text.
 pub type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
 
 /// One attack on all servers.

@@ -30,7 +30,7 @@ use tokio::net::TcpListener;
 pub const SERVERS: [&str; 4] = [ours::NAME, MEP, AXUM, TINY_HTTP];
 /// A fixed body of the same size behind hyper: what the wire alone costs.
 pub const STATIC: &str = "hyper, static body";
-/// What comes before the name of an encoder that is put behind the same hyper as [`STATIC`].
+/// Prefix of the name of an encoder that is put behind the same hyper as [`STATIC`].
 pub const HYPER: &str = "hyper + ";
 
 const MEP: &str = "metrics-exporter-prometheus";

@@ -1,4 +1,4 @@
-//! What a smaller body costs: bytes against time for gzip levels 1 to 9 (by zlib-rs, and by libdeflate, which is in C) and
+//! Cost of a smaller body: bytes against time for gzip levels 1 to 9 (by zlib-rs, and by libdeflate, which is in C) and
 //! zstd 1 to 3, on the body of a realistic frontend, and the size below which compressing is not worth it.
 //!
 //! `cargo run --release -p dynamo-metrics-benches --no-default-features --features compression

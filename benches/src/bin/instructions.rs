@@ -169,7 +169,7 @@ fn visit_at_new_addresses(times: u64, family: &Family<Counter, 2>, models: &[Str
     });
 }
 
-/// What the frontend does for one token of a stream.
+/// The frontend's recordings for one token of a stream.
 fn request_tokens(times: u64) {
     let frontend = FrontendMetrics::new(&Registry::new(), FrontendConfig::default())
         .expect("a registry of its own takes the catalogue");

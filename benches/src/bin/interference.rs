@@ -36,7 +36,7 @@ const PERIOD: Duration = Duration::from_millis(10);
 /// Length of one round with and of one without scrapes.
 const ROUND: Duration = Duration::from_millis(500);
 
-/// What Prometheus sends.
+/// The `Accept` header of Prometheus.
 const REQUEST: &[u8] = b"GET /metrics HTTP/1.1\r\nHost: loop\r\nAccept-Encoding: gzip\r\n\r\n";
 
 fn main() {

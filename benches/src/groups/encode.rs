@@ -6,7 +6,7 @@ use crate::report::{self, Row};
 use crate::scrape::{self, Target};
 use crate::shape::{self, Shape};
 
-/// What is scraped, and by whom.
+/// A page to scrape and the encoders that write it.
 pub(super) struct Registry {
     pub(super) group: &'static str,
     shape: fn() -> Shape,

@@ -1,4 +1,4 @@
-//! What memory itself costs: the floor under every other group, in the same process.
+//! Cost of memory itself: the floor under every other group, in the same process.
 
 use super::{Options, record};
 use crate::measure::Case;

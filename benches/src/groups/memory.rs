@@ -1,6 +1,6 @@
 //! Requested bytes of one series: 10,000 counters with 3 labels, 1,000 histograms with 12 bounds and 3 labels.
 //!
-//! What the registry alone takes, by a counting allocator; an allocator's own overhead is not counted. Our cells
+//! Memory of the registry alone, by a counting allocator; an allocator's own overhead is not counted. Our cells
 //! are not in the heap but in the shard of each writing thread, so they stand in a row of their own, and so does
 //! what the encoder keeps once it has been scraped (labels rendered once, a snapshot), which others need not
 //! keep, because they render at each scrape.
@@ -44,7 +44,7 @@ fn measure(metric: &'static str, shape: &Shape, cells: usize) -> Vec<Row> {
         let (registry, ours) = heap::measure(|| ours::registry(shape));
         let mut scraper = Scraper::new(registry);
         let ((), scraped) = heap::measure(|| scraper.scrape());
-        // Everybody needs a buffer for the body.
+        // Every peer needs a buffer for the body.
         let bytes = ours.bytes + scraped.bytes - scraper.buffer() as i64;
         (ours, Usage { allocations: ours.allocations + scraped.allocations, bytes })
     });

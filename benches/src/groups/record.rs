@@ -192,7 +192,7 @@ fn bucket_lookup(options: Options) -> (Vec<Row>, String) {
     (rows, tables)
 }
 
-/// What each way to find a value's bucket takes.
+/// Time of each way to find a value's bucket.
 fn lookups(data: &Data, count: usize) -> Vec<Case> {
     let bounds: Arc<[f64]> = bounds(count).into();
     let buckets = Arc::new(ours::buckets(&bounds));
@@ -214,7 +214,7 @@ fn lookups(data: &Data, count: usize) -> Vec<Case> {
     ]
 }
 
-/// What is not the operation's fault.
+/// The loop and the value alone, without the operation.
 fn loop_and_value(data: &Data) -> Case {
     Case::over("(loop and value)", &data.latencies, || |value| _ = black_box(value))
 }

@@ -241,7 +241,7 @@ struct OpenPair<'a> {
     endpoint: &'a str,
 }
 
-/// What `LabelGroup` derives for `N` labels whose values are all known in advance.
+/// The code that `LabelGroup` derives for `N` labels whose values are all known in advance.
 struct LabelsSet<const N: usize> {
     names: [&'static LabelName; N],
     values: [RodeoReader; N],

@@ -62,7 +62,7 @@ pub(crate) fn family(data: &Data) -> Vec<Case> {
     let look_up = Case::over("metrics + exporter register_counter", &data.pairs, move || {
         let recorder = Arc::clone(&recorder);
         move |(model, endpoint)| {
-            // What `counter!` makes of labels that are not constants.
+            // The expansion of `counter!` for labels that are not constants.
             let labels = vec![Label::new("model", model), Label::new("endpoint", endpoint)];
             recorder.register_counter(&Key::from_parts("bench", labels), &METADATA).increment(1);
         }

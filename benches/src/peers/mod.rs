@@ -1,4 +1,4 @@
-//! Everybody who is measured: one crate a file, each with the same functions.
+//! The measured crates: one a file, each with the same functions.
 //!
 //! ```text
 //! counter  updown  histogram  family  token      the cases of a group, [] if the crate has no such thing
@@ -28,7 +28,7 @@ use std::hash::{Hash, Hasher};
 /// Makes a registry of a shape, and what encodes it.
 pub(crate) type Scraper = fn(&Shape) -> Box<dyn Scrape>;
 
-/// Everybody who can be scraped: ourselves, the fastest peers, the crate that Dynamo uses, the others.
+/// The crates that can be scraped: ours, the fastest peers, the crate that Dynamo uses, the others.
 pub(crate) const SCRAPERS: [(&str, Scraper); 8] = [
     (crate::ours::NAME, dynamo_metrics::scraper),
     ("fast-telemetry", fast_telemetry::scraper),

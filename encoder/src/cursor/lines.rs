@@ -30,7 +30,7 @@ type Half = u128;
 /// Registers that a text may take: of sixteen, the tail needs one.
 const HALVES_MAX: usize = 12;
 
-/// What tells the lines of a histogram apart: `le="0.5"} ` for each bucket.
+/// The texts that tell the lines of a histogram apart: `le="0.5"} ` for each bucket.
 #[derive(Debug)]
 pub(crate) struct Tails(Vec<Tail>);
 
@@ -49,7 +49,7 @@ pub(crate) struct Totals {
     labels: usize,
 }
 
-/// What takes the place of [`BUCKET`] in a text, and how much of it.
+/// The suffix that replaces [`BUCKET`] in a text, and its length.
 type Suffix = ([u8; 8], usize);
 const SUM: Suffix = (*b"_sum{   ", 5);
 const COUNT: Suffix = (*b"_count{ ", 7);
@@ -163,7 +163,7 @@ fn lines<const HALVES: usize>(
     let labels = &text.bytes[totals.labels..];
     let labels_len = text_len.saturating_sub(totals.labels + 1);
     let name_len = totals.name_len.min(text_len);
-    // What stands before the value of the sum or count.
+    // The text before the value of the sum or count.
     let head = |line: &mut [MaybeUninit<u8>], (suffix, suffix_len): Suffix| {
         write_halves(line, halves);
         line[name_len..][..8].write_copy_of_slice(&suffix);

@@ -25,7 +25,7 @@ use texts::{BLOCK, HALF};
 
 /// Digits of `u64::MAX`.
 const LONGEST_DIGITS: usize = 20;
-/// What a write may ask for beyond what it writes: a last text or number may be copied as a whole block, and
+/// Room that a write may ask for beyond the bytes that it writes: a last text or number may be copied as a whole block, and
 /// [`Cursor::cumulative_lines`] asks for a line of the longest tail that a byte can measure.
 const SLACK: usize = 512;
 
@@ -188,7 +188,7 @@ impl Cursor<'_> {
     }
 }
 
-// What is called and not inlined gets the room and returns how many bytes it wrote: of a cursor that is handed over, the
+// A function that is not inlined gets the room and returns how many bytes it wrote: of a cursor that is handed over, the
 // compiler keeps the position in memory even where nothing is called, and each line waits for that of the one before.
 
 /// Writes a number to the beginning of the room; returns how many bytes that is.

@@ -1,4 +1,4 @@
-//! What is copied: texts that were rendered once, each readable a little beyond its end.
+//! Texts that were rendered once and are copied by each scrape, each readable a little beyond its end.
 
 #![forbid(unsafe_code)]
 
@@ -6,7 +6,7 @@ use std::ops::Range;
 
 /// Bytes that are copied at a time: one vector register.
 pub(super) const BLOCK: usize = 32;
-/// What is copied of a text that is no longer, where texts are usually that short.
+/// Bytes copied of a text that is not longer than this, where texts are usually that short.
 pub(super) const HALF: usize = BLOCK / 2;
 
 /// Bytes that can be read behind the end of each text: as many as a text may have that is kept in registers (`lines.rs`),

@@ -1,4 +1,4 @@
-//! What protobuf renders once: a family's name, help, type and unit, and a series' labels, as fields.
+//! The fields that protobuf renders once: a family's name, help, type and unit, and a series' labels.
 //!
 //! ```text
 //! text = labels                        of most series
@@ -19,7 +19,7 @@ use dynamo_metrics_core::{
     TRACE_ID_BYTES_MAX,
 };
 
-/// What all series of a part share.
+/// The texts that all series of a part share.
 #[derive(Debug)]
 pub(crate) struct ProtobufForm {
     /// Bytes that the value of one series takes at most, but for exemplars.

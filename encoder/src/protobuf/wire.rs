@@ -43,7 +43,7 @@ pub(crate) trait Sink: Sized {
         message.write(self.sized(field, size))
     }
 
-    /// What stands before a message of this size.
+    /// The prefix of a message of this size.
     #[inline(always)]
     fn sized(self, field: u32, size: usize) -> Self {
         self.tag(field, DELIMITED).varint(size as u64)

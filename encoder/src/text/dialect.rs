@@ -77,7 +77,7 @@ impl Dialect {
         }
     }
 
-    /// What stands before the labels of a sample, of which there is at least one.
+    /// The text before the labels of a sample, of which there is at least one.
     pub(crate) fn open(self, sample: &str) -> String {
         if is_legacy_metric_name(sample) {
             format!("{sample}{{")
@@ -86,7 +86,7 @@ impl Dialect {
         }
     }
 
-    /// What stands before the value of a sample without labels.
+    /// The text before the value of a sample without labels.
     pub(crate) fn bare(self, sample: &str) -> String {
         if is_legacy_metric_name(sample) {
             format!("{sample} ")

@@ -1,4 +1,4 @@
-//! What OpenMetrics lets stand beside a sample: an exemplar behind it, and the start time on a line of its own.
+//! Additions of OpenMetrics to a sample: an exemplar behind it, and the start time on a line of its own.
 //!
 //! ```text
 //! requests_total{model="a"} 42 # {trace_id="4bf92f3577b34da6",span_id="00f067aa0ba902b7"} 1 1700000000.123

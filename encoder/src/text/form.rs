@@ -1,4 +1,4 @@
-//! What a text format renders once a family and once a series.
+//! The texts that a text format renders once a family and once a series.
 //!
 //! ```text
 //! one line a series:   text = `name{a="x",b="y"} `                                          then the value
@@ -14,7 +14,7 @@ use dynamo_metrics_core::{
     Descriptor, Escaping, FamilySnapshot, Kind, NativeValue, PartSnapshot, SeriesSnapshot,
 };
 
-/// What all series of a part share.
+/// The texts that all series of a part share.
 #[derive(Debug)]
 pub(crate) struct TextForm {
     /// `name{` or `name_bucket{`: what each text begins with.
@@ -219,7 +219,7 @@ impl TextForm {
     }
 }
 
-/// What tells the lines of one series apart.
+/// The parts of a series' lines that differ from line to line.
 fn tails(dialect: Dialect, family: &str, descriptor: &Descriptor) -> Texts {
     let mut tails = Texts::default();
     if let Some(buckets) = descriptor.buckets() {

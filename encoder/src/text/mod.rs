@@ -1,6 +1,6 @@
 //! Registry -> text: the Prometheus format 0.0.4 and OpenMetrics 1.0.
 //!
-//! Text is copied and numbers are formatted, nothing else. What is written is the narrow subset of each format that
+//! Text is copied and numbers are formatted, nothing else. The output is the narrow subset of each format that
 //! every consumer accepts: one description a family and before its samples, no blank lines, no timestamps, one space
 //! before the value, buckets ascending and cumulative, `+Inf` equal to `_count`, LF at the end.
 

@@ -1,6 +1,6 @@
 //! The wire format: fields of a message, each with its number, in the order in which they come.
 
-/// What a field holds.
+/// The value of a field.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Field<'a> {
     Varint(u64),

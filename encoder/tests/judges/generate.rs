@@ -14,7 +14,7 @@ pub(crate) enum Values {
 /// Which metrics there are.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Metrics {
-    /// What every judge reads in every format.
+    /// A registry that every judge reads in every format.
     Common,
     /// Native histograms, negative bounds and names outside the legacy characters, too.
     All,

@@ -32,7 +32,7 @@ fn encode(registry: &Registry, format: Format, escaping: Escaping) -> Vec<u8> {
     body.to_vec()
 }
 
-/// What our own strict parser reads in a text.
+/// The samples that our own strict parser reads in a text.
 fn samples_of_text(text: &[u8]) -> Vec<String> {
     samples_of(strict::Format::Text, text)
 }

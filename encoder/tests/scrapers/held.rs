@@ -1,4 +1,4 @@
-//! What a registry holds, as a scraper that asked for some format must have stored it. Walks the snapshot and knows
+//! The samples of a registry, as a scraper that asked for some format must have stored them. Walks the snapshot and knows
 //! nothing of the encoder.
 
 use crate::line::line;

@@ -70,7 +70,7 @@ struct Version {
     native: bool,
     /// It reads the exemplars of native histograms. 2.42 looks for them in classic buckets, which we do not send along.
     native_exemplars: bool,
-    /// What each job must have negotiated.
+    /// The format that each job must have negotiated.
     expected: Vec<(Job, Format, Escaping)>,
 }
 

@@ -1,4 +1,4 @@
-//! What is scraped: registries behind a server of ours, and a note of what each job of a scraper negotiated.
+//! The scraped pages: registries behind a server of ours, and a note of what each job of a scraper negotiated.
 
 use dynamo_metrics_core::Registry;
 use dynamo_metrics_encoder::Encoder;
@@ -51,7 +51,7 @@ impl Page {
         self.server.local_addr().to_string()
     }
 
-    /// What a job got when it last scraped.
+    /// The answer that a job got when it last scraped.
     pub(crate) fn asked(&self, job: &str) -> Option<Negotiated> {
         self.asked.lock().unwrap().get(job).copied()
     }

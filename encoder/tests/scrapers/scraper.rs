@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 /// Long enough for a machine that is busy with other tests; nothing waits for it when all is well.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// What a scraper stores about a target beside the samples.
+/// Series that a scraper stores about a target beside the samples.
 const ITS_OWN: [&str; 7] = [
     "up",
     "scrape_duration_seconds",
@@ -192,7 +192,7 @@ impl Scraper {
         Ok((value.ok_or("no value")?, newest["labels"].clone()))
     }
 
-    /// What Prometheus says of its own scraping: each counter that is not zero and counts what should not happen.
+    /// Prometheus' counters about its own scraping: each that is not zero and counts what should not happen.
     pub(crate) fn complaints(&self) -> Result<Vec<String>, String> {
         let page = self.body("/metrics")?;
         let is_one = |line: &&str| {

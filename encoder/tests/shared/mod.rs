@@ -1,4 +1,4 @@
-//! What more than one test file needs: the reference bodies, and text that is nearly valid.
+//! Shared by several test files: the reference bodies, and text that is nearly valid.
 
 #![allow(dead_code)] // each test file uses its part
 

@@ -1,4 +1,4 @@
-//! What a registry holds, as the samples that a scraper must read of it: said from the snapshot's values, without a look at
+//! The samples that a scraper must read of a registry, made from the snapshot's values, without a look at
 //! how they are written.
 
 use crate::decode::{Native, buckets, line};
