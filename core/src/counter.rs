@@ -6,7 +6,7 @@ use crate::family::{Metric, sealed};
 use crate::histogram::finite;
 use crate::lookup::AnyHandle;
 use crate::series::{Numbers, Series, SeriesRef};
-use crate::shard::{CellIndex, LocalLease, Writer, add_own, own, writer};
+use crate::shard::{CellIndex, LocalLease, Writer, add_f64_release_first, add_first, add_own, own};
 use crate::sync::AtomicU64;
 
 /// A count that only grows. Exact up to 2^64 - 1, where it wraps to 0, which scrapers see as a restart.
@@ -44,11 +44,7 @@ impl Counter {
             Some(base) => {
                 Writer::Own(base).add(self.cell, n);
             }
-            None => {
-                if let Some(writer) = writer() {
-                    writer.add(self.cell, n);
-                }
-            }
+            None => add_first(self.cell, n),
         }
     }
 
@@ -197,12 +193,9 @@ impl FloatCounter {
         if !(v >= 0.0 && v.is_finite()) {
             return self.reject(v);
         }
-        let writer = match own() {
-            Some(base) => Some(Writer::Own(base)),
-            None => writer(),
-        };
-        if let Some(writer) = writer {
-            writer.add_f64_release(self.cell, v);
+        match own() {
+            Some(base) => Writer::Own(base).add_f64_release(self.cell, v),
+            None => add_f64_release_first(self.cell, v),
         }
     }
 

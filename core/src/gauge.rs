@@ -4,7 +4,7 @@ use crate::descriptor::Kind;
 use crate::family::{Metric, sealed};
 use crate::lookup::AnyHandle;
 use crate::series::{Numbers, SeriesRef};
-use crate::shard::{CellIndex, Writer, own, writer};
+use crate::shard::{CellIndex, Writer, add_release_first, own};
 use crate::sync::{AtomicU64, Ordering};
 
 /// A value that is set: a temperature, a size, a share. `f64`, shared by all threads, because the last `set`
@@ -165,13 +165,10 @@ impl UpDownCounter {
 
 #[inline]
 fn record(cell: CellIndex, n: u64) {
-    let writer = match own() {
-        Some(base) => Some(Writer::Own(base)),
-        None => writer(),
-    };
-    if let Some(writer) = writer {
-        // Release, so that a scrape which sees this step also sees the steps before it in other cells.
-        writer.add_release(cell, n);
+    // Release, so that a scrape which sees this step also sees the steps before it in other cells.
+    match own() {
+        Some(base) => Writer::Own(base).add_release(cell, n),
+        None => add_release_first(cell, n),
     }
 }
 

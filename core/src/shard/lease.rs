@@ -6,7 +6,8 @@
 //!
 //! ```text
 //! LEASE   own     the fast path; None before the first recording and after the thread's end
-//!         phase   why `own` is None
+//!         phase   why `own` is None; one byte, so that a signal handler never sees half of it
+//!         shard   the leased shard; read only in the phases that say it is there
 //!         locals  local handles alive; the shard is not given back before the last of them
 //!         turn    which cell of a sum is next, see histogram.rs
 //! GUARD   (has a Drop)  gives the shard back when the thread ends
@@ -18,12 +19,17 @@
 //! **What comes after the end.** Destructors of other thread-locals may run after the guard's and record. By then the
 //! shard may be another thread's, so they write the fallback. `tests/loom_lease.rs` runs [`Lease`] through every
 //! interleaving of that.
+//!
+//! **A signal handler may record at any instruction**, also in the middle of the thread's first recording. So each field is
+//! one word, the compiler may not reorder their stores ([`compiler_fence`]), and `own` is looked at again once the phase says
+//! that this thread is attaching. `tests/first_recording.rs` stops after every instruction and records there.
 
 use super::cells::Base;
 use super::{CellIndex, Shard, Shards, shards};
 use crate::sync::{AtomicU64, Ordering};
 use std::cell::Cell;
 use std::marker::PhantomData;
+use std::sync::atomic::compiler_fence;
 
 #[cfg(not(loom))]
 use std::thread_local;
@@ -44,21 +50,24 @@ loom::thread_local! {
 pub struct Lease {
     own: Cell<Option<Base>>,
     phase: Cell<Phase>,
+    shard: Cell<Option<&'static Shard>>,
     locals: Cell<u32>,
     turn: Cell<usize>,
 }
 
 const _: () =
     assert!(!std::mem::needs_drop::<Lease>(), "a destructor would make every recording ask for it");
+const _: () = assert!(size_of::<Phase>() == 1, "a signal handler could see half of a phase");
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
 enum Phase {
     /// No recording yet.
     Unattached,
-    /// `own` is set.
-    Attached(&'static Shard),
+    /// The shard is leased, and `own` is set unless the thread's end has just begun.
+    Attached,
     /// The guard has run, but local handles still write the shard.
-    Ending(&'static Shard),
+    Ending,
     /// The shard was given back, or there never was one to be had, or it is being leased: recordings go to the fallback.
     Detached,
 }
@@ -69,6 +78,7 @@ impl Lease {
         Self {
             own: Cell::new(None),
             phase: Cell::new(Phase::Unattached),
+            shard: Cell::new(None),
             locals: Cell::new(0),
             turn: Cell::new(0),
         }
@@ -84,31 +94,45 @@ impl Lease {
     /// [`end`](Self::end) will be called when the thread ends; if not, it is past its end and gets no shard. `None` when even
     /// the fallback cannot be had.
     pub(crate) fn attach(&self, shards: &Shards, guard: impl FnOnce() -> bool) -> Option<Writer> {
-        if let Phase::Unattached = self.phase.get() {
-            // What records meanwhile on this thread, as a signal handler or an allocator that counts, takes the fallback:
-            // it would come here again, without end, or lease a second shard that nobody gives back.
-            self.phase.set(Phase::Detached);
-            if let Some(shard) = guard().then(|| shards.lease()).flatten() {
-                self.phase.set(Phase::Attached(shard));
+        if self.phase.get() == Phase::Unattached {
+            // A recording that comes meanwhile on this thread, of a signal handler or of an allocator that counts, takes the
+            // fallback: it would come here again, without end, or lease a second shard that is never given back.
+            self.set(Phase::Detached);
+            if self.own.get().is_some() {
+                // A signal handler attached the thread between the look at the phase and the line above.
+                self.set(Phase::Attached);
+            } else if let Some(shard) = guard().then(|| shards.lease()).flatten() {
+                self.shard.set(Some(shard));
+                self.set(Phase::Attached);
                 self.own.set(Some(shard.cells().base()));
             }
         }
-        match self.phase.get() {
-            Phase::Attached(shard) => Some(Writer::Own(shard.cells().base())),
-            _ => Some(Writer::Shared(shards.fallback()?.cells().base())),
+        match self.own.get() {
+            Some(base) => Some(Writer::Own(base)),
+            None => Some(Writer::Shared(shards.fallback()?.cells().base())),
         }
     }
 
     /// The thread ends: gives the shard back, or leaves that to the last local handle.
     pub fn end(&self, shards: &Shards) {
-        if let Phase::Attached(shard) = self.phase.get() {
+        if self.phase.get() == Phase::Attached {
             self.own.set(None);
             if self.locals.get() == 0 {
-                self.detach(shard, shards);
+                self.detach(shards);
             } else {
-                self.phase.set(Phase::Ending(shard));
+                self.set(Phase::Ending);
             }
         }
+    }
+
+    /// Stores the phase after all stores before this call, and before all after it, as a signal handler on this thread
+    /// sees them.
+    fn set(&self, phase: Phase) {
+        // SeqCst is the strength that orders stores with stores; the partner is a signal handler on the same thread, and no
+        // instruction is emitted.
+        compiler_fence(Ordering::SeqCst);
+        self.phase.set(phase);
+        compiler_fence(Ordering::SeqCst);
     }
 
     /// A local handle begins to write the shard.
@@ -119,16 +143,16 @@ impl Lease {
     /// A local handle is gone. The last one gives back the shard of a thread that has ended meanwhile.
     pub fn release(&self, shards: &Shards) {
         self.locals.set(self.locals.get() - 1);
-        if self.locals.get() == 0
-            && let Phase::Ending(shard) = self.phase.get()
-        {
-            self.detach(shard, shards);
+        if self.locals.get() == 0 && self.phase.get() == Phase::Ending {
+            self.detach(shards);
         }
     }
 
-    fn detach(&self, shard: &'static Shard, shards: &Shards) {
-        self.phase.set(Phase::Detached);
-        shards.give_back(shard);
+    fn detach(&self, shards: &Shards) {
+        self.set(Phase::Detached);
+        if let Some(shard) = self.shard.take() {
+            shards.give_back(shard);
+        }
     }
 }
 
@@ -160,6 +184,34 @@ pub(crate) fn own() -> Option<Base> {
 pub(crate) fn writer() -> Option<Writer> {
     // Touching the guard registers its destructor. When that is impossible the thread is past its end.
     LEASE.with(|lease| lease.attach(shards(), || GUARD.try_with(|_| ()).is_ok()))
+}
+
+/// [`Writer::add`] for a thread whose [`own`] is `None`. A whole recording and not only the writer, so that the caller ends
+/// with a jump and keeps no registers: an `inc` is half as long, and of three in a row only the first asks for the shard.
+#[cold]
+#[inline(never)]
+pub(crate) fn add_first(cell: CellIndex, n: u64) {
+    if let Some(writer) = writer() {
+        writer.add(cell, n);
+    }
+}
+
+/// [`Writer::add_release`] for a thread whose [`own`] is `None`; see [`add_first`].
+#[cold]
+#[inline(never)]
+pub(crate) fn add_release_first(cell: CellIndex, n: u64) {
+    if let Some(writer) = writer() {
+        writer.add_release(cell, n);
+    }
+}
+
+/// [`Writer::add_f64_release`] for a thread whose [`own`] is `None`; see [`add_first`].
+#[cold]
+#[inline(never)]
+pub(crate) fn add_f64_release_first(cell: CellIndex, v: f64) {
+    if let Some(writer) = writer() {
+        writer.add_f64_release(cell, v);
+    }
 }
 
 /// A number that is 0 and 1 in turn, each thread on its own.

@@ -20,7 +20,10 @@ mod lease;
 pub(crate) use cells::Base;
 pub use cells::{CELLS_MAX, CellIndex, Cells};
 pub use lease::Lease;
-pub(crate) use lease::{LocalLease, Writer, add_f64_shared, add_own, own, turn, writer};
+pub(crate) use lease::{
+    LocalLease, Writer, add_f64_release_first, add_f64_shared, add_first, add_own,
+    add_release_first, own, turn, writer,
+};
 
 use crate::sync::{AtomicBool, AtomicPtr, AtomicU64, Ordering};
 use std::ptr;
