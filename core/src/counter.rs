@@ -3,10 +3,10 @@
 use crate::descriptor::Kind;
 use crate::exemplar::Exemplar;
 use crate::family::{Metric, sealed};
-use crate::histogram::finite;
 use crate::lookup::AnyHandle;
 use crate::series::{Numbers, Series, SeriesRef};
 use crate::shard::{CellIndex, LocalLease, Writer, add_f64_release_first, add_first, add_own, own};
+use crate::sum::cell_over_shards;
 use crate::sync::AtomicU64;
 
 /// A count that only grows. Exact up to 2^64 - 1, where it wraps to 0, which scrapers see as a restart.
@@ -211,9 +211,7 @@ impl FloatCounter {
 
     /// The sum over all threads. For tests and displays: it reads every shard.
     pub fn get(&self) -> f64 {
-        let cells =
-            crate::shard::shards().iter().map(|shard| f64::from_bits(shard.read(self.cell)));
-        cells.fold(0.0, |sum, cell| finite(sum + finite(cell)))
+        f64::from_bits(cell_over_shards(self.cell))
     }
 
     #[cold]

@@ -9,9 +9,8 @@
 //! the cells of this series again. What it reads under the lock is at least what any cut before has seen.
 
 use crate::arena::{Pool, Rank, Span};
-use crate::histogram::finite;
-use crate::series::SUMS;
 use crate::shard::{CellIndex, shards};
+use crate::sum::{SUMS, of_totals, over_shards};
 use crate::sync::{AtomicU64, Mutex, Ordering};
 
 /// A word for each bucket, [`SUMS`] floats, and what scrapes remember of them.
@@ -52,7 +51,7 @@ impl<T: Default> Cut<T> {
     pub(crate) fn totals<'a>(&self, words: &'a mut [u64], floats: &[u64]) -> (&'a mut [u64], f64) {
         let cells = &mut words[self.cells.place() as usize..][..self.len as usize];
         let sums = &floats[self.sums.place() as usize..][..SUMS as usize];
-        (cells, sums.iter().fold(0.0, |sum, &bits| finite(sum + f64::from_bits(bits))))
+        (cells, of_totals(sums.iter().copied()))
     }
 
     /// Calls `scrape` with what earlier scrapes left, with `cells` and `sum` brought up to date where another scrape
@@ -81,10 +80,7 @@ impl<T: Default> Cut<T> {
 
 /// Reads one series over all shards: the sum, which is returned, before the cells.
 pub(crate) fn read(first: CellIndex, cells: &mut [u64], sums: CellIndex) -> f64 {
-    let sum = shards()
-        .iter()
-        .flat_map(|shard| (0..SUMS as usize).map(move |i| shard.read(sums.offset(i))))
-        .fold(0.0, |sum, bits| finite(sum + finite(f64::from_bits(bits))));
+    let sum = over_shards(sums);
     cells.fill(0);
     for shard in shards().iter() {
         for (at, total) in cells.iter_mut().enumerate() {

@@ -67,6 +67,7 @@ mod series;
 mod shard;
 mod snapshot;
 mod stateset;
+mod sum;
 mod summary;
 mod sync;
 mod telemetry;

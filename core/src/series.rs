@@ -11,6 +11,7 @@ use crate::descriptor::{Descriptor, Kind};
 use crate::exemplar::Exemplars;
 use crate::label::LabelValues;
 use crate::native::NativeState;
+use crate::sum::SUMS;
 use crate::summary::SummaryState;
 use crate::sync::AtomicU64;
 use crate::telemetry::Telemetry;
@@ -81,10 +82,6 @@ pub(crate) enum Numbers {
     /// Any of the others, in a family that keeps exemplars. Here, because then a series without them pays nothing.
     Exemplified(Box<(Numbers, Exemplars)>),
 }
-
-/// Cells that hold a histogram's sum, taken in turns. One cell would make observations of the same histogram wait for
-/// each other's addition (measured: one cell 2.7 ns, two 1.7, four no less).
-pub(crate) const SUMS: u32 = 2;
 
 /// A closure that computes a value at scrape time, or says that there is none.
 pub(crate) enum Callback {

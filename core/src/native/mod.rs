@@ -26,11 +26,11 @@ use crate::descriptor::{Kind, Opts};
 use crate::error::RegisterError;
 use crate::exemplar::Exemplar;
 use crate::family::{Family, Metric, sealed};
-use crate::histogram::turn;
 use crate::lookup::AnyHandle;
 use crate::registry::Registry;
 use crate::series::{Numbers, SeriesRef};
 use crate::shard::{CellIndex, Writer, own, writer};
+use crate::sum::turn;
 use std::sync::Arc;
 
 /// A distribution of values over exponential buckets.

@@ -21,10 +21,10 @@ pub use view::{FamilySnapshot, PartSnapshot, SeriesSnapshot};
 use crate::arena::{Rank, Sums};
 use crate::descriptor::Kind;
 use crate::family::{FamilyCore, SeriesList};
-use crate::histogram::finite;
 use crate::native::{NativeScrape, NativeValue};
 use crate::registry::Registry;
 use crate::series::{Callback, Numbers};
+use crate::sum::add_bits;
 use crate::summary::SummaryScrape;
 use crate::sync::Ordering;
 use std::collections::HashMap;
@@ -178,9 +178,7 @@ impl Snapshot {
         for rank in Rank::ALL {
             let sums = &mut self.sums[rank as usize];
             match rank {
-                Rank::Float => pool.sum_into(rank, sums, |a, b| {
-                    finite(f64::from_bits(a) + finite(f64::from_bits(b))).to_bits()
-                }),
+                Rank::Float => pool.sum_into(rank, sums, add_bits),
                 _ => pool.sum_into(rank, sums, u64::wrapping_add),
             }
         }

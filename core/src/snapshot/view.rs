@@ -6,8 +6,8 @@ use super::{Derived, FamilyEntry, PartEntry, Snapshot, Value};
 use crate::arena::Rank;
 use crate::descriptor::{Descriptor, Kind};
 use crate::exemplar::ExemplarValue;
-use crate::histogram::finite;
-use crate::series::{SUMS, up_down_ranks};
+use crate::series::up_down_ranks;
+use crate::sum::{SUMS, of_totals};
 use std::time::Duration;
 
 /// One family of a [`Snapshot`]: everything that is printed under one name.
@@ -188,7 +188,7 @@ impl<'a> PartSnapshot<'a> {
         let counts = &totals(Rank::Word)[first as usize..][..self.entry.buckets_len as usize];
         let sums = &totals(Rank::Float)[second as usize..][..SUMS as usize];
         // Each cell's total is finite; both together may not be.
-        (counts, sums.iter().fold(0.0, |sum, &bits| finite(sum + f64::from_bits(bits))))
+        (counts, of_totals(sums.iter().copied()))
     }
 
     /// The value of every series, in order of creation.

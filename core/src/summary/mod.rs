@@ -22,11 +22,11 @@ use crate::cut::read;
 use crate::descriptor::{Kind, Opts};
 use crate::error::RegisterError;
 use crate::family::{Family, Metric, sealed};
-use crate::histogram::turn;
 use crate::lookup::AnyHandle;
 use crate::registry::Registry;
 use crate::series::{Numbers, SeriesRef};
 use crate::shard::{CellIndex, Writer, own, writer};
+use crate::sum::turn;
 use scrape::total;
 use std::sync::Arc;
 
