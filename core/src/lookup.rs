@@ -20,7 +20,9 @@
 //! else's hint and found that out by a comparison that no branch predictor foresees (14 ns on top of 16).
 //!
 //! The cache holds handles, so a removed series is kept until its entry is overwritten or its thread ends: at
-//! most 128 series a thread. A removed series is never *found* here: entries are kept under their family's key, and
+//! most 128 series a thread. **A family that is dropped leaves nothing behind**, or its handles would keep the cells of its whole
+//! registry: the thread that drops it [sweeps](sweep) its own cache at once, every other thread does so at its next lookup that
+//! misses. A removed series is never *found* here: entries are kept under their family's key, and
 //! every removal gives the family a new one (`family/table.rs`). So a removal costs each thread one walk to the table for
 //! each series of that family, and no series carries a mark of its own.
 
@@ -33,6 +35,8 @@ use crate::native::NativeHistogram;
 use crate::stateset::StateSet;
 use crate::summary::Summary;
 use std::cell::{Cell, Ref, RefCell};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// Sets of a thread's cache, and entries of a set: 128 entries in 7 KiB, enough for the frontend's families with
 /// four models. With one entry a set, 16 series would mostly have two that push each other out (seen: 7 or 20 ns
@@ -55,13 +59,48 @@ struct Cache {
     tags: [[Cell<u64>; WAYS]; SETS],
     /// Of each set, the way to overwrite next: each in turn.
     next: [Cell<u8>; SETS],
+    /// [`DROPPED`] at the last sweep.
+    swept: Cell<u64>,
     entries: [RefCell<Option<Entry>>; SETS * WAYS],
 }
 
 struct Entry {
     /// The family's key when the series was looked up.
     key: u64,
+    family: Arc<Liveness>,
     handle: AnyHandle,
+}
+
+/// Whether a family still exists. Shared by the family and the entries of all threads' caches.
+#[derive(Debug, Default)]
+pub(crate) struct Liveness {
+    dropped: AtomicBool,
+}
+
+impl Liveness {
+    /// Marks the family as dropped, and drops the calling thread's handles to its series.
+    pub(crate) fn end(&self) {
+        // Relaxed: entries of another thread are only dropped later, never too early.
+        self.dropped.store(true, Ordering::Relaxed);
+        DROPPED.fetch_add(1, Ordering::Relaxed);
+        sweep();
+    }
+}
+
+/// Families dropped so far, in all threads.
+static DROPPED: AtomicU64 = AtomicU64::new(0);
+
+/// Drops the calling thread's handles to series of families that were dropped.
+fn sweep() {
+    let gone = CACHE.try_with(|cache| {
+        cache.swept.set(DROPPED.load(Ordering::Relaxed));
+        let is_gone = |entry: &mut Entry| entry.family.dropped.load(Ordering::Relaxed);
+        // An entry that is in use by a caller further up stays until the next sweep.
+        let free = cache.entries.iter().filter_map(|entry| entry.try_borrow_mut().ok());
+        free.filter_map(|mut entry| entry.take_if(is_gone)).collect::<Vec<Entry>>()
+    });
+    // The last handle of a series ends here, which takes locks and may drop another family: not while anything is borrowed.
+    drop(gone);
 }
 
 /// Where an entry is in `entries`.
@@ -93,6 +132,7 @@ impl Cache {
             hints: [const { Cell::new(Hint(0)) }; HINTS],
             tags: [const { [const { Cell::new(0) }; WAYS] }; SETS],
             next: [const { Cell::new(0) }; SETS],
+            swept: Cell::new(0),
             entries: [const { RefCell::new(None) }; SETS * WAYS],
         }
     }
@@ -136,7 +176,7 @@ impl Cache {
 /// The entry's handle, if its family and values are these.
 #[inline(always)]
 fn handle<'a, M: Metric>(entry: &'a Option<Entry>, key: u64, values: &[&str]) -> Option<&'a M> {
-    let Entry { key: of, handle } = entry.as_ref()?;
+    let Entry { key: of, handle, .. } = entry.as_ref()?;
     M::from_any(handle).filter(|m| *of == key && m.series().values().are(values))
 }
 
@@ -219,10 +259,19 @@ pub(crate) fn find<M: Metric, R, F: FnOnce(&M) -> R>(
 }
 
 /// Remembers a handle, in place of another one. `key` is the family's from before the handle was looked up.
-pub(crate) fn remember(key: u64, hash: u64, handle: AnyHandle) {
-    // What was there may be the last handle of its series, whose end takes locks: not while it is borrowed.
-    let before = CACHE.try_with(|cache| cache.replace(hash, Entry { key, handle }));
-    drop(before);
+pub(crate) fn remember(key: u64, hash: u64, family: &Arc<Liveness>, handle: AnyHandle) {
+    let entry = Entry { key, family: Arc::clone(family), handle };
+    // The replaced entry may be the last handle of its series, whose end takes locks: not while it is borrowed.
+    let before = CACHE.try_with(|cache| {
+        let is_swept = cache.swept.get() == DROPPED.load(Ordering::Relaxed);
+        (cache.replace(hash, entry), is_swept)
+    });
+    if let Ok((before, is_swept)) = before {
+        drop(before);
+        if !is_swept {
+            sweep();
+        }
+    }
 }
 
 #[cfg(all(test, not(loom)))]
@@ -285,6 +334,46 @@ mod tests {
         }
         assert_eq!(family.len(), models.len());
         models.iter().for_each(|model| assert_eq!(family.with([model, "e"]).get(), 3, "{model}"));
+    }
+
+    #[test]
+    fn a_dropped_family_leaves_nothing_behind_in_any_threads_cache() {
+        let cached = || {
+            CACHE
+                .with(|cache| cache.entries.iter().filter(|entry| entry.borrow().is_some()).count())
+        };
+        std::thread::spawn(move || {
+            let other = family(10);
+            let before = cached();
+            let dropped = family(10);
+            (0..5).for_each(|i| dropped.visit([&i.to_string(), "e"], Counter::inc));
+            assert_eq!(cached(), before + 5);
+            // This thread's are gone at once, also if another series of the family is in use further up.
+            let elsewhere = dropped.clone();
+            let (go, gone) = (std::sync::mpsc::channel::<()>(), std::sync::mpsc::channel::<()>());
+            let (tell_go, wait_go) = go;
+            let (tell_gone, wait_gone) = gone;
+            let thread = std::thread::spawn(move || {
+                elsewhere.visit(["1", "e"], Counter::inc);
+                let had = cached();
+                drop(elsewhere);
+                tell_go.send(()).unwrap();
+                wait_gone.recv().unwrap();
+                // Another thread dropped the last of it: the next lookup that misses sweeps.
+                family(10).visit(["new", "e"], Counter::inc);
+                (had, cached())
+            });
+            wait_go.recv().unwrap();
+            drop(dropped);
+            assert_eq!(cached(), before);
+            tell_gone.send(()).unwrap();
+            let (had, has) = thread.join().unwrap();
+            assert!(had >= 1);
+            assert_eq!(has, 0, "and the family that was dropped after it has left nothing, either");
+            drop(other);
+        })
+        .join()
+        .unwrap();
     }
 
     #[test]

@@ -142,7 +142,7 @@ fn main() {
         "family-enum-inc" => {
             let by_enum = family.enumerated::<(Place, Place)>();
             repeat(times, |i| {
-                black_box(&by_enum).get((Place(i as usize % 4), Place(0))).inc();
+                black_box(&by_enum).visit((Place(i as usize % 4), Place(0)), Counter::inc);
             });
         }
         "request-token" => request_tokens(times),

@@ -102,7 +102,7 @@ pub(crate) fn family(data: &Data) -> Vec<Case> {
         }),
         Case::over("dynamo-metrics, enums", &enums, move || {
             let family = by_enum.clone();
-            move |pair| family.get(pair).inc()
+            move |pair| family.visit(pair, dynamo_metrics_core::Counter::inc)
         }),
     ]
 }

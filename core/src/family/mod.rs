@@ -128,12 +128,19 @@ impl<M: Metric, const N: usize> Family<M, N> {
         match self.core.get_or_create(hash, values) {
             Found::Own(series) => {
                 let handle = M::bind(series);
-                lookup::remember(key, hash, handle.clone().into_any());
+                lookup::remember(key, hash, &self.core.liveness, handle.clone().into_any());
                 handle
             }
             // Not remembered: it would push out what is looked up again, and hide that there is room meanwhile.
             Found::Overflow(series) => M::bind(series),
         }
+    }
+
+    /// A number that is another one after each removal of a series.
+    #[inline]
+    pub(crate) fn key(&self) -> u64 {
+        // Relaxed: as in `visit`.
+        self.core.key.load(Ordering::Relaxed)
     }
 
     /// [`with`](Self::with), and whether the handle is that of the overflow series although the values are others.

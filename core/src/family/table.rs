@@ -6,6 +6,7 @@
 use super::OVERFLOW_VALUE;
 use crate::clock::Millis;
 use crate::exemplar::{self, Words};
+use crate::lookup::Liveness;
 use crate::series::{SeriesRef, Shape};
 use crate::sync::{AtomicU64, Ordering, RwLock};
 use foldhash::SharedSeed;
@@ -31,8 +32,16 @@ pub(crate) struct FamilyCore {
     /// Grows, while the table's lock is held, with whatever changes what a scrape lists. A scrape that has seen it needs
     /// no lock and none of the table's memory.
     changes: AtomicU64,
+    /// Tells threads that remember series of this family when it is gone.
+    pub(super) liveness: Arc<Liveness>,
     hasher: SeedableRandomState,
     table: RwLock<Table>,
+}
+
+impl Drop for FamilyCore {
+    fn drop(&mut self) {
+        self.liveness.end();
+    }
 }
 
 /// What a lookup finds, or makes.
@@ -114,7 +123,8 @@ impl FamilyCore {
         let (index, order, created) = (HashTable::new(), Vec::new(), Vec::new());
         let table = Table { index, order, created, removals: 0, overflow, overflow_listed: false };
         let (key, changes) = (AtomicU64::new(new_key()), AtomicU64::new(0));
-        Self { shape, key, changes, hasher: new_hasher(), table: RwLock::new(table) }
+        let (liveness, hasher, table) = (Arc::default(), new_hasher(), RwLock::new(table));
+        Self { shape, key, changes, liveness, hasher, table }
     }
 
     /// How many series there are.

@@ -188,7 +188,7 @@ impl Catalogue {
     }
 
     pub(crate) fn reject(&self, endpoint: HttpEndpoint, reason: RejectionReason) {
-        self.rejected.get((endpoint, reason)).inc();
+        self.rejected.visit((endpoint, reason), Counter::inc);
     }
 
     /// Shows a model's card; what the worker does not say has no series.
