@@ -229,11 +229,11 @@ impl Encoder {
         filter: &NameFilter,
         body: &mut BytesMut,
     ) {
-        self.encode_with(registry, asked, filter, body, |_| {});
+        self.encode_with(registry, asked, filter, body, |_, _| {});
     }
 
     /// [`encode_as`](Self::encode_as), with families of another origin behind those of the registry: `more` appends
-    /// them, and only then comes what ends the body (`# EOF` in OpenMetrics).
+    /// them, given the snapshot that was written, which says [which names it has](Snapshot::occupies), and only then comes what ends the body (`# EOF` in OpenMetrics).
     ///
     /// ```
     /// use bytes::BytesMut;
@@ -248,8 +248,8 @@ impl Encoder {
     /// let (engine, all) = (Filter::vllm(), NameFilter::default());
     /// let text = b"# TYPE vllm:running gauge\nvllm:running 2.0\nrequests_total 7\n";
     /// let mut body = BytesMut::new();
-    /// Encoder::new().encode_with(&registry, asked, &all, &mut body, |body| {
-    ///     let ours = |name: &str| registry.occupies(name);
+    /// Encoder::new().encode_with(&registry, asked, &all, &mut body, |ours, body| {
+    ///     let ours = |name: &str| ours.occupies(name);
     ///     Foreign::new().merge([Source::new(&engine, text)], &ours, asked, &all, body);
     /// });
     /// let expected = "# TYPE requests counter\nrequests_total 3\n# TYPE vllm:running gauge\nvllm:running 2.0\n# EOF\n";
@@ -262,7 +262,7 @@ impl Encoder {
         asked: Negotiated,
         filter: &NameFilter,
         body: &mut BytesMut,
-        more: impl FnOnce(&mut BytesMut),
+        more: impl FnOnce(&Snapshot, &mut BytesMut),
     ) {
         self.snapshot.take(registry);
         let snapshot = &self.snapshot;
@@ -285,7 +285,7 @@ impl Encoder {
                 append(body, room.bytes + EOF.len(), |cursor| {
                     write(cursor, snapshot, layout, filter, text::write_family)
                 });
-                more(body);
+                more(snapshot, body);
                 if dialect.is_openmetrics() {
                     body.extend_from_slice(EOF);
                 }
@@ -298,7 +298,7 @@ impl Encoder {
                 append(body, room.bytes, |cursor| {
                     write(cursor, snapshot, layout, filter, protobuf::write_family)
                 });
-                more(body);
+                more(snapshot, body);
             }
         }
         let before = self.rendered.len();

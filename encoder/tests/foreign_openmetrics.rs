@@ -235,7 +235,7 @@ fn the_end_comes_behind_the_engines() {
     let (all, names) = (Filter::all(), NameFilter::default());
     let text = b"# TYPE ours_created gauge\nours_created 1\n# TYPE wait_sum gauge\nwait_sum 1\nx 1\n# EOF\n";
     let mut body = BytesMut::new();
-    Encoder::new().encode_with(&registry, OPENMETRICS, &names, &mut body, |body| {
+    Encoder::new().encode_with(&registry, OPENMETRICS, &names, &mut body, |_, body| {
         let ours = |name: &str| registry.occupies(name);
         let sources = [Source::new(&all, text)];
         let report = Foreign::new().merge(sources, &ours, OPENMETRICS, &names, body);

@@ -184,14 +184,15 @@ impl MetricsExposition {
         body: &mut BytesMut,
     ) {
         let Memory { encoder, foreign, unsound_counted, .. } = &mut *self.inner.memory.lock();
-        encoder.encode_with(&self.inner.registry, asked, filter, body, |body| {
+        encoder.encode_with(&self.inner.registry, asked, filter, body, |ours, body| {
             if engines.is_empty() {
                 return;
             }
             let sources = engines.iter().map(|(engine, text)| {
                 Source::new(engine.filter(), text).labelled(engine.added_labels())
             });
-            let reserved = |name: &str| self.inner.registry.occupies(name);
+            // Of the snapshot that was written, and not of the registry now: a name that was given up in between is on this page.
+            let reserved = |name: &str| ours.occupies(name);
             foreign.merge(sources, &reserved, asked, filter, body);
             for ((engine, _), report) in engines.iter().zip(foreign.reports()) {
                 let counts = [
@@ -288,6 +289,35 @@ mod tests {
         let body = std::str::from_utf8(&body).unwrap();
         assert!(body.contains("\ndynamo_metrics_unsound_native_histograms_total 1\n"), "{body}");
         assert!(body.contains("\nwait_seconds_count 18446744073709551615\n"), "{body}");
+    }
+
+    #[test]
+    fn a_family_that_is_unregistered_during_a_scrape_is_on_its_page_once() {
+        let runtime = DistributedRuntime::new().unwrap();
+        let registry = runtime.registry().clone();
+        registry.counter(("jobs_total", "Jobs.")).unwrap().add(3);
+        let text = "# TYPE jobs_total counter\njobs_total 7\n# TYPE other gauge\nother 1\n";
+        let source = EngineSource::new("engine", Filter::all(), move || Ok(text));
+        runtime.add_engine_source(source.timeout(PATIENCE)).unwrap();
+        // Runs between the listing of the families and the merging of the engine's text.
+        let unregister = registry.clone();
+        registry
+            .gauge_callback(("unregisters", ""), move || {
+                f64::from(u8::from(unregister.unregister("jobs_total")))
+            })
+            .unwrap();
+        let exposition = MetricsExposition::of_runtime(&runtime);
+        let page = || {
+            let mut body = BytesMut::new();
+            exposition.write(&mut body);
+            String::from_utf8(body.to_vec()).unwrap()
+        };
+        let first = page();
+        assert_eq!(first.matches("# TYPE jobs_total").count(), 1, "{first}");
+        assert!(first.contains("\njobs_total 3\n") && !first.contains("jobs_total 7"), "{first}");
+        assert!(first.contains("\nunregisters 1\n") && first.contains("\nother 1"), "{first}");
+        let second = page();
+        assert!(second.contains("\njobs_total 7\n"), "the name is the engine's now: {second}");
     }
 
     #[test]

@@ -285,6 +285,14 @@ impl Descriptor {
         suffixes.iter().map(|suffix| format!("{name}{suffix}")).collect()
     }
 
+    /// Whether a family of this description prints samples of this name under any escaping scheme.
+    pub(crate) fn prints(&self, sample: &str) -> bool {
+        let names = Escaping::ALL.into_iter();
+        names
+            .flat_map(|scheme| self.occupied_as(&scheme.metric_name(self.name())))
+            .any(|name| name == sample)
+    }
+
     /// The scheme under which `self` and `other`, of one name in two scopes, could have a series in common. A label whose
     /// value is empty is the same as none, so what varies may be there or not: only constant labels tell series apart,
     /// by another value, or by not being a label of the other at all.

@@ -204,6 +204,10 @@ impl Registry {
         let gone: Vec<Arc<FamilyCore>> = members.families.extract_if(.., is_it).collect();
         drop(members);
         let removed = !gone.is_empty();
+        if removed {
+            // While the names are locked, so that whoever finds the name free finds another generation, too.
+            self.node.root.changed();
+        }
         if let Some(parts) = names.parts.get_mut(name) {
             // `gone` holds what this drops, so nothing ends here.
             parts.retain(|part| !part.is_in(&self.node));
@@ -215,9 +219,6 @@ impl Registry {
         drop(names);
         // What a callback captured ends here, and may use the registry in its own end.
         drop(gone);
-        if removed {
-            self.node.root.changed();
-        }
         removed
     }
 

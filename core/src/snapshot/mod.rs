@@ -208,6 +208,36 @@ impl Snapshot {
         self.families.iter().map(|entry| FamilySnapshot { snapshot: self, entry })
     }
 
+    /// Whether a family of this snapshot, or of its registry now, prints samples of this name under any
+    /// [escaping](crate::Escaping). For foreign families behind those of the snapshot: a name that was unregistered after the
+    /// snapshot was taken is still on its page.
+    ///
+    /// Cost: that of [`Registry::occupies`]; a search through all families if any came or went since the snapshot was taken.
+    ///
+    /// ```
+    /// use dynamo_metrics_core::{Registry, Snapshot};
+    ///
+    /// let registry = Registry::new();
+    /// registry.counter(("requests_total", ""))?;
+    /// let mut snapshot = Snapshot::new();
+    /// snapshot.take(&registry);
+    /// registry.unregister("requests_total");
+    /// assert!(snapshot.occupies("requests_total") && !registry.occupies("requests_total"));
+    /// assert!(!snapshot.occupies("errors_total"));
+    /// # Ok::<(), dynamo_metrics_core::RegisterError>(())
+    /// ```
+    pub fn occupies(&self, sample_name: &str) -> bool {
+        let Some((registry, generation)) = &self.source else { return false };
+        // In this order: a removal changes the generation before it frees the name.
+        if registry.occupies(sample_name) {
+            return true;
+        }
+        *generation != registry.generation()
+            && self.families.iter().any(|family| {
+                family.parts.iter().any(|part| part.core.shape.descriptor.prints(sample_name))
+            })
+    }
+
     /// Lists the registry's families again if any came or went.
     fn list(&mut self, registry: &Registry) {
         // Read before listing: a family that comes in between is listed now or the next time, never missed.
