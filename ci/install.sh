@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs what the tests need besides Rust, and says so: Debian's prometheus (with promtool), a Python virtual
-# environment with prometheus_client, Go with its expfmt, valgrind, libfaketime, strace,
+# environment with prometheus_client and openai, Go with its expfmt, valgrind, libfaketime, strace,
 # cargo-fuzz, and newer judges in .judges/
 # (ci/judges/unpack.sh). Does nothing that is done already. About 2 minutes when fresh.
 set -euo pipefail
@@ -62,6 +62,11 @@ fi
 if ! .venv/bin/python -c 'import prometheus_client' 2>/dev/null; then
   echo "installing prometheus_client into .venv"
   .venv/bin/pip install --quiet 'prometheus_client==0.26.0'
+fi
+
+if ! .venv/bin/python -c 'import openai' 2>/dev/null; then
+  echo "installing the openai client into .venv (a judge of the frontend's API)"
+  .venv/bin/pip install --quiet 'openai==3.57.0'
 fi
 
 if [ "${1:-}" != --no-fuzz ] && ! cargo fuzz --version >/dev/null 2>&1; then

@@ -175,9 +175,10 @@ pub(crate) struct PlaceOptions {
     /// The component.
     #[arg(long, default_value = "backend")]
     pub(crate) component: String,
-    /// Passes an engine's own metrics through on the system port: `NAME=URL`, where NAME is `vllm`, `sglang`,
-    /// `trtllm`, `lmcache` (which choose what passes) or any other (everything passes); may be repeated.
-    #[arg(long = "engine-metrics", value_name = "NAME=URL")]
+    /// Passes an engine's own metrics through on the system port: `KIND=URL`, where KIND is `vllm`, `sglang`, `trtllm`,
+    /// `lmcache` (which choose what passes) or any other (everything passes); may be repeated. Engines of one kind, as
+    /// data-parallel ranks, are told apart by the label engine_source: `vllm-0`, `vllm-1`, or the NAME of `KIND@NAME=URL`.
+    #[arg(long = "engine-metrics", value_name = "KIND[@NAME]=URL")]
     pub(crate) engine_metrics: Vec<String>,
     /// Adds the worker's labels (dynamo_namespace, dynamo_component, worker_id, and model if it serves one) to what its
     /// engines' own metrics have, as Dynamo does after 0.9.0. A label that they have already stays as it is.

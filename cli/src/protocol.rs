@@ -8,6 +8,7 @@
 //!                                                                       when it is full, 503 when its engine is dead
 //! ```
 
+use dynamo_metrics::MODEL_NAME_BYTES_MAX;
 use hyper::Uri;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -21,8 +22,8 @@ pub(crate) const SILENCE_MAX: Duration = Duration::from_secs(3);
 pub(crate) const DRAIN_MAX: Duration = Duration::from_secs(25);
 /// Models of one worker. Each is a series in every family with the label `model`; real workers serve one or two.
 pub(crate) const WORKER_MODELS_MAX: usize = 32;
-/// Bytes of a name of a registration: twice what a label value may have.
-pub(crate) const NAME_BYTES_MAX: usize = 256;
+/// Bytes of a name of a registration: what a label value of the operator's may have, so that none is cut.
+pub(crate) const NAME_BYTES_MAX: usize = MODEL_NAME_BYTES_MAX;
 /// Bytes of a worker's URL: the longest host name, and room.
 pub(crate) const URL_BYTES_MAX: usize = 512;
 /// Where workers register.
@@ -58,7 +59,9 @@ impl Register {
         }
         let names = [&self.namespace, &self.component, &self.endpoint];
         if names.into_iter().chain(&self.models).any(|name| name.len() > NAME_BYTES_MAX) {
-            return Err(format!("a name has at most {NAME_BYTES_MAX} bytes"));
+            return Err(format!(
+                "a name of a namespace, component, endpoint or model has at most {NAME_BYTES_MAX} bytes"
+            ));
         }
         let url = (self.url.len() <= URL_BYTES_MAX).then(|| self.url.parse::<Uri>().ok()).flatten();
         let plain = |url: &Uri| {
@@ -163,8 +166,8 @@ mod tests {
         assert!(with(&|bad| bad.models.push("one more".into())).contains("32 models, not 33"));
         assert!(with(&|bad| bad.models.clear()).contains("not 0"));
         let long = "n".repeat(NAME_BYTES_MAX + 1);
-        assert!(with(&|bad| bad.models[3].clone_from(&long)).contains("256 bytes"));
-        assert!(with(&|bad| bad.endpoint.clone_from(&long)).contains("256 bytes"));
+        assert!(with(&|bad| bad.models[3].clone_from(&long)).contains("4096 bytes"));
+        assert!(with(&|bad| bad.endpoint.clone_from(&long)).contains("4096 bytes"));
         for url in ["", "ftp://a", "http://u:p@a:1", "/a", "http://a:1/?q", &long.repeat(2)] {
             assert!(with(&|bad| bad.url = url.into()).contains("http://host:port"), "{url}");
         }

@@ -98,7 +98,7 @@ fn a_worker_that_is_asked_to_stop_finishes_what_it_began() {
     let page = scrape(address);
     assert_eq!(requests(&page, "stream", "success"), Some(1.0));
     assert_eq!(migrated(&page, "ongoing_request"), Some(0.0));
-    assert_eq!(post(address, "/v1/completions", &body(1, false)).status, 404, "it left at once");
+    assert_eq!(post(address, "/v1/completions", &body(1, false)).status, 503, "it left at once");
 }
 
 #[test]
@@ -366,8 +366,22 @@ fn load_is_spread_and_a_model_goes_with_its_last_worker() {
     eventually(address, "worker 2 is forgotten", |page| {
         page.value("dynamo_frontend_model_max_num_seqs", &LABEL).is_none()
     });
-    assert_eq!(post(address, "/v1/completions", &body(1, false)).status, 404);
+    let rejected = |page: &Exposition| {
+        let labels = [("endpoint", "completions"), ("reason", "unavailable")];
+        page.value("dynamo_frontend_rejected_requests_total", &labels)
+    };
+    let before = rejected(&scrape(address)).unwrap_or(0.0);
+    for _ in 0..3 {
+        let answer = post(address, "/v1/completions", &body(1, false));
+        assert_eq!(answer.status, 503, "an outage is no typo");
+        assert!(answer.head.to_ascii_lowercase().contains("retry-after: 1"), "{}", answer.head);
+        assert_eq!(answer.json()["error"]["type"], "service_unavailable_error");
+    }
+    let page = scrape(address);
+    assert_eq!(rejected(&page), Some(before + 3.0));
+    assert_eq!(page.value("dynamo_frontend_model_ready", &LABEL), Some(0.0));
     assert_eq!(get(address, "/health").json()["instances"].as_array().unwrap().len(), 0);
+    assert_eq!((get(address, "/health").status, get(address, "/health?ready").status), (200, 503));
 }
 
 #[test]

@@ -85,7 +85,7 @@ fn a_registration_without_bound_is_refused() {
     let before = scrape(address).samples().count();
     assert_eq!(join(&registration(1, 1200)), 400);
     assert_eq!(join(&registration(1, 0)), 400);
-    assert_eq!(join(&registration(1, 2).replace("model-1-1", &"m".repeat(1000))), 400);
+    assert_eq!(join(&registration(1, 2).replace("model-1-1", &"m".repeat(5000))), 400);
     assert_eq!(join(&registration(1, 2).replace("http://", "file://")), 400);
     assert_eq!(scrape(address).samples().count(), before);
     assert_eq!(join(&registration(1, 2)), 204);

@@ -177,6 +177,20 @@ pub enum SummaryError {
 #[derive(Clone, Debug, Error, PartialEq)]
 #[non_exhaustive]
 pub enum RegisterError {
+    /// A constant or scope label whose value is longer than is kept. It is not cut, because two identifiers must not become one.
+    #[error(
+        "metric {name:?}: the value of label {label:?} has {bytes} bytes, more than {max}; use a shorter identifier"
+    )]
+    LabelValueTooLong {
+        /// The metric, or `(scope)`.
+        name: String,
+        /// The label.
+        label: String,
+        /// Bytes of the value.
+        bytes: usize,
+        /// The limit.
+        max: usize,
+    },
     /// The name does not match `[a-zA-Z_:][a-zA-Z0-9_:]*`; or, with [`Opts::utf8_names`](crate::Opts::utf8_names),
     /// is empty or contains NUL.
     #[error("metric name {name:?} is not valid: {reason}")]

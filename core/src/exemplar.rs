@@ -8,7 +8,7 @@
 
 use crate::clock::Millis;
 use crate::error::ExemplarError;
-use crate::label::cut;
+use crate::label::{LABEL_VALUE_BYTES_MAX, cut};
 use crate::seqlock::Seqlock;
 use crate::series::{Series, SeriesRef};
 use std::time::Duration;
@@ -168,7 +168,7 @@ pub(crate) fn copy(series: &[SeriesRef], into: &mut Vec<Words>) {
 fn packed<const BYTES: usize>(what: &'static str, id: &str) -> Result<[u8; BYTES], ExemplarError> {
     let valid = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-';
     if id.is_empty() || id.len() > BYTES || !id.bytes().all(valid) {
-        return Err(ExemplarError { what, id: cut(id).into(), max: BYTES });
+        return Err(ExemplarError { what, id: cut(id, LABEL_VALUE_BYTES_MAX).into(), max: BYTES });
     }
     let mut packed = [0; BYTES];
     packed[..id.len()].copy_from_slice(id.as_bytes());

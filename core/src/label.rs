@@ -6,6 +6,10 @@ use crate::escaping::{Escaping, is_legacy_label_name, is_legacy_metric_name};
 /// Bytes of a label value that are kept; the rest is cut on a character boundary. Client-controlled values
 /// (model names, tenants) reach label values, and this bounds what one of them can cost in every scrape.
 pub const LABEL_VALUE_BYTES_MAX: usize = 128;
+/// Bytes of a label value that the program's operator chose: a constant or scope label, or a value of a family with
+/// [`Opts::label_value_bytes_max`](crate::Opts::label_value_bytes_max). The longest path of a file system (`PATH_MAX` of Linux), which a
+/// model may be named by. Longer ones are refused and not cut: two identifiers must not become one.
+pub const OPERATOR_LABEL_VALUE_BYTES_MAX: usize = 4096;
 
 /// Checks a metric name against `[a-zA-Z_:][a-zA-Z0-9_:]*` (Prometheus data model).
 pub(crate) fn check_metric_name(name: &str) -> Result<(), RegisterError> {
@@ -86,30 +90,57 @@ fn reserved(label: &str) -> Option<&'static str> {
     }
 }
 
-/// Cuts a value to [`LABEL_VALUE_BYTES_MAX`] bytes, on a character boundary.
+/// Checks the length of a label value that is never cut.
+pub(crate) fn check_operator_value(
+    name: &str,
+    label: &str,
+    value: &str,
+) -> Result<(), RegisterError> {
+    if value.len() <= OPERATOR_LABEL_VALUE_BYTES_MAX {
+        return Ok(());
+    }
+    Err(RegisterError::LabelValueTooLong {
+        name: name.into(),
+        label: label.into(),
+        bytes: value.len(),
+        max: OPERATOR_LABEL_VALUE_BYTES_MAX,
+    })
+}
+
+/// Cuts a value to `max` bytes, on a character boundary.
 #[inline]
-pub(crate) fn cut(value: &str) -> &str {
-    if value.len() <= LABEL_VALUE_BYTES_MAX {
+pub(crate) fn cut(value: &str, max: usize) -> &str {
+    if value.len() <= max {
         return value;
     }
-    &value[..value.floor_char_boundary(LABEL_VALUE_BYTES_MAX)]
+    &value[..value.floor_char_boundary(max)]
 }
 
 /// The label values of one series, in the order of the family's label names.
 ///
-/// Packed bytes, which the series has in its own allocation: before each value stands its length in one byte.
+/// Packed bytes, which the series has in its own allocation: before each value stands its length in one byte, or [`LONG`] and the
+/// length in two more.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct LabelValues<'a>(&'a [u8]);
 
-const _: () = assert!(LABEL_VALUE_BYTES_MAX <= u8::MAX as usize, "a length is one byte");
+/// Stands before a length in two bytes, little-endian.
+const LONG: u8 = u8::MAX;
+
+const _: () = assert!(LABEL_VALUE_BYTES_MAX < LONG as usize, "usual lengths are one byte");
+const _: () = assert!(OPERATOR_LABEL_VALUE_BYTES_MAX <= u16::MAX as usize, "long ones are two");
 
 impl<'a> LabelValues<'a> {
     /// The bytes of values that are already [`cut`].
     pub(crate) fn pack(values: &[&str]) -> Vec<u8> {
         let mut packed = Vec::with_capacity(values.iter().map(|value| value.len() + 1).sum());
         for value in values {
-            debug_assert!(value.len() <= LABEL_VALUE_BYTES_MAX);
-            packed.push(value.len() as u8);
+            debug_assert!(value.len() <= OPERATOR_LABEL_VALUE_BYTES_MAX);
+            if value.len() < usize::from(LONG) {
+                packed.push(value.len() as u8);
+            } else {
+                packed.push(LONG);
+                packed.extend_from_slice(&(value.len() as u16).to_le_bytes());
+            }
             packed.extend_from_slice(value.as_bytes());
         }
         packed
@@ -124,8 +155,8 @@ impl<'a> LabelValues<'a> {
     pub(crate) fn iter(self) -> impl Iterator<Item = &'a str> + use<'a> {
         let mut rest = self.0;
         std::iter::from_fn(move || {
-            let (&length, after) = rest.split_first()?;
-            let (value, after) = after.split_at(usize::from(length));
+            let (length, after) = length(rest)?;
+            let (value, after) = after.split_at(length);
             rest = after;
             // Checked, because only `unsafe` could skip it; a scrape renders a series once.
             Some(str::from_utf8(value).unwrap_or_else(|_| unreachable!("packed from a `str`")))
@@ -137,9 +168,8 @@ impl<'a> LabelValues<'a> {
     pub(crate) fn are(self, values: &[&str]) -> bool {
         let mut rest = self.0;
         for value in values {
-            let Some((&length, after)) = rest.split_first() else { return false };
-            // A value that was not cut has no equal: its length is more than any that is packed.
-            if usize::from(length) != value.len() {
+            let Some((length, after)) = length(rest) else { return false };
+            if length != value.len() {
                 return false;
             }
             let Some((packed, after)) = after.split_at_checked(value.len()) else { return false };
@@ -150,6 +180,17 @@ impl<'a> LabelValues<'a> {
         }
         rest.is_empty()
     }
+}
+
+/// Splits the length of the first value from packed bytes.
+#[inline(always)]
+fn length(packed: &[u8]) -> Option<(usize, &[u8])> {
+    let (&short, after) = packed.split_first()?;
+    if short != LONG {
+        return Some((usize::from(short), after));
+    }
+    let (long, after) = after.split_first_chunk()?;
+    Some((usize::from(u16::from_le_bytes(*long)), after))
 }
 
 /// Whether two values of equal length are equal. Most label values have 8 to 16 bytes, which two words that overlap cover;
@@ -207,6 +248,7 @@ mod tests {
 
     #[test]
     fn values_are_cut_on_a_character_boundary() {
+        let cut = |value: &str| super::cut(value, LABEL_VALUE_BYTES_MAX).to_owned();
         assert_eq!(cut("short"), "short");
         assert_eq!(cut(&"x".repeat(129)).len(), 128);
         let wide = format!("{}{}", "x".repeat(126), "é é");
@@ -217,13 +259,16 @@ mod tests {
 
     #[test]
     fn packed_values_come_out_as_they_went_in() {
-        let long = "y".repeat(128);
-        let values = ["", "foo", "\0\n\"\\", &long, "é"];
-        let packed = LabelValues::pack(&values);
-        let packed = LabelValues::of(&packed);
-        assert_eq!(packed.iter().collect::<Vec<_>>(), values);
-        assert!(packed.are(&values));
-        assert!(!packed.are(&values[..4]));
+        for bytes in [128, 254, 255, 256, 257, OPERATOR_LABEL_VALUE_BYTES_MAX] {
+            let long = "y".repeat(bytes);
+            let values = ["", "foo", "\0\n\"\\", &long, "é"];
+            let packed = LabelValues::pack(&values);
+            let packed = LabelValues::of(&packed);
+            assert_eq!(packed.iter().collect::<Vec<_>>(), values);
+            assert!(packed.are(&values));
+            assert!(!packed.are(&values[..4]));
+            assert!(!packed.are(&["", "foo", "\0\n\"\\", &long[1..], "é"]));
+        }
     }
 
     #[test]

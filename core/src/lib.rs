@@ -85,7 +85,7 @@ pub use family::{Family, Metric, OVERFLOW_VALUE};
 pub use gauge::{Gauge, UpDownCounter};
 pub use histogram::{Histogram, HistogramValue, LocalHistogram};
 pub use info::Info;
-pub use label::LABEL_VALUE_BYTES_MAX;
+pub use label::{LABEL_VALUE_BYTES_MAX, OPERATOR_LABEL_VALUE_BYTES_MAX};
 pub use native::{
     NativeBucketCounts, NativeBuckets, NativeHistogram, NativeHistogramValue, NativeValue,
 };

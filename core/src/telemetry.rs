@@ -1,6 +1,6 @@
 //! What a registry says about itself: observations that could not be taken as they came.
 //!
-//! Both families print nothing until something happens.
+//! These families print nothing until something happens.
 
 use crate::counter::Counter;
 use crate::family::Family;
@@ -12,6 +12,8 @@ pub(crate) struct Telemetry {
     pub(crate) overflowed: Family<Counter, 1>,
     /// Values that were not recorded as given, by metric and reason.
     pub(crate) rejected: Family<Counter, 2>,
+    /// Lookups of values that were longer than the family keeps, by family.
+    pub(crate) cut: Family<Counter, 1>,
     /// Callbacks that panicked in a scrape, by metric.
     pub(crate) panicked: Family<Counter, 1>,
 }
@@ -26,6 +28,11 @@ pub(crate) const REJECTED: (&str, &str, [&str; 2]) = (
     "dynamo_metrics_rejected_observations_total",
     "Observations that could not be recorded as given.",
     ["family", "reason"],
+);
+pub(crate) const CUT: (&str, &str, [&str; 1]) = (
+    "dynamo_metrics_cut_label_values_total",
+    "Lookups of label values that are longer than the family keeps, and were cut.",
+    ["family"],
 );
 pub(crate) const PANICKED: (&str, &str, [&str; 1]) = (
     "dynamo_metrics_callback_panics_total",

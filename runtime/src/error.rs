@@ -50,6 +50,14 @@ pub enum MetricsError {
         /// The limit.
         max: usize,
     },
+    /// Two engines of one name.
+    #[error(
+        "engine source {name:?} is there already: what is measured of two engines of one name could not be told apart; give each its own name"
+    )]
+    EngineName {
+        /// The source.
+        name: String,
+    },
     /// The labels that an engine's samples should get cannot be added.
     #[error("engine source {name:?} cannot get these labels: {source}")]
     EngineLabels {

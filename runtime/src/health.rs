@@ -285,6 +285,30 @@ impl FrontendHealth {
         )
     }
 
+    /// Returns the answer to a readiness probe, `/health?ready`: 200 while an instance is registered, 503 when none is or the
+    /// frontend shuts down. The list of instances is that of [`health`](Self::health), whose status is always `healthy`, as in
+    /// Dynamo 0.9.0.
+    ///
+    /// ```
+    /// use dynamo_metrics::FrontendHealth;
+    ///
+    /// let health = FrontendHealth::new();
+    /// assert_eq!((health.health().status, health.readiness().status), (200, 503));
+    /// ```
+    pub fn readiness(&self) -> ProbeAnswer {
+        let (ready, shutting_down) = {
+            let state = self.state.lock();
+            (!state.instances.is_empty() && !state.shutting_down, state.shutting_down)
+        };
+        let mut answer = self.health();
+        if !ready {
+            let status = if shutting_down { "shutting_down" } else { "notready" };
+            answer.status = 503;
+            answer.body = answer.body.replacen("healthy", status, 1);
+        }
+        answer
+    }
+
     /// What the frontend answers to `/live`: 200 until it shuts down.
     pub fn live(&self) -> ProbeAnswer {
         if self.state.lock().shutting_down {

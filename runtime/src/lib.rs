@@ -89,7 +89,7 @@ pub use health::{FrontendHealth, HealthStatus, Instance, ProbeAnswer, SystemHeal
 pub use hierarchy::{Component, DistributedRuntime, Endpoint, Namespace, RuntimeOptions};
 pub use kvstats::{KvStats, KvStatsMetrics};
 pub use metrics::{BOUNDS_DEFAULT, MetricOpts, Metrics};
-pub use model::{MODELS_MAX, ModelCard, Models, Registration, RuntimeConfig};
+pub use model::{MODEL_NAME_BYTES_MAX, MODELS_MAX, ModelCard, Models, Registration, RuntimeConfig};
 pub use patience::{SCRAPE_MARGIN, SCRAPE_TIMEOUT_DEFAULT};
 pub use preprocessor::{PreprocessorMetrics, SpecializedScope};
 pub use router::{KvRouter, WORKERS_MAX};

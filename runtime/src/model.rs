@@ -8,20 +8,22 @@
 //! All other names are one, `unknown_model`, and each request for them is counted in
 //! `dynamo_metrics_rejected_label_values_total`.
 //!
-//! A model that nobody serves any more keeps its request series, so that its counters go on where they were
-//! when it comes back. Only when [`MODELS_MAX`] names are known, the one that left first makes room, if no
+//! A model that all workers have left is remembered: `model_ready` is 0, requests for it are counted under its name, and its
+//! request series go on where they were when it comes back. Only when [`MODELS_MAX`] names are known, the one that left first makes room, if no
 //! request to it is still in progress.
 
 use crate::frontend::{Catalogue, ModelMetrics};
-use crate::metrics::cut;
 use crate::names::frontend_service::UNKNOWN_MODEL;
-use dynamo_metrics_core::Counter;
+use dynamo_metrics_core::{Counter, LABEL_VALUE_BYTES_MAX, OPERATOR_LABEL_VALUE_BYTES_MAX};
 use parking_lot::RwLock;
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, OnceLock};
 
 /// Models that one frontend shows. Each is about a hundred lines of every scrape.
 pub const MODELS_MAX: usize = 1000;
+/// Bytes of the name of a model that a worker serves. Longer names are refused and not cut, because two models must not become one
+/// series. Names that only clients use are cut at [`LABEL_VALUE_BYTES_MAX`].
+pub const MODEL_NAME_BYTES_MAX: usize = OPERATOR_LABEL_VALUE_BYTES_MAX;
 
 /// What a worker says about the model when it registers.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -55,6 +57,8 @@ pub enum Registration {
     Later,
     /// There are [`MODELS_MAX`] models with workers. Requests for this one go under `unknown_model`.
     BeyondLimit,
+    /// The name has more than [`MODEL_NAME_BYTES_MAX`] bytes; the model is not served under it.
+    NameTooLong,
 }
 
 /// The models of a frontend; see [`FrontendMetrics::models`](crate::FrontendMetrics::models).
@@ -86,7 +90,7 @@ pub struct Models {
 
 #[derive(Debug, Default)]
 struct Known {
-    /// By name, cut as labels are.
+    /// By name; those that all workers have left included.
     models: HashMap<Box<str>, Model>,
     /// Let in without a worker, for as long as the frontend lives or until one comes. Never a name of `models`.
     unserved: HashMap<Box<str>, Arc<ModelMetrics>>,
@@ -111,7 +115,7 @@ impl Models {
     }
 
     /// A worker registered: `instance_id` is its number in the fleet, `model` the name that its label will
-    /// have, in the same spelling everywhere and cut at 128 bytes.
+    /// have, in the same spelling everywhere.
     pub fn add(
         &self,
         model: &str,
@@ -119,7 +123,9 @@ impl Models {
         card: &ModelCard,
         config: &RuntimeConfig,
     ) -> Registration {
-        let model = cut(model);
+        if model.len() > MODEL_NAME_BYTES_MAX {
+            return Registration::NameTooLong;
+        }
         let mut known = self.known.write();
         if let Some(there) = known.models.get_mut(model) {
             let first = there.instances.is_empty();
@@ -149,7 +155,6 @@ impl Models {
 
     /// A worker left; says whether it had been there. With the last one the model's card goes.
     pub fn remove(&self, model: &str, instance_id: u64) -> bool {
-        let model = cut(model);
         let mut known = self.known.write();
         let Known { models, departures, .. } = &mut *known;
         let Some(there) = models.get_mut(model) else { return false };
@@ -166,7 +171,24 @@ impl Models {
 
     /// Whether a worker serves the model of exactly this name.
     pub fn is_served(&self, model: &str) -> bool {
-        self.known.read().models.get(cut(model)).is_some_and(Model::is_served)
+        self.known.read().models.get(model).is_some_and(Model::is_served)
+    }
+
+    /// Whether workers served the model of exactly this name, and all of them have left. Such a model is remembered until
+    /// [`MODELS_MAX`] others are known: its requests are for a service that is down, and not for a name that never was.
+    ///
+    /// ```
+    /// # use dynamo_metrics::{FrontendConfig, FrontendMetrics, ModelCard, Registry, RuntimeConfig};
+    /// # let frontend = FrontendMetrics::new(&Registry::new(), FrontendConfig::default())?;
+    /// # let models = frontend.models();
+    /// models.add("m", 1, &ModelCard::default(), &RuntimeConfig::default());
+    /// assert!(!models.has_lost_its_workers("m"));
+    /// models.remove("m", 1);
+    /// assert!(models.has_lost_its_workers("m") && !models.has_lost_its_workers("typo"));
+    /// # Ok::<(), dynamo_metrics::MetricsError>(())
+    /// ```
+    pub fn has_lost_its_workers(&self, model: &str) -> bool {
+        self.known.read().models.get(model).is_some_and(|model| !model.is_served())
     }
 
     /// Names of all models that are served, sorted.
@@ -180,10 +202,19 @@ impl Models {
 
     /// The handles of a model, or of all that are not let in.
     pub(crate) fn resolve(&self, model: &str) -> Arc<ModelMetrics> {
-        let model = cut(model);
         let max = self.catalogue.unserved_models_max;
         let known = self.known.read();
-        if let Some(there) = known.get(model, max > 0) {
+        if let Some(there) = known.get(model) {
+            return there;
+        }
+        // Here the name is a client's and nobody else's.
+        let (whole, model) = (model, cut(model));
+        if let Some(there) = known.unserved.get(model) {
+            let there = Arc::clone(there);
+            drop(known);
+            if model.len() < whole.len() {
+                self.catalogue.rejected_models().inc();
+            }
             return there;
         }
         let room = known.unserved.len() < max;
@@ -194,6 +225,9 @@ impl Models {
             && model != UNKNOWN_MODEL
             && let Some(let_in) = self.let_in(model, max)
         {
+            if model.len() < whole.len() {
+                self.catalogue.rejected_models().inc();
+            }
             return let_in;
         }
         let (unknown, rejected) = self.unknown.get_or_init(|| {
@@ -209,7 +243,7 @@ impl Models {
     fn let_in(&self, model: &str, max: usize) -> Option<Arc<ModelMetrics>> {
         let mut known = self.known.write();
         // Somebody else may have been quicker.
-        if let Some(there) = known.get(model, true) {
+        if let Some(there) = known.get(model).or_else(|| known.unserved.get(model).cloned()) {
             return Some(there);
         }
         if known.unserved.len() >= max {
@@ -237,14 +271,15 @@ impl Models {
 }
 
 impl Known {
-    /// The handles of a model that is served; and with `unserved`, of any that has series.
-    fn get(&self, model: &str, unserved: bool) -> Option<Arc<ModelMetrics>> {
-        match self.models.get(model) {
-            Some(there) if unserved || there.is_served() => Some(Arc::clone(&there.metrics)),
-            _ if unserved => self.unserved.get(model).cloned(),
-            _ => None,
-        }
+    /// The handles of a model that is served, or was.
+    fn get(&self, model: &str) -> Option<Arc<ModelMetrics>> {
+        self.models.get(model).map(|there| Arc::clone(&there.metrics))
     }
+}
+
+/// The part of a client's name that is kept.
+fn cut(model: &str) -> &str {
+    &model[..model.floor_char_boundary(LABEL_VALUE_BYTES_MAX)]
 }
 
 impl Model {
@@ -277,7 +312,7 @@ mod tests {
         let mut cards = Vec::new();
         for family in snapshot.families() {
             let Some(name) = family.name().strip_prefix("dynamo_frontend_model_") else { continue };
-            if name == "migration_total" {
+            if matches!(name, "migration_total" | "ready") {
                 continue;
             }
             for part in family.parts() {
@@ -379,7 +414,7 @@ mod tests {
             models.remove("m", instance);
             request(&frontend, "m");
         }
-        assert_eq!(requests(&registry), [("m".into(), 3), ("unknown_model".into(), 3)]);
+        assert_eq!(requests(&registry), [("m".into(), 6)]);
     }
 
     #[test]

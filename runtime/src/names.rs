@@ -70,6 +70,10 @@ pub mod frontend_service {
     pub const MODEL_MIGRATION_TOTAL: &str = "model_migration_total";
     /// Requests that were turned away; see [`rejection_reason`].
     pub const REJECTED_REQUESTS_TOTAL: &str = "rejected_requests_total";
+    /// Requests whose client went away before the response was complete.
+    pub const CANCELLED_REQUESTS_TOTAL: &str = "cancelled_requests_total";
+    /// Whether a worker serves the model now.
+    pub const MODEL_READY: &str = "model_ready";
     /// KV blocks of a worker.
     pub const MODEL_TOTAL_KV_BLOCKS: &str = "model_total_kv_blocks";
     /// Sequences that a worker takes at a time.
@@ -148,6 +152,10 @@ pub mod frontend_service {
         pub const VALIDATION: &str = "validation";
         /// HTTP 404.
         pub const NOT_FOUND: &str = "not_found";
+        /// HTTP 405.
+        pub const METHOD_NOT_ALLOWED: &str = "method_not_allowed";
+        /// HTTP 408.
+        pub const TIMEOUT: &str = "timeout";
         /// HTTP 413.
         pub const TOO_LARGE: &str = "too_large";
         /// HTTP 415.
@@ -218,6 +226,8 @@ pub mod distributed_runtime {
     pub const VERSION_LABEL: &str = "version";
     /// Label: the metric that a callback computes.
     pub const FAMILY_LABEL: &str = "family";
+    /// Label of an engine's own samples: the source that they are from, where several engines are of one kind.
+    pub const ENGINE_SOURCE_LABEL: &str = "engine_source";
     /// Label: the source's name.
     pub const SOURCE_LABEL: &str = "source";
     /// Label: why.

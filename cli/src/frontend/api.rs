@@ -1,16 +1,18 @@
 //! Handlers of `/v1/*`: from bytes to a generation, and from its pieces to bytes.
 
 use super::App;
+use super::fleet::{ModelLimits, NotServed};
 use super::generation::{Generation, GenerationError, Piece};
 use super::openai::{self, Answer, Asked, Usage};
 use super::tokenize;
+use crate::http::guard::{Refusal, Room};
 use crate::http::limits::Limits;
-use axum::Json;
 use axum::body::Body;
-use axum::extract::State;
+use axum::extract::{Path, Request, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
 use bytes::Bytes;
 use dynamo_metrics::{HttpEndpoint, RejectionReason, RequestType, traceparent};
 use futures_util::stream;
@@ -22,79 +24,132 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Where chats are completed.
 pub(super) const CHAT_COMPLETIONS: &str = "/v1/chat/completions";
+/// Seconds after which a client that was turned away may come back: several of the workers' reports, and a few answers.
+const RETRY_AFTER: &str = "1";
 /// Where texts are.
 pub(super) const COMPLETIONS: &str = "/v1/completions";
 
 pub(super) async fn chat_completions(
     State(app): State<Arc<App>>,
+    room: Option<Extension<Room>>,
     headers: HeaderMap,
     body: Bytes,
 ) -> Response {
-    complete(app, HttpEndpoint::ChatCompletions, &headers, &body).await
+    complete(app, HttpEndpoint::ChatCompletions, headers, body, room).await
 }
 
 pub(super) async fn completions(
     State(app): State<Arc<App>>,
+    room: Option<Extension<Room>>,
     headers: HeaderMap,
     body: Bytes,
 ) -> Response {
-    complete(app, HttpEndpoint::Completions, &headers, &body).await
+    complete(app, HttpEndpoint::Completions, headers, body, room).await
 }
 
 pub(super) async fn models(State(app): State<Arc<App>>) -> Json<Value> {
-    let data: Vec<Value> = app
-        .fleet
-        .models()
-        .into_iter()
-        .map(|id| json!({"id": id, "object": "model", "created": unix_seconds(), "owned_by": "dynamo"}))
-        .collect();
+    let data: Vec<Value> = app.fleet.models().iter().map(|id| described(id)).collect();
     Json(json!({"object": "list", "data": data}))
+}
+
+/// One model, by its whole name.
+pub(super) async fn model(State(app): State<Arc<App>>, Path(id): Path<String>) -> Response {
+    if app.fleet.serves(&id) {
+        return Json(described(&id)).into_response();
+    }
+    let message = format!("The model {id:?} does not exist: no worker serves it");
+    let mut error = openai::error("invalid_request_error", 404, &message);
+    error["error"]["param"] = json!("model");
+    error["error"]["code"] = json!("model_not_found");
+    (StatusCode::NOT_FOUND, Json(error)).into_response()
+}
+
+fn described(id: &str) -> Value {
+    json!({"id": id, "object": "model", "created": unix_seconds(), "owned_by": "dynamo"})
+}
+
+/// Answers a method that a path of the API does not have; a browser's preflight too, since the API is not for other origins.
+pub(super) async fn wrong_method(State(app): State<Arc<App>>, request: Request) -> Response {
+    let allowed = match endpoint_of(request.uri().path()) {
+        Some(endpoint) => {
+            app.metrics.reject(endpoint, RejectionReason::MethodNotAllowed);
+            "POST"
+        }
+        None => "GET, HEAD",
+    };
+    let message = format!("{} is not allowed here; use {allowed}", request.method());
+    let answer = refusal(RejectionReason::MethodNotAllowed, "invalid_request_error", &message);
+    ([(header::ALLOW, allowed)], answer).into_response()
+}
+
+/// Answers a path that is not there.
+pub(super) fn not_found(path: &str) -> Response {
+    if !path.starts_with("/v1/") {
+        return StatusCode::NOT_FOUND.into_response();
+    }
+    let message =
+        "there is no such endpoint; there are /v1/chat/completions, /v1/completions and /v1/models";
+    refusal(RejectionReason::NotFound, "invalid_request_error", message)
 }
 
 async fn complete(
     app: Arc<App>,
     endpoint: HttpEndpoint,
-    headers: &HeaderMap,
-    body: &[u8],
+    headers: HeaderMap,
+    body: Bytes,
+    room: Option<Extension<Room>>,
 ) -> Response {
     let started = app.metrics.now();
-    if app.health.is_shutting_down() {
-        app.metrics.reject(endpoint, RejectionReason::Unavailable);
-        let message = "the frontend is shutting down";
-        return refusal(RejectionReason::Unavailable, "service_unavailable", message);
-    }
-    let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
-    let media_type =
-        content_type.and_then(|value| value.split(';').next()).unwrap_or_default().trim();
-    if !media_type.eq_ignore_ascii_case("application/json") {
-        app.metrics.reject(endpoint, RejectionReason::UnsupportedMediaType);
-        let message = "the body must be JSON with Content-Type: application/json";
-        return refusal(RejectionReason::UnsupportedMediaType, "invalid_request_error", message);
-    }
-    let chat = endpoint == HttpEndpoint::ChatCompletions;
-    let asked = match if chat { openai::chat(body) } else { openai::completion(body) } {
+    let asked = match read(&app, endpoint, &headers, &body) {
         Ok(asked) => asked,
-        Err(reason) => {
-            app.metrics.reject(endpoint, RejectionReason::Validation);
-            return refusal(RejectionReason::Validation, "invalid_request_error", &reason);
+        Err((reason, message)) => {
+            app.metrics.reject(endpoint, reason);
+            return refusal(reason, kind(reason), &message);
         }
     };
+    // The answer may take minutes; the body is not needed for it.
+    drop((body, room));
+    let chat = endpoint == HttpEndpoint::ChatCompletions;
     let request_type = if asked.stream { RequestType::Stream } else { RequestType::Unary };
-    let (mut request, block_size) = app.fleet.begin(endpoint, request_type, &asked.model, started);
+    let (mut request, limits) = app.fleet.begin(endpoint, request_type, &asked.model, started);
     if let Some(trace) =
         headers.get("traceparent").and_then(|value| traceparent(value.to_str().ok()?))
     {
         request.trace(trace);
     }
-    let Some(block_size) = block_size else {
-        request.reject(RejectionReason::NotFound);
-        let message = format!("no worker serves the model {:?}", asked.model);
-        return refusal(RejectionReason::NotFound, "not_found_error", &message);
+    let ModelLimits { block_size, context_length } = match limits {
+        Ok(limits) => limits,
+        Err(not_served) => {
+            let (reason, message) = match not_served {
+                NotServed::Unknown => (
+                    RejectionReason::NotFound,
+                    format!("no worker serves the model {:?}", asked.model),
+                ),
+                NotServed::Down => (
+                    RejectionReason::Unavailable,
+                    format!(
+                        "all workers of the model {:?} have left; try again later",
+                        asked.model
+                    ),
+                ),
+            };
+            request.reject(reason);
+            return refusal(reason, kind(reason), &message);
+        }
     };
     let prompts = tokenize::prompts(&asked.input, block_size, &app.preprocessor);
+    let longest = prompts.iter().map(|prompt| prompt.input_tokens).max().unwrap_or_default();
+    let max_tokens = match asked.answer_tokens(longest, context_length) {
+        Ok(max_tokens) => max_tokens,
+        Err(exceeded) => {
+            request.reject(RejectionReason::Validation);
+            let error = exceeded.error(if chat { "messages" } else { "prompt" });
+            return (StatusCode::BAD_REQUEST, Json(error)).into_response();
+        }
+    };
     let answer =
         Answer { chat, id: next_id(chat), model: asked.model.clone(), created: unix_seconds() };
-    let Asked { model, max_tokens, stream, include_usage, .. } = asked;
+    let Asked { model, stream, include_usage, .. } = asked;
     let mut generation = Generation::new(app, request, model, block_size, prompts, max_tokens);
     if let Err(error) = generation.open().await {
         return failure(error);
@@ -103,6 +158,46 @@ async fn complete(
         streamed(generation, answer, include_usage)
     } else {
         unary(generation, &answer).await
+    }
+}
+
+/// Reads a request, or says why it is turned away.
+fn read(
+    app: &App,
+    endpoint: HttpEndpoint,
+    headers: &HeaderMap,
+    body: &[u8],
+) -> Result<Asked, (RejectionReason, String)> {
+    if app.health.is_shutting_down() {
+        return Err((RejectionReason::Unavailable, "the frontend is shutting down".into()));
+    }
+    let text = |name: header::HeaderName| {
+        headers.get(name).map(|value| value.to_str().unwrap_or_default().trim())
+    };
+    let media_type = text(header::CONTENT_TYPE).and_then(|value| value.split(';').next());
+    if !media_type.unwrap_or_default().trim().eq_ignore_ascii_case("application/json") {
+        let message = "the body must be JSON with Content-Type: application/json";
+        return Err((RejectionReason::UnsupportedMediaType, message.into()));
+    }
+    let coding = text(header::CONTENT_ENCODING).unwrap_or_default();
+    if !coding.is_empty() && !coding.eq_ignore_ascii_case("identity") {
+        let message = "the body must not be compressed; send it without Content-Encoding";
+        return Err((RejectionReason::UnsupportedMediaType, message.into()));
+    }
+    let asked = match endpoint {
+        HttpEndpoint::ChatCompletions => openai::chat(body),
+        _ => openai::completion(body),
+    };
+    asked.map_err(|reason| (RejectionReason::Validation, reason))
+}
+
+/// OpenAI's `type` of a refusal.
+fn kind(reason: RejectionReason) -> &'static str {
+    match reason {
+        RejectionReason::NotFound => "not_found_error",
+        RejectionReason::Overload => "rate_limit_error",
+        RejectionReason::Unavailable => "service_unavailable_error",
+        _ => "invalid_request_error",
     }
 }
 
@@ -125,7 +220,7 @@ async fn unary(mut generation: Generation, answer: &Answer) -> Response {
 
 /// Server-sent events, one a piece, then `[DONE]`.
 fn streamed(generation: Generation, answer: Answer, include_usage: bool) -> Response {
-    let streaming = Streaming { generation, answer, include_usage, ended: false };
+    let streaming = Streaming { generation, answer, include_usage, begun: 0, ended: false };
     let events = stream::unfold(streaming, |mut streaming| async {
         let event = streaming.next().await?;
         Some((Ok::<Bytes, Infallible>(event), streaming))
@@ -139,6 +234,8 @@ struct Streaming {
     generation: Generation,
     answer: Answer,
     include_usage: bool,
+    /// Choices that have had a chunk. They come one after the other.
+    begun: usize,
     ended: bool,
 }
 
@@ -148,7 +245,11 @@ impl Streaming {
             return None;
         }
         match self.generation.next().await {
-            Some(Ok(piece)) => Some(event(&self.answer.chunk(&piece))),
+            Some(Ok(piece)) => {
+                let first = piece.choice >= self.begun;
+                self.begun = self.begun.max(piece.choice + 1);
+                Some(event(&self.answer.chunk(&piece, first, self.include_usage)))
+            }
             Some(Err(error)) => {
                 self.ended = true;
                 Some(event(&openai::error(error.kind(), error.status(), error.message())))
@@ -168,18 +269,32 @@ impl Streaming {
     }
 }
 
-/// What is answered to a request whose body nobody reads.
-pub(super) fn too_long(app: &App, head: &Parts) -> Response {
-    let endpoint = match head.uri.path() {
+/// The endpoint of a path, if its requests are counted.
+fn endpoint_of(path: &str) -> Option<HttpEndpoint> {
+    match path {
         CHAT_COMPLETIONS => Some(HttpEndpoint::ChatCompletions),
         COMPLETIONS => Some(HttpEndpoint::Completions),
         _ => None,
-    };
-    if let Some(endpoint) = endpoint {
-        app.metrics.reject(endpoint, RejectionReason::TooLarge);
     }
-    let message = format!("the body has more than {} bytes", Limits::BODY_BYTES);
-    refusal(RejectionReason::TooLarge, "invalid_request_error", &message)
+}
+
+/// Answers a request that was refused before a handler saw it, in OpenAI's form if it is the API's.
+pub(super) fn refused(app: &App, head: &Parts, refused: Refusal) -> Response {
+    let path = head.uri.path();
+    let reason = RejectionReason::from_status(refused.status.as_u16());
+    let (true, Some(reason)) = (path.starts_with("/v1/"), reason) else {
+        return refused.into_response();
+    };
+    if let Some(endpoint) = endpoint_of(path) {
+        app.metrics.reject(endpoint, reason);
+    }
+    match reason {
+        RejectionReason::TooLarge => {
+            let message = format!("the body has more than {} bytes", Limits::BODY_BYTES);
+            refusal(reason, kind(reason), &message)
+        }
+        _ => refusal(reason, kind(reason), refused.text),
+    }
 }
 
 fn usage(generation: &Generation) -> Usage {
@@ -196,7 +311,13 @@ fn event(value: &Value) -> Bytes {
 
 fn refusal(reason: RejectionReason, kind: &str, message: &str) -> Response {
     let status = StatusCode::from_u16(reason.status()).unwrap_or(StatusCode::BAD_REQUEST);
-    (status, Json(openai::error(kind, reason.status(), message))).into_response()
+    let body = Json(openai::error(kind, reason.status(), message));
+    match reason {
+        RejectionReason::Overload | RejectionReason::Unavailable => {
+            (status, [(header::RETRY_AFTER, RETRY_AFTER)], body).into_response()
+        }
+        _ => (status, body).into_response(),
+    }
 }
 
 fn failure(error: GenerationError) -> Response {
@@ -205,8 +326,7 @@ fn failure(error: GenerationError) -> Response {
     let body = Json(openai::error(error.kind(), code, error.message()));
     match error {
         GenerationError::Failed => (status, body).into_response(),
-        // A second is several of the workers' reports, and a few answers.
-        _ => (status, [(header::RETRY_AFTER, "1")], body).into_response(),
+        _ => (status, [(header::RETRY_AFTER, RETRY_AFTER)], body).into_response(),
     }
 }
 

@@ -60,6 +60,24 @@ struct Leaving {
     until: Instant,
 }
 
+/// The limits that a request to a model meets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ModelLimits {
+    /// Tokens of a KV block.
+    pub(crate) block_size: u64,
+    /// Tokens of a prompt and its answer.
+    pub(crate) context_length: u64,
+}
+
+/// Why no worker takes a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NotServed {
+    /// No worker ever served the model.
+    Unknown,
+    /// All workers of the model have left.
+    Down,
+}
+
 /// A worker to send a request to.
 #[derive(Clone, Debug)]
 pub(crate) struct Target {
@@ -90,19 +108,26 @@ impl Fleet {
         Ok(Self { roster: Mutex::default(), metrics, health, router })
     }
 
-    /// A request enters its handler, and the tokens of a KV block of its model, by the first worker that joined
-    /// with it; `None` when no worker serves the model.
+    /// A request enters its handler, and the limits of its model, by the first worker that joined with it; or why no
+    /// worker serves the model.
     pub(crate) fn begin(
         &self,
         endpoint: HttpEndpoint,
         request_type: RequestType,
         model: &str,
         now: Timestamp,
-    ) -> (Request, Option<u64>) {
+    ) -> (Request, Result<ModelLimits, NotServed>) {
         let roster = self.lock();
         let first = roster.serving(model).min_by_key(|worker| worker.joined);
-        let block_size = first.map(|worker| worker.registration.kv_cache_block_size);
-        (self.metrics.begin(endpoint, request_type, model, now), block_size)
+        let limits = match first {
+            Some(worker) => Ok(ModelLimits {
+                block_size: worker.registration.kv_cache_block_size,
+                context_length: worker.registration.context_length,
+            }),
+            None if self.metrics.models().has_lost_its_workers(model) => Err(NotServed::Down),
+            None => Err(NotServed::Unknown),
+        };
+        (self.metrics.begin(endpoint, request_type, model, now), limits)
     }
 
     /// A worker joins, or renews its registration. Says why when it is not taken.
@@ -128,7 +153,6 @@ impl Fleet {
         }
         let before = roster.workers.remove(&id);
         if let Some(before) = &before {
-            // First: of two long names one may go and one stay, and they may be one label, which is cut.
             for model in before.registration.models.iter() {
                 if !registration.models.contains(model) {
                     self.metrics.models().remove(model, id);
@@ -150,10 +174,17 @@ impl Fleet {
         };
         registration.models.retain(|model| {
             let taken = self.metrics.models().add(model, id, &card, &config);
-            if taken == Registration::BeyondLimit {
-                tracing::warn!(%model, "not served: the frontend knows as many models as it can hold");
+            match taken {
+                Registration::BeyondLimit => {
+                    tracing::warn!(%model, "not served: the frontend knows as many models as it can hold");
+                    false
+                }
+                Registration::NameTooLong => {
+                    tracing::warn!(bytes = model.len(), "not served: the model's name is too long");
+                    false
+                }
+                _ => true,
             }
-            taken != Registration::BeyondLimit
         });
         self.health.add(Instance {
             namespace: registration.namespace.clone(),
@@ -381,8 +412,12 @@ mod tests {
         }
     }
 
-    fn begin(fleet: &Fleet, model: &str) -> (Request, Option<u64>) {
-        fleet.begin(HttpEndpoint::Completions, RequestType::Unary, model, Timestamp::from_nanos(0))
+    /// The request, and the block size of its model.
+    fn begin(fleet: &Fleet, model: &str) -> (Request, Result<u64, NotServed>) {
+        let at = Timestamp::from_nanos(0);
+        let (request, limits) =
+            fleet.begin(HttpEndpoint::Completions, RequestType::Unary, model, at);
+        (request, limits.map(|limits| limits.block_size))
     }
 
     /// The sum of a family over its series with this first label value.
@@ -427,10 +462,10 @@ mod tests {
                         let mut served = 0u64;
                         for _ in 0..20_000 {
                             match begin(fleet, "m") {
-                                (request, None) => {
+                                (request, Err(_)) => {
                                     request.reject(dynamo_metrics::RejectionReason::NotFound);
                                 }
-                                (request, Some(_)) => {
+                                (request, Ok(_)) => {
                                     request.succeed(Timestamp::from_nanos(1));
                                     served += 1;
                                 }
@@ -470,16 +505,49 @@ mod tests {
     }
 
     #[test]
-    fn names_too_long_for_a_label_are_listed_and_served_whole() {
-        let (_registry, fleet) = fleet();
-        let [first, second] = ["1", "2"].map(|end| "m".repeat(200) + end);
-        fleet.join(registration(1, &[&first, &second])).expect("room");
-        assert_eq!(fleet.models(), [first.clone(), second.clone()]);
-        assert_eq!(begin(&fleet, &second).1, Some(16));
-        assert_eq!(begin(&fleet, &"m".repeat(128)).1, None);
-        // They share a label: that the one goes does not unserve the other.
-        fleet.join(registration(1, &[&second])).expect("room");
-        assert!(fleet.metrics.models().is_served(&second));
+    fn served_names_are_told_apart_whole_however_long() {
+        for stem in [128, 200, dynamo_metrics::MODEL_NAME_BYTES_MAX - 2] {
+            let (registry, fleet) = fleet();
+            let [first, second] = ["1", "2"].map(|end| "m".repeat(stem) + end);
+            fleet.join(registration(1, &[&first, &second])).expect("room");
+            assert_eq!(fleet.models(), [first.clone(), second.clone()]);
+            assert_eq!(begin(&fleet, &"m".repeat(stem)).1, Err(NotServed::Unknown));
+            for (model, requests) in [(&first, 2), (&second, 3)] {
+                for _ in 0..requests {
+                    let (request, block_size) = begin(&fleet, model);
+                    assert_eq!(block_size, Ok(16));
+                    request.succeed(Timestamp::from_nanos(1));
+                }
+            }
+            let total = |model: &str| sum(&registry, "dynamo_frontend_requests_total", model);
+            assert_eq!((total(&first), total(&second)), (2.0, 3.0));
+            assert_eq!(sum(&registry, "dynamo_frontend_model_context_length", &second), 4096.0);
+            fleet.join(registration(1, &[&second])).expect("room");
+            assert!(fleet.metrics.models().is_served(&second));
+            assert_eq!(begin(&fleet, &first).1, Err(NotServed::Down));
+        }
+    }
+
+    #[test]
+    fn a_model_whose_workers_have_left_is_down_and_not_unknown() {
+        let (registry, fleet) = fleet();
+        let ready = |model: &str| sum(&registry, "dynamo_frontend_model_ready", model);
+        fleet.join(registration(1, &["m"])).expect("room");
+        fleet.join(registration(2, &["m"])).expect("room");
+        assert_eq!((ready("m"), fleet.health.readiness().status), (1.0, 200));
+        assert!(fleet.leave(1));
+        assert_eq!((begin(&fleet, "m").1, ready("m")), (Ok(16), 1.0));
+        let target = fleet.pick("m", 1, &[]).expect("a worker");
+        fleet.lost(&target);
+        assert_eq!((begin(&fleet, "m").1, ready("m")), (Err(NotServed::Down), 0.0));
+        assert_eq!(begin(&fleet, "typo").1, Err(NotServed::Unknown));
+        let (health, ready_now) = (fleet.health.health(), fleet.health.readiness());
+        assert_eq!((health.status, ready_now.status), (200, 503));
+        assert!(health.body.contains(r#""status":"healthy","endpoints":[],"instances":[]"#));
+        assert!(ready_now.body.contains(r#""status":"notready""#), "{}", ready_now.body);
+        fleet.join(registration(3, &["m"])).expect("room");
+        assert_eq!((begin(&fleet, "m").1, ready("m")), (Ok(16), 1.0));
+        assert_eq!(fleet.health.readiness().status, 200);
     }
 
     #[test]
@@ -505,12 +573,12 @@ mod tests {
             let kv_cache_block_size = 16 + id;
             let other = Register { kv_cache_block_size, ..registration(100 - id, &["m"]) };
             fleet.join(other).expect("room");
-            assert_eq!(begin(&fleet, "m").1, Some(16));
+            assert_eq!(begin(&fleet, "m").1, Ok(16));
         }
         fleet.leave(100);
-        assert_eq!(begin(&fleet, "m").1, Some(17));
+        assert_eq!(begin(&fleet, "m").1, Ok(17));
         fleet.join(registration(99, &["m"])).expect("room");
-        assert_eq!(begin(&fleet, "m").1, Some(16), "a renewal keeps its place");
+        assert_eq!(begin(&fleet, "m").1, Ok(16), "a renewal keeps its place");
     }
 
     #[test]

@@ -295,8 +295,7 @@ impl Generation {
 impl Drop for Generation {
     fn drop(&mut self) {
         if let Some(request) = self.close() {
-            self.app.metrics.client_disconnected();
-            request.fail(self.app.metrics.now());
+            request.cancel(self.app.metrics.now());
         }
     }
 }

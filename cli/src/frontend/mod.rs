@@ -213,8 +213,8 @@ pub(crate) async fn serve(
     });
     let port = Port::new(router(Arc::clone(&app)), Arc::clone(&app.telemetry));
     let counted = Arc::clone(&app);
-    let too_long = Arc::new(move |head: &Parts| api::too_long(&counted, head));
-    let port = Port { too_long, ..port };
+    let refused = Arc::new(move |head: &Parts, refusal| api::refused(&counted, head, refusal));
+    let port = Port { refused, ..port };
     let stop = async {
         asked.await;
         app.health.shut_down();
@@ -226,9 +226,11 @@ pub(crate) async fn serve(
 
 fn router(app: Arc<App>) -> Router {
     Router::new()
-        .route(api::CHAT_COMPLETIONS, post(api::chat_completions))
-        .route(api::COMPLETIONS, post(api::completions))
-        .route("/v1/models", get(api::models))
+        .route(api::CHAT_COMPLETIONS, post(api::chat_completions).fallback(api::wrong_method))
+        .route(api::COMPLETIONS, post(api::completions).fallback(api::wrong_method))
+        .route("/v1/models", get(api::models).fallback(api::wrong_method))
+        // Names of models have slashes.
+        .route("/v1/models/{*id}", get(api::model).fallback(api::wrong_method))
         .merge(workers::routes(&app))
         .fallback(page)
         .with_state(app)
@@ -239,13 +241,15 @@ async fn page(State(app): State<Arc<App>>, request: Request) -> Response {
     let Paths { metrics, health, live } = &app.paths;
     let path = request.uri().path();
     if ![metrics, health, live].into_iter().any(|known| known == path) {
-        return StatusCode::NOT_FOUND.into_response();
+        return api::not_found(path);
     }
     if !matches!(request.method().as_str(), "GET" | "HEAD") {
         return (StatusCode::METHOD_NOT_ALLOWED, [(header::ALLOW, "GET,HEAD")]).into_response();
     }
     if path == health {
-        return probe(app.health.health());
+        let asks = |name: &str| name == "ready" || name.starts_with("ready=");
+        let ready = request.uri().query().is_some_and(|query| query.split('&').any(asks));
+        return probe(if ready { app.health.readiness() } else { app.health.health() });
     }
     if path == live {
         return probe(app.health.live());

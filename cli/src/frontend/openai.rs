@@ -5,7 +5,7 @@ use crate::engine::real_time::OUTPUT_TOKENS_MAX;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-/// Tokens that a request gets when it does not say how many.
+/// Tokens that a request gets when it does not say how many, or what is left of the context if that is less.
 const MAX_TOKENS_DEFAULT: u64 = 128;
 /// Prompts of one request: each one is a whole generation.
 const PROMPTS_MAX: usize = 128;
@@ -15,7 +15,8 @@ const PROMPTS_MAX: usize = 128;
 pub(crate) struct Asked {
     pub(crate) model: String,
     pub(crate) input: Input,
-    pub(crate) max_tokens: u64,
+    /// Tokens of the answer; `None` when the client does not say how many.
+    pub(crate) max_tokens: Option<u64>,
     pub(crate) stream: bool,
     pub(crate) include_usage: bool,
 }
@@ -131,8 +132,8 @@ impl Common {
         }
         let asked = self.max_completion_tokens.or(self.max_tokens);
         let max_tokens = match asked.map(u64::try_from) {
-            None => MAX_TOKENS_DEFAULT,
-            Some(Ok(tokens)) if tokens > 0 => tokens.min(OUTPUT_TOKENS_MAX),
+            None => None,
+            Some(Ok(tokens)) if tokens > 0 => Some(tokens),
             Some(_) => return Err("max_tokens must be at least 1".into()),
         };
         Ok(Asked {
@@ -144,6 +145,55 @@ impl Common {
                 .stream_options
                 .is_some_and(|options| options.include_usage == Some(true)),
         })
+    }
+}
+
+impl Asked {
+    /// Returns how many tokens the answer may have, in a context of so many tokens, of which the longest prompt takes some.
+    ///
+    /// # Errors
+    /// The prompt fills the context, or prompt and answer together exceed it.
+    pub(crate) fn answer_tokens(
+        &self,
+        input_tokens: u64,
+        context_length: u64,
+    ) -> Result<u64, ContextExceeded> {
+        let left = context_length.saturating_sub(input_tokens);
+        let exceeded = ContextExceeded { context_length, input_tokens, asked: self.max_tokens };
+        match self.max_tokens {
+            _ if left == 0 => Err(exceeded),
+            None => Ok(MAX_TOKENS_DEFAULT.min(left)),
+            Some(asked) if asked > left => Err(exceeded),
+            Some(asked) => Ok(asked.min(OUTPUT_TOKENS_MAX)),
+        }
+    }
+}
+
+/// A request that does not fit into the model's context.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ContextExceeded {
+    context_length: u64,
+    input_tokens: u64,
+    asked: Option<u64>,
+}
+
+impl ContextExceeded {
+    /// Returns the error in OpenAI's form; `param` is the field that holds the prompt.
+    pub(crate) fn error(self, param: &str) -> Value {
+        let Self { context_length, input_tokens, asked } = self;
+        let requested = match asked {
+            Some(asked) => format!(
+                "you requested {} tokens ({input_tokens} in the {param}, {asked} in the completion)",
+                input_tokens.saturating_add(asked)
+            ),
+            None => format!("your {param} resulted in {input_tokens} tokens"),
+        };
+        let message = format!(
+            "This model's maximum context length is {context_length} tokens. However, {requested}. \
+             Please reduce the length of the {param} or of the completion."
+        );
+        json!({"error": {"message": message, "type": "invalid_request_error", "param": param,
+                         "code": "context_length_exceeded"}})
     }
 }
 
@@ -175,15 +225,25 @@ pub(crate) struct Usage {
 
 impl Answer {
     /// One event of a stream.
-    pub(crate) fn chunk(&self, piece: &Piece) -> Value {
+    ///
+    /// `first` says whether it is the first of its choice, which has the role; `with_usage` whether the client asked for usage,
+    /// which is then null in every chunk but the last.
+    pub(crate) fn chunk(&self, piece: &Piece, first: bool, with_usage: bool) -> Value {
         let finish = piece.last.then_some("length");
         let choice = if self.chat {
-            json!({"index": piece.choice, "delta": {"role": "assistant", "content": piece.text},
-                   "finish_reason": finish})
+            let mut delta = json!({"content": piece.text});
+            if first {
+                delta["role"] = json!("assistant");
+            }
+            json!({"index": piece.choice, "delta": delta, "logprobs": null, "finish_reason": finish})
         } else {
-            json!({"index": piece.choice, "text": piece.text, "finish_reason": finish, "logprobs": null})
+            json!({"index": piece.choice, "text": piece.text, "logprobs": null, "finish_reason": finish})
         };
-        self.envelope(true, vec![choice], None)
+        let mut chunk = self.envelope(true, vec![choice], None);
+        if with_usage {
+            chunk["usage"] = Value::Null;
+        }
+        chunk
     }
 
     /// The stream's last event, when the client asked for it.
@@ -198,8 +258,8 @@ impl Answer {
             .enumerate()
             .map(|(index, text)| {
                 if self.chat {
-                    json!({"index": index, "message": {"role": "assistant", "content": text},
-                           "finish_reason": "length"})
+                    json!({"index": index, "message": {"role": "assistant", "content": text, "refusal": null},
+                           "logprobs": null, "finish_reason": "length"})
                 } else {
                     json!({"index": index, "text": text, "finish_reason": "length", "logprobs": null})
                 }
@@ -230,7 +290,7 @@ impl Answer {
 
 /// An error in OpenAI's form.
 pub(crate) fn error(kind: &str, code: u16, message: &str) -> Value {
-    json!({"error": {"message": message, "type": kind, "code": code}})
+    json!({"error": {"message": message, "type": kind, "param": null, "code": code}})
 }
 
 #[cfg(test)]
@@ -244,7 +304,7 @@ mod tests {
         let asked = chat(body).unwrap();
         assert_eq!(
             (asked.model.as_str(), asked.max_tokens, asked.stream),
-            ("Qwen/Qwen3-0.6B", 100, false)
+            ("Qwen/Qwen3-0.6B", Some(100), false)
         );
     }
 
@@ -269,9 +329,40 @@ mod tests {
             "temperature": null, "stream_options": {"include_usage": null}}"#;
         let asked = completion(body.as_bytes()).unwrap();
         assert!(!asked.stream && !asked.include_usage);
-        assert_eq!(asked.max_tokens, MAX_TOKENS_DEFAULT);
-        let body = br#"{"model":"m","prompt":"a","n":1,"max_tokens":9223372036854775807}"#;
-        assert_eq!(completion(body).unwrap().max_tokens, OUTPUT_TOKENS_MAX);
+        assert_eq!(asked.max_tokens, None);
+    }
+
+    #[test]
+    fn prompt_and_answer_fit_into_the_context_or_are_refused() {
+        let asked = |max: &str| {
+            let body = format!(r#"{{"model":"m","prompt":"a","n":1,"max_tokens":{max}}}"#);
+            completion(body.as_bytes()).unwrap()
+        };
+        assert_eq!(asked("50").answer_tokens(50, 100), Ok(50));
+        assert_eq!(asked("null").answer_tokens(90, 100), Ok(10));
+        assert_eq!(asked("null").answer_tokens(1, 100_000), Ok(MAX_TOKENS_DEFAULT));
+        let huge = u64::MAX;
+        assert_eq!(asked("9223372036854775807").answer_tokens(1, huge), Ok(OUTPUT_TOKENS_MAX));
+        for (max, input, context) in
+            [("51", 50, 100), ("null", 100, 100), ("1", 500, 100), ("9223372036854775807", 5, 100)]
+        {
+            let error = asked(max).answer_tokens(input, context).unwrap_err().error("prompt");
+            assert_eq!(error["error"]["code"], "context_length_exceeded", "{max}");
+            assert_eq!(error["error"]["param"], "prompt");
+            assert!(error["error"]["message"].as_str().unwrap().contains("length is 100 tokens"));
+        }
+    }
+
+    #[test]
+    fn the_role_comes_once_and_usage_is_null_until_the_end() {
+        let answer = Answer { chat: true, id: "x".into(), model: "m".into(), created: 1 };
+        let piece = Piece { choice: 0, text: "a".into(), last: false };
+        let first = answer.chunk(&piece, true, true);
+        assert_eq!(first["choices"][0]["delta"]["role"], "assistant");
+        assert!(first.as_object().unwrap().contains_key("usage") && first["usage"].is_null());
+        let later = answer.chunk(&piece, false, false);
+        assert_eq!(later["choices"][0]["delta"], json!({"content": "a"}));
+        assert!(!later.as_object().unwrap().contains_key("usage"));
     }
 
     #[test]

@@ -12,38 +12,39 @@ use axum::body::Body;
 use axum::http::request::Parts;
 use axum::http::{HeaderValue, Method, StatusCode, Version, header};
 use axum::response::{IntoResponse, Response};
-use http_body_util::{BodyExt, LengthLimitError, Limited};
+use bytes::BytesMut;
+use http_body_util::BodyExt;
 use hyper::body::{Body as _, Incoming};
 use hyper::service::Service;
 use hyper::{Request, body::Bytes};
 use hyper_util::service::TowerToHyperService;
 use std::sync::Arc;
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// Answers a request: the router does, unless the request is refused.
 pub(crate) async fn answer(
     router: TowerToHyperService<Router>,
     request: Request<Incoming>,
     limits: &Limits,
-    bodies: &Semaphore,
+    bodies: &Arc<Semaphore>,
     telemetry: &Telemetry,
-    too_long: &(dyn Fn(&Parts) -> Response + Send + Sync),
+    refused: &(dyn Fn(&Parts, Refusal) -> Response + Send + Sync),
 ) -> Response {
-    let (head, body) = request.into_parts();
+    let (mut head, body) = request.into_parts();
     let taken = match judge(&head, &body, limits) {
         Ok(()) => take(body, limits, bodies).await,
         Err(refusal) => Err(refusal),
     };
     match taken {
-        // The room is given back when the handler is done with the body.
-        Ok((body, _room)) => {
+        // The room is given back when the request is: a handler that keeps the body takes the room out, and drops both together.
+        Ok((body, room)) => {
+            head.extensions.insert(room);
             let Ok(response) = router.call(Request::from_parts(head, Body::from(body))).await;
             response
         }
         Err(refusal) => {
             telemetry.hit(refusal.limit);
-            let mut response =
-                if refusal == BODY_TOO_LONG { too_long(&head) } else { refusal.into_response() };
+            let mut response = refused(&head, refusal);
             // What follows on the connection cannot be trusted, or will not be read.
             response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
             response
@@ -51,20 +52,20 @@ pub(crate) async fn answer(
     }
 }
 
-/// What is answered to a head whose body is too long; a program of routes may have its own form of errors, and counts.
-pub(crate) type TooLong = Arc<dyn Fn(&Parts) -> Response + Send + Sync>;
+/// Answers a request that is refused before a handler sees it; a program of routes may have its own form of errors, and counts.
+pub(crate) type Refused = Arc<dyn Fn(&Parts, Refusal) -> Response + Send + Sync>;
 
-/// The plain form of it.
-pub(crate) fn too_long(_: &Parts) -> Response {
-    BODY_TOO_LONG.into_response()
+/// The plain form of an answer to a refused request.
+pub(crate) fn refused(_: &Parts, refusal: Refusal) -> Response {
+    refusal.into_response()
 }
 
 /// Why a request is not served. The texts are fixed: nothing of a request is sent back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Refusal {
+pub(crate) struct Refusal {
     limit: Limit,
-    status: StatusCode,
-    text: &'static str,
+    pub(crate) status: StatusCode,
+    pub(crate) text: &'static str,
 }
 
 const HOST: Refusal = bad(Limit::Host, "a request has one valid Host");
@@ -142,26 +143,53 @@ pub(crate) fn room(limits: &Limits) -> Semaphore {
 /// A semaphore counts to 2^32, so not in bytes.
 const ROOM_BYTES: usize = 1024;
 
-/// The whole body, in time and within its bound, and the room that it takes. One of unknown length takes as much as it
-/// may have.
-async fn take<'a>(
+/// The room that the bytes of one body take among those of all bodies; given back when the last clone is dropped.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Room {
+    _permit: Option<Arc<OwnedSemaphorePermit>>,
+}
+
+/// The whole body, in time and within its bound, and the room that it takes. **Room is taken for bytes that have come**, and not
+/// for those that were announced: a client that sends little holds little, whatever it says.
+async fn take(
     body: Incoming,
     limits: &Limits,
-    bodies: &'a Semaphore,
-) -> Result<(Bytes, Option<SemaphorePermit<'a>>), Refusal> {
+    bodies: &Arc<Semaphore>,
+) -> Result<(Bytes, Room), Refusal> {
     if body.is_end_stream() {
-        return Ok((Bytes::new(), None));
+        return Ok((Bytes::new(), Room::default()));
     }
-    let bytes = body.size_hint().exact().unwrap_or(limits.body_bytes as u64);
-    let units = u32::try_from(bytes.div_ceil(ROOM_BYTES as u64)).unwrap_or(u32::MAX);
-    let room = bodies.try_acquire_many(units).map_err(|_| TOO_MANY_BODIES)?;
-    let whole = Limited::new(body, limits.body_bytes).collect();
-    match tokio::time::timeout(limits.body_deadline, whole).await {
-        Ok(Ok(body)) => Ok((body.to_bytes(), Some(room))),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(BODY_TOO_LONG),
-        Ok(Err(_)) => Err(BODY_BROKEN),
-        Err(_) => Err(BODY_TOO_SLOW),
+    let whole = collect(body, limits.body_bytes, bodies);
+    tokio::time::timeout(limits.body_deadline, whole).await.unwrap_or(Err(BODY_TOO_SLOW))
+}
+
+async fn collect(
+    mut body: Incoming,
+    bytes_max: usize,
+    bodies: &Arc<Semaphore>,
+) -> Result<(Bytes, Room), Refusal> {
+    let mut whole = BytesMut::new();
+    let mut room: Option<OwnedSemaphorePermit> = None;
+    while let Some(frame) = body.frame().await {
+        // Trailers are nobody's concern.
+        let Ok(data) = frame.map_err(|_| BODY_BROKEN)?.into_data() else { continue };
+        let bytes = whole.len() + data.len();
+        if bytes > bytes_max {
+            return Err(BODY_TOO_LONG);
+        }
+        let units = bytes.div_ceil(ROOM_BYTES) - room.as_ref().map_or(0, |room| room.num_permits());
+        if units > 0 {
+            let units = u32::try_from(units).unwrap_or(u32::MAX);
+            let more =
+                Arc::clone(bodies).try_acquire_many_owned(units).map_err(|_| TOO_MANY_BODIES)?;
+            match &mut room {
+                Some(room) => room.merge(more),
+                None => room = Some(more),
+            }
+        }
+        whole.extend_from_slice(&data);
     }
+    Ok((whole.freeze(), Room { _permit: room.map(Arc::new) }))
 }
 
 #[cfg(test)]

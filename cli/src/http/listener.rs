@@ -8,7 +8,7 @@
 //!
 //! axum's own `serve` has neither deadlines nor a cap: hyper's timer does nothing until it is given one.
 
-use super::guard::{self, TooLong};
+use super::guard::{self, Refused};
 use super::limits::{Limit, Limits};
 use super::stalls::Stalls;
 use super::table::{Busy, Place, Table};
@@ -31,7 +31,10 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::atomic::{
+    AtomicBool,
+    Ordering::{Acquire, Relaxed, Release},
+};
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -60,15 +63,15 @@ pub(crate) struct Port {
     pub(crate) router: Router,
     pub(crate) limits: Limits,
     pub(crate) telemetry: Arc<Telemetry>,
-    /// What is answered to a head whose body is too long.
-    pub(crate) too_long: TooLong,
+    /// Answers requests that no handler sees.
+    pub(crate) refused: Refused,
 }
 
 impl Port {
     pub(crate) fn new(router: Router, telemetry: Arc<Telemetry>) -> Self {
         // The guard has a bound for bodies, which counts.
         let router = router.layer(DefaultBodyLimit::disable());
-        Self { router, limits: Limits::default(), telemetry, too_long: Arc::new(guard::too_long) }
+        Self { router, limits: Limits::default(), telemetry, refused: Arc::new(guard::refused) }
     }
 
     /// Serves until `stop`; then for as long as requests are in progress, but no longer than `grace`, and cuts off what
@@ -79,12 +82,13 @@ impl Port {
         stop: impl Future<Output = ()>,
         grace: Duration,
     ) {
-        let Self { router, limits, telemetry, too_long } = self;
+        let Self { router, limits, telemetry, refused } = self;
         let mut http = builder(&limits);
         let table = Table::new(limits.connections);
         let bodies = Arc::new(guard::room(&limits));
         let limits = Arc::new(limits);
         let (stopping, stopped) = watch::channel(());
+        let ending = Arc::new(AtomicBool::new(false));
         let mut tasks = JoinSet::new();
         let mut pause = Limits::ACCEPT_PAUSE_MIN;
         let mut stopping = Some(stopping);
@@ -99,6 +103,8 @@ impl Port {
             }
             let accepted = tokio::select! {
                 () = &mut stop, if !draining => {
+                    // Release pairs with the Acquire where answers are made.
+                    ending.store(true, Release);
                     // The receivers see the end of the channel.
                     stopping = None;
                     http.keep_alive(false);
@@ -125,7 +131,8 @@ impl Port {
                         limits: Arc::clone(&limits),
                         bodies: Arc::clone(&bodies),
                         telemetry: Arc::clone(&telemetry),
-                        too_long: Arc::clone(&too_long),
+                        refused: Arc::clone(&refused),
+                        ending: Arc::clone(&ending),
                         stopped: (!draining).then(|| stopped.clone()),
                     };
                     let connection = connection.run(http.clone(), stream);
@@ -184,14 +191,16 @@ struct Connection {
     limits: Arc<Limits>,
     bodies: Arc<Semaphore>,
     telemetry: Arc<Telemetry>,
-    too_long: TooLong,
+    refused: Refused,
+    /// Whether the listener was asked to stop. Every request that is read from then on is answered with `Connection: close`.
+    ending: Arc<AtomicBool>,
     /// Ends when the listener stops; `None` when it has.
     stopped: Option<watch::Receiver<()>>,
 }
 
 impl Connection {
     async fn run(self, http: http1::Builder, stream: TcpStream) {
-        let Self { place, router, limits, bodies, telemetry, too_long, stopped } = self;
+        let Self { place, router, limits, bodies, telemetry, refused, ending, stopped } = self;
         let _open = Open::new(&telemetry);
         // A token is a packet of its own; Nagle's algorithm would hold it back.
         if let Err(error) = stream.set_nodelay(true) {
@@ -206,16 +215,19 @@ impl Connection {
             let busy = seat.busy();
             let (router, limits) = (router.clone(), Arc::clone(&limits));
             let (telemetry, life) = (Arc::clone(&counters), Arc::clone(&told));
-            let (too_long, bodies) = (Arc::clone(&too_long), Arc::clone(&bodies));
+            let (refused, bodies) = (Arc::clone(&refused), Arc::clone(&bodies));
+            let ending = Arc::clone(&ending);
             life.asked.store(true, Relaxed);
             Box::pin(async move {
                 let answer =
-                    guard::answer(router, request, &limits, &bodies, &telemetry, &*too_long);
+                    guard::answer(router, request, &limits, &bodies, &telemetry, &*refused);
                 let mut response = answer.await;
                 if response.headers().contains_key(header::CONNECTION) {
                     life.unread.store(true, Relaxed);
                 }
-                if life.ending.load(Relaxed) {
+                // Acquire pairs with the Release in `serve`: not by the task of this connection, which may read a request before it
+                // hears of the stop.
+                if ending.load(Acquire) {
                     let close = HeaderValue::from_static("close");
                     response.headers_mut().insert(header::CONNECTION, close);
                 }
@@ -239,7 +251,6 @@ impl Connection {
                 () = place.told_to_leave() => return telemetry.hit(Limit::GaveWay),
                 () = &mut stopped, if !stopping => {
                     stopping = true;
-                    life.ending.store(true, Relaxed);
                     if life.asked.load(Relaxed) {
                         Pin::new(&mut connection).graceful_shutdown();
                     } else {
@@ -287,8 +298,6 @@ struct Life {
     asked: AtomicBool,
     /// The client may have sent what nobody reads.
     unread: AtomicBool,
-    /// The next answer is the last.
-    ending: AtomicBool,
 }
 
 /// Counts a connection for as long as it is there, however it ends.

@@ -7,7 +7,7 @@
 //! ```
 
 pub(crate) mod client;
-mod guard;
+pub(crate) mod guard;
 pub(crate) mod limits;
 pub(crate) mod listener;
 mod stalls;

@@ -18,7 +18,6 @@ use dynamo_metrics::{
 };
 use hyper::{Method, Uri};
 use service::WorkService;
-use std::collections::HashSet;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -303,16 +302,8 @@ fn add_engine_sources(
         labels.push(("model", model.clone()));
     }
     let labels = EngineLabels::new(labels)?;
-    let mut names = HashSet::new();
-    for source in &place.engine_metrics {
-        let Some((name, url)) = source.split_once('=') else {
-            return Err(format!("--engine-metrics {source:?} is not NAME=URL").into());
-        };
-        if !names.insert(name) {
-            let reason = "two engines of one name could not be told apart; give each its own";
-            return Err(format!("--engine-metrics {source:?}: {reason}").into());
-        }
-        let filter = match name {
+    for EngineOption { kind, name, labelled, url } in engine_options(&place.engine_metrics)? {
+        let filter = match kind {
             "vllm" => Filter::vllm(),
             "sglang" => Filter::sglang(),
             "trtllm" => Filter::trtllm(),
@@ -323,14 +314,94 @@ fn add_engine_sources(
         if place.label_engine_metrics {
             source = source.level_labels().labels(labels.clone());
         }
+        if labelled {
+            source = source.source_label();
+        }
         component.add_engine_source(source)?;
     }
     Ok(())
 }
 
+/// One `--engine-metrics`.
+#[derive(Debug, PartialEq, Eq)]
+struct EngineOption<'a> {
+    kind: &'a str,
+    name: String,
+    /// Whether its samples get the label `engine_source`: where the kind is given several times, or the name beside the kind.
+    labelled: bool,
+    url: &'a str,
+}
+
+/// Reads `KIND=URL` and `KIND@NAME=URL`. Engines of one kind without names are numbered in their order. All of that hangs on the
+/// options alone, so no series changes its labels while engines come and go.
+fn engine_options(options: &[String]) -> Result<Vec<EngineOption<'_>>, String> {
+    let mut read = Vec::with_capacity(options.len());
+    for option in options {
+        let (kind, url) = option.split_once('=').unwrap_or_default();
+        let (kind, name) = match kind.split_once('@') {
+            Some((kind, name)) => (kind, Some(name)),
+            None => (kind, None),
+        };
+        if kind.is_empty() || url.is_empty() || name.is_some_and(str::is_empty) {
+            return Err(format!("--engine-metrics {option:?} is not KIND=URL or KIND@NAME=URL"));
+        }
+        read.push((option, kind, name, url));
+    }
+    let mut engines: Vec<EngineOption<'_>> = Vec::with_capacity(read.len());
+    for (at, &(option, kind, name, url)) in read.iter().enumerate() {
+        let of_kind = |(_, other, ..): &&(&String, &str, Option<&str>, &str)| *other == kind;
+        let several = read.iter().filter(of_kind).count() > 1;
+        let name = match name {
+            Some(name) => name.to_string(),
+            None if several => format!("{kind}-{}", read[..at].iter().filter(of_kind).count()),
+            None => kind.to_string(),
+        };
+        if engines.iter().any(|other| other.name == name) {
+            let reason = "two engines of one name could not be told apart; give each its own";
+            return Err(format!("--engine-metrics {option:?}: {reason}"));
+        }
+        let labelled = several || read[at].2.is_some();
+        engines.push(EngineOption { kind, name, labelled, url });
+    }
+    Ok(engines)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn engines_of_one_kind_are_numbered_or_named_and_labelled() {
+        let read = |options: &[&str]| {
+            let options: Vec<String> = options.iter().map(|&option| option.into()).collect();
+            let engines = engine_options(&options)?;
+            Ok::<_, String>(
+                engines
+                    .into_iter()
+                    .map(|e| (e.kind.to_owned(), e.name, e.labelled))
+                    .collect::<Vec<_>>(),
+            )
+        };
+        let told = |kind: &str, name: &str, labelled| (kind.to_owned(), name.to_owned(), labelled);
+        assert_eq!(read(&["vllm=http://a"]), Ok(vec![told("vllm", "vllm", false)]));
+        assert_eq!(
+            read(&["vllm=http://a", "lmcache=http://c", "vllm=http://b"]),
+            Ok(vec![
+                told("vllm", "vllm-0", true),
+                told("lmcache", "lmcache", false),
+                told("vllm", "vllm-1", true)
+            ])
+        );
+        assert_eq!(
+            read(&["vllm@left=http://u@a/?x=1", "vllm=http://b"]),
+            Ok(vec![told("vllm", "left", true), told("vllm", "vllm-1", true)])
+        );
+        for bad in ["vllm", "=http://a", "vllm=", "vllm@=http://a", "@x=http://a"] {
+            assert!(read(&[bad]).unwrap_err().contains("KIND@NAME=URL"), "{bad}");
+        }
+        let twice = read(&["vllm@a=http://a", "sglang@a=http://b"]).unwrap_err();
+        assert!(twice.contains("one name"), "{twice}");
+    }
 
     #[test]
     fn addresses_are_taken_with_and_without_a_slash_and_nothing_else_is() {

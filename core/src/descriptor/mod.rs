@@ -5,7 +5,8 @@ use crate::error::RegisterError;
 use crate::escaping::Escaping;
 use crate::info::INFO_SUFFIX;
 use crate::label::{
-    check_label_name, check_metric_name, check_utf8_label_name, check_utf8_metric_name,
+    check_label_name, check_metric_name, check_operator_value, check_utf8_label_name,
+    check_utf8_metric_name,
 };
 use crate::native::NativeLayout;
 use crate::summary::SummaryLayout;
@@ -52,6 +53,7 @@ pub struct Descriptor {
     pub(crate) native: Option<Arc<NativeLayout>>,
     pub(crate) summary: Option<Arc<SummaryLayout>>,
     pub(crate) series_max: usize,
+    pub(crate) label_value_bytes_max: usize,
     pub(crate) nested: bool,
     pub(crate) exemplars: bool,
     pub(crate) states: Box<[Box<str>]>,
@@ -72,6 +74,7 @@ impl Descriptor {
             unit,
             const_labels,
             series_max,
+            label_value_bytes_max,
             nested,
             utf8_names,
             exemplars,
@@ -146,6 +149,9 @@ impl Descriptor {
                 return Err(RegisterError::Unit { name, unit: unit.clone() });
             }
         }
+        for (label, value) in &const_labels {
+            check_operator_value(&name, label, value)?;
+        }
         let label_names = label_names.iter().map(|&label| label.into()).collect();
         let told = const_labels.into_iter().filter(|(_, value)| !value.is_empty());
         Ok(Self {
@@ -159,6 +165,7 @@ impl Descriptor {
             native: None,
             summary: None,
             series_max,
+            label_value_bytes_max,
             nested,
             exemplars,
             states: states.into_iter().map(Into::into).collect(),
@@ -246,7 +253,8 @@ impl Descriptor {
     /// The error that says how `self`, which is registered, differs from `asked`, which is not.
     pub(crate) fn conflict(&self, asked: &Self) -> Option<RegisterError> {
         let list = |names: &[Box<str>]| format!("[{}]", names.join(", "));
-        let properties: [(&'static str, String, String); 11] = [
+        let bytes_max = |of: &Self| of.label_value_bytes_max.to_string();
+        let properties: [(&'static str, String, String); 12] = [
             ("type", self.kind.named().into(), asked.kind.named().into()),
             ("help", format!("{:?}", self.help), format!("{:?}", asked.help)),
             ("label names", list(&self.label_names), list(&asked.label_names)),
@@ -255,6 +263,7 @@ impl Descriptor {
             ("summary options", text(&self.summary), text(&asked.summary)),
             ("unit", format!("{:?}", self.unit), format!("{:?}", asked.unit)),
             ("series limit", self.series_max.to_string(), asked.series_max.to_string()),
+            ("limit of label values", bytes_max(self), bytes_max(asked)),
             ("nesting", self.nested.to_string(), asked.nested.to_string()),
             ("exemplar setting", self.exemplars.to_string(), asked.exemplars.to_string()),
             ("list of states", list(&self.states), list(&asked.states)),

@@ -1,4 +1,6 @@
-//! What a program says of a metric when it registers it.
+//! The options of a metric at its registration.
+
+use crate::label::{LABEL_VALUE_BYTES_MAX, OPERATOR_LABEL_VALUE_BYTES_MAX};
 
 /// Series that one family may have unless [`Opts::series_max`] says otherwise. Ten thousand series of a
 /// 20-bucket histogram are 230,000 lines a scrape, about what a Prometheus of default limits still takes.
@@ -23,6 +25,7 @@ pub struct Opts {
     pub(crate) unit: Option<String>,
     pub(crate) const_labels: Vec<(String, String)>,
     pub(crate) series_max: usize,
+    pub(crate) label_value_bytes_max: usize,
     pub(crate) nested: bool,
     pub(crate) utf8_names: bool,
     pub(crate) exemplars: bool,
@@ -47,6 +50,7 @@ impl Opts {
             unit: None,
             const_labels: Vec::new(),
             series_max: SERIES_MAX_DEFAULT,
+            label_value_bytes_max: LABEL_VALUE_BYTES_MAX,
             nested: false,
             utf8_names: false,
             exemplars: false,
@@ -102,6 +106,29 @@ impl Opts {
     #[must_use]
     pub fn series_max(mut self, series_max: usize) -> Self {
         self.series_max = series_max.max(1);
+        self
+    }
+
+    /// How many bytes of a label value the family keeps, from 1 to
+    /// [`OPERATOR_LABEL_VALUE_BYTES_MAX`](crate::OPERATOR_LABEL_VALUE_BYTES_MAX); [`LABEL_VALUE_BYTES_MAX`] unless set. Longer values
+    /// are cut on a character boundary, and `dynamo_metrics_cut_label_values_total` counts the lookup. Raise it for values that the
+    /// operator chose, of which two may differ at the end only.
+    ///
+    /// ```
+    /// # use dynamo_metrics_core::{OPERATOR_LABEL_VALUE_BYTES_MAX, Opts, Registry};
+    /// # let registry = Registry::new();
+    /// let opts = Opts::new("requests_total", "").label_value_bytes_max(OPERATOR_LABEL_VALUE_BYTES_MAX);
+    /// let requests = registry.counter_family(opts, ["model"])?;
+    /// let path = "/models/".repeat(100);
+    /// for checkpoint in ["a", "b"] {
+    ///     requests.with([&format!("{path}{checkpoint}")]).inc();
+    /// }
+    /// assert_eq!(requests.len(), 2);
+    /// # Ok::<(), dynamo_metrics_core::RegisterError>(())
+    /// ```
+    #[must_use]
+    pub fn label_value_bytes_max(mut self, bytes: usize) -> Self {
+        self.label_value_bytes_max = bytes.clamp(1, OPERATOR_LABEL_VALUE_BYTES_MAX);
         self
     }
 

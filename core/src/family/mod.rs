@@ -16,7 +16,6 @@ mod table;
 pub(crate) use table::{FamilyCore, SeriesList};
 
 use crate::descriptor::Kind;
-use crate::label::cut;
 use crate::lookup::{self, AnyHandle};
 use crate::series::SeriesRef;
 use crate::sync::Ordering;
@@ -78,7 +77,9 @@ impl<M: Metric, const N: usize> Family<M, N> {
     }
 
     /// The handle of the series with these label values, in the order of the family's label names; made if it
-    /// is not there. Values are cut to [`LABEL_VALUE_BYTES_MAX`](crate::LABEL_VALUE_BYTES_MAX) bytes.
+    /// is not there. Values are cut to
+    /// [`LABEL_VALUE_BYTES_MAX`](crate::LABEL_VALUE_BYTES_MAX) bytes, or as
+    /// [`Opts::label_value_bytes_max`](crate::Opts::label_value_bytes_max) says.
     ///
     /// Cost: that of [`visit`](Self::visit) and an atomic increment of the series' reference count; the first call with new
     /// values allocates. Never fails: beyond the family's cap it is the handle of the overflow series.
@@ -113,7 +114,7 @@ impl<M: Metric, const N: usize> Family<M, N> {
     /// ```
     #[inline]
     pub fn visit<R>(&self, values: [&str; N], record: impl FnOnce(&M) -> R) -> R {
-        let values = values.map(cut);
+        let values = self.core.kept(values);
         // Relaxed: a lookup that races with a removal may come before it. See `FamilyCore::key` for those that do not.
         let key = self.core.key.load(Ordering::Relaxed);
         match lookup::find(key, &values, || self.core.hash(&values), record) {
@@ -145,7 +146,7 @@ impl<M: Metric, const N: usize> Family<M, N> {
 
     /// [`with`](Self::with), and whether the handle is that of the overflow series although the values are others.
     pub(crate) fn find_or_make(&self, values: [&str; N]) -> (M, bool) {
-        let values = values.map(cut);
+        let values = self.core.kept(values);
         match self.core.get_or_create(self.core.hash(&values), &values) {
             Found::Own(series) => (M::bind(series), false),
             Found::Overflow(series) => (M::bind(series), true),
@@ -163,7 +164,7 @@ impl<M: Metric, const N: usize> Family<M, N> {
     /// # Ok::<(), dynamo_metrics_core::RegisterError>(())
     /// ```
     pub fn get(&self, values: [&str; N]) -> Option<M> {
-        self.core.get(&values.map(cut)).map(M::bind)
+        self.core.get(&values.map(|value| self.core.cut(value))).map(M::bind)
     }
 
     /// Removes one series from the exposition; says whether it was there. Handles to it go on working, unseen.
@@ -180,7 +181,7 @@ impl<M: Metric, const N: usize> Family<M, N> {
     /// # Ok::<(), dynamo_metrics_core::RegisterError>(())
     /// ```
     pub fn remove(&self, values: [&str; N]) -> bool {
-        self.core.remove_one(&values.map(cut))
+        self.core.remove_one(&values.map(|value| self.core.cut(value)))
     }
 
     /// Removes every series whose labels have all the given values, as `[("model", "qwen3-0.6b")]`; returns how
@@ -201,7 +202,7 @@ impl<M: Metric, const N: usize> Family<M, N> {
         let mut wanted: Vec<(usize, &str)> = Vec::with_capacity(labels.len());
         for (label, value) in labels {
             match names.iter().position(|name| &**name == *label) {
-                Some(place) => wanted.push((place, cut(value))),
+                Some(place) => wanted.push((place, self.core.cut(value))),
                 None => return 0,
             }
         }
@@ -249,7 +250,9 @@ mod tests {
 
     fn overflows(registry: &Registry) -> u64 {
         let name = crate::telemetry::OVERFLOWED;
-        let overflowed = registry.counter_family((name.0, name.1), name.2).unwrap();
+        let opts =
+            Opts::new(name.0, name.1).label_value_bytes_max(crate::OPERATOR_LABEL_VALUE_BYTES_MAX);
+        let overflowed = registry.counter_family(opts, name.2).unwrap();
         overflowed.with(["x_total"]).get()
     }
 

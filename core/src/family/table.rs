@@ -6,6 +6,7 @@
 use super::OVERFLOW_VALUE;
 use crate::clock::Millis;
 use crate::exemplar::{self, Words};
+use crate::label::cut;
 use crate::lookup::Liveness;
 use crate::series::{SeriesRef, Shape};
 use crate::sync::{AtomicU64, Ordering, RwLock};
@@ -32,6 +33,8 @@ pub(crate) struct FamilyCore {
     /// Grows, while the table's lock is held, with whatever changes what a scrape lists. A scrape that has seen it needs
     /// no lock and none of the table's memory.
     changes: AtomicU64,
+    /// Bytes of a label value that are kept.
+    value_bytes_max: usize,
     /// Tells threads that remember series of this family when it is gone.
     pub(super) liveness: Arc<Liveness>,
     hasher: SeedableRandomState,
@@ -124,7 +127,30 @@ impl FamilyCore {
         let table = Table { index, order, created, removals: 0, overflow, overflow_listed: false };
         let (key, changes) = (AtomicU64::new(new_key()), AtomicU64::new(0));
         let (liveness, hasher, table) = (Arc::default(), new_hasher(), RwLock::new(table));
-        Self { shape, key, changes, liveness, hasher, table }
+        let value_bytes_max = shape.descriptor.label_value_bytes_max;
+        Self { shape, key, changes, value_bytes_max, liveness, hasher, table }
+    }
+
+    /// The part of a label value that is kept.
+    #[inline]
+    pub(super) fn cut<'a>(&self, value: &'a str) -> &'a str {
+        cut(value, self.value_bytes_max)
+    }
+
+    /// The parts of label values that are kept, for a lookup that makes a series; it is counted if one is cut.
+    #[inline]
+    pub(super) fn kept<'a, const N: usize>(&self, values: [&'a str; N]) -> [&'a str; N] {
+        if values.iter().any(|value| value.len() > self.value_bytes_max) {
+            self.count_cut();
+        }
+        values.map(|value| self.cut(value))
+    }
+
+    #[cold]
+    fn count_cut(&self) {
+        if let Some(telemetry) = &self.shape.telemetry {
+            telemetry.cut.with([self.shape.descriptor.name()]).inc();
+        }
     }
 
     /// How many series there are.

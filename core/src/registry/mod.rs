@@ -15,12 +15,12 @@ use crate::descriptor::{Descriptor, Kind, Opts};
 use crate::error::RegisterError;
 use crate::escaping::Escaping;
 use crate::family::{Family, FamilyCore, Metric};
-use crate::label::check_label_name;
+use crate::label::{OPERATOR_LABEL_VALUE_BYTES_MAX, check_label_name, check_operator_value};
 use crate::occupied::Occupied;
 use crate::series::{Callback, Shape};
 use crate::shard::CELLS_MAX;
 use crate::sync::{AtomicU64, Mutex, Ordering, RwLock};
-use crate::telemetry::{OVERFLOWED, PANICKED, REJECTED, Telemetry};
+use crate::telemetry::{CUT, OVERFLOWED, PANICKED, REJECTED, Telemetry};
 use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
 
@@ -123,10 +123,15 @@ impl Registry {
     }
 
     fn telemetry(&self) -> Result<Telemetry, RegisterError> {
+        // Families are the program's own, and two long names must not become one.
+        let opts = |name, help| {
+            Opts::new(name, help).label_value_bytes_max(OPERATOR_LABEL_VALUE_BYTES_MAX)
+        };
         Ok(Telemetry {
-            overflowed: self.counter_family((OVERFLOWED.0, OVERFLOWED.1), OVERFLOWED.2)?,
-            rejected: self.counter_family((REJECTED.0, REJECTED.1), REJECTED.2)?,
-            panicked: self.counter_family((PANICKED.0, PANICKED.1), PANICKED.2)?,
+            overflowed: self.counter_family(opts(OVERFLOWED.0, OVERFLOWED.1), OVERFLOWED.2)?,
+            rejected: self.counter_family(opts(REJECTED.0, REJECTED.1), REJECTED.2)?,
+            cut: self.counter_family(opts(CUT.0, CUT.1), CUT.2)?,
+            panicked: self.counter_family(opts(PANICKED.0, PANICKED.1), PANICKED.2)?,
         })
     }
 
@@ -147,7 +152,8 @@ impl Registry {
     /// ```
     ///
     /// # Errors
-    /// A label name that is invalid, reserved, or there already.
+    /// A label name that is invalid, reserved, or there already; a value of more than
+    /// [`OPERATOR_LABEL_VALUE_BYTES_MAX`](crate::OPERATOR_LABEL_VALUE_BYTES_MAX) bytes.
     pub fn scope(&self, labels: &[(&str, &str)]) -> Result<Self, RegisterError> {
         let above = self.labels().map(|(label, _)| label);
         let all: Vec<&str> = above.chain(labels.iter().map(|&(label, _)| label)).collect();
@@ -157,6 +163,9 @@ impl Registry {
                 let (name, label) = ("(scope)".into(), label.to_string());
                 return Err(RegisterError::DuplicateLabel { name, label });
             }
+        }
+        for (label, value) in labels {
+            check_operator_value("(scope)", label, value)?;
         }
         let told = labels.iter().filter(|(_, value)| !value.is_empty());
         Ok(told.fold(self.clone(), |level, &(label, value)| level.child(label, value)))

@@ -6,9 +6,12 @@ use super::quiet::Quiet;
 use super::source::EngineLabels;
 use super::{ENGINES_MAX, EngineSource, Filter, Labels};
 use crate::error::MetricsError;
+use crate::metrics::MetricOpts;
 use crate::metrics::Metrics;
 use crate::names::distributed_runtime as names;
-use dynamo_metrics_core::{Counter, Family, Gauge, Opts};
+use dynamo_metrics_core::{
+    Counter, Family, Gauge, OPERATOR_LABEL_VALUE_BYTES_MAX, Opts, RegisterError,
+};
 use parking_lot::{Mutex, RwLock};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -126,17 +129,30 @@ impl Engines {
         source: EngineSource,
         metrics: &Metrics,
     ) -> Result<Arc<Engine>, MetricsError> {
+        // Names are the operator's: they are kept whole, or refused.
+        let bytes_max = OPERATOR_LABEL_VALUE_BYTES_MAX;
         let counters = |name, help| {
-            metrics.counter_family((name, help), [names::SOURCE_LABEL, names::REASON_LABEL])
+            let opts = MetricOpts::new(name, help).label_value_bytes_max(bytes_max);
+            metrics.counter_family(opts, [names::SOURCE_LABEL, names::REASON_LABEL])
         };
         let gauges = |name, help| {
-            metrics.registry().gauge_family(Opts::new(name, help), [names::SOURCE_LABEL])
+            let opts = Opts::new(name, help).label_value_bytes_max(bytes_max);
+            metrics.registry().gauge_family(opts, [names::SOURCE_LABEL])
         };
         let name = source.name().to_string();
-        let EngineLabels { of_level, given } = source.added_labels();
+        if name.len() > bytes_max {
+            return Err(MetricsError::Register(RegisterError::LabelValueTooLong {
+                name: names::ENGINE_UP.into(),
+                label: names::SOURCE_LABEL.into(),
+                bytes: name.len(),
+                max: bytes_max,
+            }));
+        }
+        let EngineLabels { of_level, of_source, given } = source.added_labels();
         let level = metrics.registry().labels().filter(|_| *of_level);
+        let told_apart = [(names::ENGINE_SOURCE_LABEL, name.as_str())];
         let added = given
-            .under(level)
+            .under(level.chain(told_apart.into_iter().filter(|_| *of_source)))
             .map_err(|error| MetricsError::EngineLabels { name: name.clone(), source: error })?;
         let engine = Engine {
             added,
@@ -172,6 +188,9 @@ impl Engines {
         let mut list = self.list.write();
         if list.len() >= ENGINES_MAX {
             return Err(MetricsError::EngineLimit { name, max: ENGINES_MAX });
+        }
+        if list.iter().any(|other| other.name() == name) {
+            return Err(MetricsError::EngineName { name });
         }
         let engine = Arc::new(engine);
         list.push(Arc::clone(&engine));
@@ -280,13 +299,49 @@ mod tests {
     }
 
     #[test]
+    fn engines_have_names_of_their_own_and_whole() {
+        let runtime = DistributedRuntime::new().unwrap();
+        let component = runtime.namespace("ns").unwrap().component("backend").unwrap();
+        let source = |name: &str| EngineSource::new(name, Filter::all(), || Ok("x 1\n"));
+        let long = |end: &str| format!("{}{end}", "n".repeat(300));
+        runtime.add_engine_source(source(&long("a"))).unwrap();
+        let b = component.add_engine_source(source(&long("b"))).unwrap();
+        let error = component.add_engine_source(source(&long("a"))).unwrap_err();
+        assert_eq!(error, MetricsError::EngineName { name: long("a") });
+        let error = runtime.add_engine_source(source(&"n".repeat(5000))).unwrap_err();
+        assert!(error.to_string().contains("5000 bytes"), "{error}");
+        let mut gathered = GatheredEngines::default();
+        runtime.gather_engines(Some(Duration::from_secs(30)), &mut gathered);
+        assert_eq!(b.up.get([&long("b")]).map(|up| up.get()), Some(1.0));
+        assert!(b.up.get([&long("a")]).is_none(), "one gauge each");
+    }
+
+    #[test]
+    fn two_engines_of_one_kind_are_told_apart_by_a_label() {
+        let runtime = DistributedRuntime::new().unwrap();
+        for rank in ["vllm-0", "vllm-1"] {
+            let source =
+                EngineSource::new(rank, Filter::vllm(), || Ok("vllm:running{model=\"m\"} 3\n"));
+            runtime.add_engine_source(source.source_label()).unwrap();
+        }
+        let mut page = dynamo_metrics_server::bytes::BytesMut::new();
+        crate::MetricsExposition::of_runtime(&runtime).write(&mut page);
+        let page = std::str::from_utf8(&page).unwrap();
+        for rank in ["vllm-0", "vllm-1"] {
+            let line = format!("vllm:running{{model=\"m\",engine_source=\"{rank}\"}} 3\n");
+            assert!(page.contains(&line), "{page}");
+        }
+        assert!(!page.contains("engine_withheld_total{"), "{page}");
+    }
+
+    #[test]
     fn the_number_of_engines_is_bounded() {
         let runtime = DistributedRuntime::new().unwrap();
-        let source = || EngineSource::new("x", Filter::all(), || Ok(""));
-        for _ in 0..ENGINES_MAX {
-            runtime.add_engine_source(source()).unwrap();
+        let source = |name: &str| EngineSource::new(name, Filter::all(), || Ok(""));
+        for number in 0..ENGINES_MAX {
+            runtime.add_engine_source(source(&number.to_string())).unwrap();
         }
-        let error = runtime.add_engine_source(source()).unwrap_err();
+        let error = runtime.add_engine_source(source("x")).unwrap_err();
         assert_eq!(error, MetricsError::EngineLimit { name: "x".into(), max: ENGINES_MAX });
     }
 }

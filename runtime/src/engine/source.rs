@@ -18,7 +18,7 @@ type Read = dyn Fn(Duration, &mut Vec<u8>) -> Result<(), EngineError> + Send + S
 
 /// Where an engine's exposition text comes from: a closure, or an address to GET.
 ///
-/// Give each source of a runtime a name of its own: it tells them apart in what is measured of them.
+/// Each source of a runtime has a name of its own, which tells it apart in what is measured of it.
 ///
 /// ```
 /// use dynamo_metrics::{DistributedRuntime, EngineSource, Filter};
@@ -45,6 +45,8 @@ pub struct EngineSource {
 pub(super) struct EngineLabels {
     /// Those of the level where the source is registered.
     pub(super) of_level: bool,
+    /// `engine_source`, the source's name.
+    pub(super) of_source: bool,
     /// Those that the source was given; they win over a level's of the same name.
     pub(super) given: Labels,
 }
@@ -174,6 +176,31 @@ impl EngineSource {
     #[must_use]
     pub fn level_labels(mut self) -> Self {
         self.labels.of_level = true;
+        self
+    }
+
+    /// Adds the label `engine_source`, the source's name, to each sample. For several engines of one kind, as data-parallel ranks:
+    /// of two equal series only the first engine's would be on the page. Give it to all of them when they are registered, so that
+    /// no series changes its labels while engines come and go.
+    ///
+    /// ```
+    /// use dynamo_metrics::{DistributedRuntime, EngineSource, Filter, MetricsExposition};
+    ///
+    /// let runtime = DistributedRuntime::new()?;
+    /// for (rank, text) in [("rank0", "vllm:running 2\n"), ("rank1", "vllm:running 5\n")] {
+    ///     let source = EngineSource::new(rank, Filter::vllm(), move || Ok(text));
+    ///     runtime.add_engine_source(source.source_label())?;
+    /// }
+    /// let mut body = dynamo_metrics_server::bytes::BytesMut::new();
+    /// MetricsExposition::of_runtime(&runtime).write(&mut body);
+    /// let page = std::str::from_utf8(&body).unwrap();
+    /// assert!(page.contains("vllm:running{engine_source=\"rank0\"} 2\n"));
+    /// assert!(page.contains("vllm:running{engine_source=\"rank1\"} 5\n"));
+    /// # Ok::<(), dynamo_metrics::MetricsError>(())
+    /// ```
+    #[must_use]
+    pub fn source_label(mut self) -> Self {
+        self.labels.of_source = true;
         self
     }
 

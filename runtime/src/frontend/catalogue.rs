@@ -1,6 +1,7 @@
 //! Every family of the frontend, and the handles of one model.
 //!
-//! The names, types, label names and bounds are those of Dynamo 0.9.0; `rejected_requests_total` is ours. A
+//! The names, types, label names and bounds are those of Dynamo 0.9.0; `rejected_requests_total`,
+//! `cancelled_requests_total` and `model_ready` are ours. A
 //! model's handles are resolved once, when its first worker registers, and shared by all its requests, so that
 //! no token and no request looks a label up. They stand at zero from then on, so that the first request of a
 //! model is in its rates; only each outcome of `requests_total` waits for its first request.
@@ -12,13 +13,15 @@ use crate::error::MetricsError;
 use crate::model::{MODELS_MAX, ModelCard, RuntimeConfig};
 use crate::names::{frontend_service as names, labels};
 use dynamo_metrics_core::{
-    Counter, EnumeratedFamily, Family, Gauge, Histogram, Opts, RegisterError, Registry,
-    UpDownCounter,
+    Counter, EnumeratedFamily, Family, Gauge, Histogram, OPERATOR_LABEL_VALUE_BYTES_MAX, Opts,
+    RegisterError, Registry, UpDownCounter,
 };
 use std::sync::{Arc, OnceLock};
 
 /// Combinations of the labels of `requests_total` beside the model.
-const OUTCOMES: usize = HttpEndpoint::ALL.len() * RequestType::ALL.len() * Status::ALL.len();
+const OUTCOMES: usize = CALLS * Status::ALL.len();
+/// Combinations of endpoint and request type.
+const CALLS: usize = HttpEndpoint::ALL.len() * RequestType::ALL.len();
 const MIGRATIONS: usize = MigrationType::ALL.len();
 
 /// The families of one frontend, and its clock.
@@ -36,6 +39,8 @@ pub(crate) struct Catalogue {
     request_duration: Family<Histogram, 1>,
     output_tokens_total: Family<Counter, 1>,
     requests: Family<Counter, 4>,
+    cancelled: Family<Counter, 3>,
+    ready: Family<Gauge, 1>,
     migrations: Family<Counter, 2>,
     rejected: EnumeratedFamily<Counter, 2, (HttpEndpoint, RejectionReason)>,
     total_kv_blocks: Family<Gauge, 1>,
@@ -55,7 +60,12 @@ impl Catalogue {
         let unserved_models_max = unserved_models_max.min(MODELS_MAX);
         let model_series_max = model_series_max(unserved_models_max);
         let named = |name: &str, help: &str| Opts::new(format!("{prefix}_{name}"), help);
-        let opts = |name, help| named(name, help).series_max(model_series_max);
+        // Names of models that workers serve are the operator's own: two long ones must not become one series.
+        let per_model = |opts: Opts, each: usize| {
+            opts.series_max(model_series_max * each)
+                .label_value_bytes_max(OPERATOR_LABEL_VALUE_BYTES_MAX)
+        };
+        let opts = |name, help| per_model(named(name, help), 1);
         let model = [labels::MODEL];
         let histogram = |name, help, bounds: &super::BucketBounds| {
             histogram_family(registry, &prefix, name, opts(name, help), bounds)
@@ -121,8 +131,13 @@ impl Catalogue {
                 model,
             )?,
             requests: registry.counter_family(
-                named(names::REQUESTS_TOTAL, "Finished requests; rejected ones are not among them.")
-                    .series_max(model_series_max * OUTCOMES),
+                per_model(
+                    named(
+                        names::REQUESTS_TOTAL,
+                        "Finished requests; rejected ones are not among them.",
+                    ),
+                    OUTCOMES,
+                ),
                 [
                     labels::MODEL,
                     names::ENDPOINT_LABEL,
@@ -130,12 +145,28 @@ impl Catalogue {
                     names::STATUS_LABEL,
                 ],
             )?,
+            cancelled: registry.counter_family(
+                per_model(
+                    named(
+                        names::CANCELLED_REQUESTS_TOTAL,
+                        "Requests whose client went away before the response was complete; each is also in requests_total, as an error.",
+                    ),
+                    CALLS,
+                ),
+                [labels::MODEL, names::ENDPOINT_LABEL, names::REQUEST_TYPE_LABEL],
+            )?,
+            ready: gauge(
+                names::MODEL_READY,
+                "Whether a worker serves the model now (1), or all that did have left (0).",
+            )?,
             migrations: registry.counter_family(
-                named(
-                    names::MODEL_MIGRATION_TOTAL,
-                    "Requests moved to another worker because their own was not available.",
-                )
-                .series_max(model_series_max * MIGRATIONS),
+                per_model(
+                    named(
+                        names::MODEL_MIGRATION_TOTAL,
+                        "Requests moved to another worker because their own was not available.",
+                    ),
+                    MIGRATIONS,
+                ),
                 [labels::MODEL, names::MIGRATION_TYPE_LABEL],
             )?,
             rejected: registry.counter_family(
@@ -191,8 +222,9 @@ impl Catalogue {
         self.rejected.visit((endpoint, reason), Counter::inc);
     }
 
-    /// Shows a model's card; what the worker does not say has no series.
+    /// Shows a model that a worker serves, and its card; what the worker does not say has no series.
     pub(crate) fn show(&self, model: &str, card: &ModelCard, config: &RuntimeConfig) {
+        self.ready.with([model]).set(1.0);
         for (family, value) in [
             (&self.total_kv_blocks, config.total_kv_blocks),
             (&self.max_num_seqs, config.max_num_seqs),
@@ -210,8 +242,9 @@ impl Catalogue {
         }
     }
 
-    /// Takes the model's card back.
+    /// Shows that no worker serves the model any more, and takes its card back.
     pub(crate) fn hide(&self, model: &str) {
+        self.ready.with([model]).set(0.0);
         for family in [
             &self.total_kv_blocks,
             &self.max_num_seqs,
@@ -239,7 +272,9 @@ impl Catalogue {
         ] {
             histograms.remove([model]);
         }
+        self.ready.remove([model]);
         self.output_tokens_total.remove([model]);
+        self.cancelled.remove_matching(&[(labels::MODEL, model)]);
         self.requests.remove_matching(&[(labels::MODEL, model)]);
         self.migrations.remove_matching(&[(labels::MODEL, model)]);
     }
@@ -273,6 +308,7 @@ pub(crate) struct ModelMetrics {
     flow: OnceLock<Flow>,
     cached_tokens: OnceLock<Histogram>,
     requests: [OnceLock<Counter>; OUTCOMES],
+    cancelled: [OnceLock<Counter>; CALLS],
     migrations: [OnceLock<Counter>; MIGRATIONS],
 }
 
@@ -298,6 +334,7 @@ impl ModelMetrics {
             flow: OnceLock::new(),
             cached_tokens: OnceLock::new(),
             requests: [const { OnceLock::new() }; OUTCOMES],
+            cancelled: [const { OnceLock::new() }; CALLS],
             migrations: [const { OnceLock::new() }; MIGRATIONS],
         }
     }
@@ -342,12 +379,22 @@ impl ModelMetrics {
             * Status::ALL.len()
             + status as usize;
         self.requests[outcome].get_or_init(|| {
+            // At zero from the first outcome on, so that `rate()` sees the first one, and one can be subtracted from the other.
+            self.cancelled(endpoint, request_type);
             self.catalogue.requests.with([
                 &self.label,
                 endpoint.as_str(),
                 request_type.as_str(),
                 status.as_str(),
             ])
+        })
+    }
+
+    pub(crate) fn cancelled(&self, endpoint: HttpEndpoint, request_type: RequestType) -> &Counter {
+        let call = endpoint as usize * RequestType::ALL.len() + request_type as usize;
+        self.cancelled[call].get_or_init(|| {
+            let values = [&*self.label, endpoint.as_str(), request_type.as_str()];
+            self.catalogue.cancelled.with(values)
         })
     }
 
@@ -371,7 +418,9 @@ mod tests {
         snapshot.take(&registry);
         let again = |name: &str, nested: bool| {
             let family = snapshot.families().find(|family| family.name() == name).unwrap();
-            let opts = Opts::new(name, family.help()).series_max(model_series_max(0));
+            let opts = Opts::new(name, family.help())
+                .series_max(model_series_max(0))
+                .label_value_bytes_max(OPERATOR_LABEL_VALUE_BYTES_MAX);
             let opts = if nested { opts.nested() } else { opts };
             registry.up_down_counter_family(opts, [labels::MODEL]).is_ok()
         };

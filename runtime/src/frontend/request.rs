@@ -158,6 +158,35 @@ impl Request {
         self.end(Status::Error, now);
     }
 
+    /// The client went away at `now`, before its response was complete. The request ends as one that
+    /// [failed](Self::fail), `cancelled_requests_total` counts it too, and `disconnected_clients` rises: so clients that leave can be
+    /// subtracted from errors.
+    ///
+    /// ```
+    /// # use dynamo_metrics::{
+    /// #     DistributedRuntime, FrontendConfig, FrontendMetrics, HttpEndpoint, MetricsExposition, ModelCard, RequestType,
+    /// #     RuntimeConfig, Timestamp,
+    /// # };
+    /// # let runtime = DistributedRuntime::new()?;
+    /// # let frontend = FrontendMetrics::new(runtime.registry(), FrontendConfig::default())?;
+    /// # frontend.models().add("m", 1, &ModelCard::default(), &RuntimeConfig::default());
+    /// let at = Timestamp::from_nanos;
+    /// frontend.begin(HttpEndpoint::Completions, RequestType::Stream, "m", at(0)).cancel(at(5));
+    /// # let mut page = dynamo_metrics_server::bytes::BytesMut::new();
+    /// # MetricsExposition::of_runtime(&runtime).write(&mut page);
+    /// # let page = std::str::from_utf8(&page).unwrap();
+    /// let labels = r#"{model="m",endpoint="completions",request_type="stream""#;
+    /// assert!(page.contains(&format!("dynamo_frontend_cancelled_requests_total{labels}}} 1\n")));
+    /// assert!(page.contains(&format!("dynamo_frontend_requests_total{labels},status=\"error\"}} 1\n")));
+    /// assert!(page.contains("dynamo_frontend_disconnected_clients 1\n"));
+    /// # Ok::<(), dynamo_metrics::MetricsError>(())
+    /// ```
+    pub fn cancel(mut self, now: Timestamp) {
+        self.model.catalogue.disconnected_clients.inc();
+        self.end(Status::Error, now);
+        self.model.cancelled(self.endpoint, self.request_type).inc();
+    }
+
     #[cold]
     fn first_tokens(&mut self, now: Timestamp) {
         self.leave_queue();

@@ -129,21 +129,27 @@ pub enum RejectionReason {
     Validation,
     /// `not_found`: no worker serves the model; HTTP 404.
     NotFound,
+    /// `method_not_allowed`: the endpoint is called by POST only; HTTP 405.
+    MethodNotAllowed,
+    /// `timeout`: the body did not come in time; HTTP 408.
+    Timeout,
     /// `too_large`: the body is longer than is taken; HTTP 413.
     TooLarge,
-    /// `unsupported_media_type`: the body is not JSON; HTTP 415.
+    /// `unsupported_media_type`: the body is not JSON, or is compressed; HTTP 415.
     UnsupportedMediaType,
     /// `overload`: too many requests; HTTP 429.
     Overload,
-    /// `unavailable`: the service or all workers are going; HTTP 503.
+    /// `unavailable`: the service is shutting down or has no room for the body, or no worker of the model is left; HTTP 503.
     Unavailable,
 }
 
 impl RejectionReason {
     /// Every reason.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 8] = [
         Self::Validation,
         Self::NotFound,
+        Self::MethodNotAllowed,
+        Self::Timeout,
         Self::TooLarge,
         Self::UnsupportedMediaType,
         Self::Overload,
@@ -155,6 +161,8 @@ impl RejectionReason {
         match self {
             Self::Validation => rejection_reason::VALIDATION,
             Self::NotFound => rejection_reason::NOT_FOUND,
+            Self::MethodNotAllowed => rejection_reason::METHOD_NOT_ALLOWED,
+            Self::Timeout => rejection_reason::TIMEOUT,
             Self::TooLarge => rejection_reason::TOO_LARGE,
             Self::UnsupportedMediaType => rejection_reason::UNSUPPORTED_MEDIA_TYPE,
             Self::Overload => rejection_reason::OVERLOAD,
@@ -167,6 +175,8 @@ impl RejectionReason {
         match self {
             Self::Validation => 400,
             Self::NotFound => 404,
+            Self::MethodNotAllowed => 405,
+            Self::Timeout => 408,
             Self::TooLarge => 413,
             Self::UnsupportedMediaType => 415,
             Self::Overload => 429,
@@ -203,7 +213,7 @@ macro_rules! label_enum {
     };
 }
 label_enum!(HttpEndpoint, 6);
-label_enum!(RejectionReason, 6);
+label_enum!(RejectionReason, 8);
 
 #[cfg(test)]
 mod tests {

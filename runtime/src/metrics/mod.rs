@@ -7,7 +7,7 @@
 use crate::callback::{Callbacks, Late};
 use crate::error::MetricsError;
 use crate::names::{labels, sanitize_metric_name};
-use dynamo_metrics_core::{LABEL_VALUE_BYTES_MAX, Opts, Registry};
+use dynamo_metrics_core::{Opts, Registry};
 use std::sync::Arc;
 
 mod kinds;
@@ -59,7 +59,7 @@ impl Metrics {
     /// A level below with one more label. Without a value there is no label, and it is this level.
     pub(crate) fn below(&self, label: &str, value: Option<&str>) -> Result<Self, MetricsError> {
         let Some(value) = value else { return Ok(self.clone()) };
-        let registry = self.registry.scope(&[(label, cut(value))])?;
+        let registry = self.registry.scope(&[(label, value)])?;
         let callbacks = Arc::clone(&self.callbacks);
         Ok(Self { registry, prefix: Arc::clone(&self.prefix), callbacks })
     }
@@ -147,7 +147,16 @@ impl Metrics {
     }
 
     fn opts(&self, opts: MetricOpts, label_names: &[&str]) -> Result<Opts, MetricsError> {
-        let MetricOpts { name, help, unit, const_labels, series_max, nested, exemplars } = opts;
+        let MetricOpts {
+            name,
+            help,
+            unit,
+            const_labels,
+            series_max,
+            label_value_bytes_max,
+            nested,
+            exemplars,
+        } = opts;
         let name = self.full_name(&name)?;
         if help.trim().is_empty() {
             return Err(MetricsError::EmptyHelp { name });
@@ -158,7 +167,9 @@ impl Metrics {
         {
             return Err(MetricsError::ReservedLabel { label: label.into(), name });
         }
-        let mut made = Opts::new(name, help).series_max(series_max);
+        let mut made = Opts::new(name, help)
+            .series_max(series_max)
+            .label_value_bytes_max(label_value_bytes_max);
         if let Some(unit) = unit {
             made = made.unit(unit);
         }
@@ -172,14 +183,6 @@ impl Metrics {
             .into_iter()
             .fold(made, |made, (label, value)| made.const_label(label, value)))
     }
-}
-
-/// Cuts a value to what a label may hold, on a character boundary.
-pub(crate) fn cut(value: &str) -> &str {
-    if value.len() <= LABEL_VALUE_BYTES_MAX {
-        return value;
-    }
-    &value[..value.floor_char_boundary(LABEL_VALUE_BYTES_MAX)]
 }
 
 #[cfg(test)]
@@ -262,9 +265,28 @@ mod tests {
     }
 
     #[test]
-    fn constant_label_values_are_cut_as_series_values_are() {
-        let long = "é".repeat(100);
+    fn identifiers_that_differ_at_the_end_only_are_told_apart_or_refused() {
+        use dynamo_metrics_core::OPERATOR_LABEL_VALUE_BYTES_MAX;
+        for stem in [128, 256, OPERATOR_LABEL_VALUE_BYTES_MAX - 2] {
+            let metrics = metrics();
+            let name = |end: &str| format!("{}{end}", "n".repeat(stem));
+            for (value, end) in (1..).zip(["a", "b"]) {
+                let level = metrics.below("dynamo_namespace", Some(&name(end))).unwrap();
+                level.counter(("level_total", "A level.")).unwrap().add(value);
+                let opts = MetricOpts::new("model_total", "X.").const_label("model", name(end));
+                metrics.counter(opts).unwrap().add(value);
+            }
+            for (value, end) in (1..).zip(["a", "b"]) {
+                let level = metrics.below("dynamo_namespace", Some(&name(end))).unwrap();
+                assert_eq!(level.counter(("level_total", "A level.")).unwrap().get(), value);
+                let opts = MetricOpts::new("model_total", "X.").const_label("model", name(end));
+                assert_eq!(metrics.counter(opts).unwrap().get(), value);
+            }
+        }
+        let long = "n".repeat(OPERATOR_LABEL_VALUE_BYTES_MAX + 1);
+        let error = metrics().below("dynamo_namespace", Some(&long)).unwrap_err().to_string();
+        assert!(error.contains("dynamo_namespace") && error.contains("4097 bytes"), "{error}");
         let opts = MetricOpts::new("x", "X.").const_label("model", &long);
-        assert_eq!(opts.const_labels[0].1.len(), LABEL_VALUE_BYTES_MAX);
+        assert!(metrics().gauge(opts).unwrap_err().to_string().contains("4097 bytes"));
     }
 }

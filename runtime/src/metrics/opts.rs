@@ -1,7 +1,6 @@
 //! What a program says of a metric when it makes it.
 
-use super::cut;
-use dynamo_metrics_core::SERIES_MAX_DEFAULT;
+use dynamo_metrics_core::{LABEL_VALUE_BYTES_MAX, SERIES_MAX_DEFAULT};
 
 /// What a metric is: name and help, and the rarely needed rest. A pair of name and help converts into it.
 ///
@@ -23,6 +22,7 @@ pub struct MetricOpts {
     pub(super) unit: Option<String>,
     pub(super) const_labels: Vec<(String, String)>,
     pub(super) series_max: usize,
+    pub(super) label_value_bytes_max: usize,
     pub(super) nested: bool,
     pub(super) exemplars: bool,
 }
@@ -36,16 +36,18 @@ impl MetricOpts {
             unit: None,
             const_labels: Vec::new(),
             series_max: SERIES_MAX_DEFAULT,
+            label_value_bytes_max: LABEL_VALUE_BYTES_MAX,
             nested: false,
             exemplars: false,
         }
     }
 
-    /// A label with one value for the whole metric. The value is cut at
-    /// [`LABEL_VALUE_BYTES_MAX`](dynamo_metrics_core::LABEL_VALUE_BYTES_MAX) bytes, as values of families are.
+    /// A label with one value for the whole metric, of at most
+    /// [`OPERATOR_LABEL_VALUE_BYTES_MAX`](dynamo_metrics_core::OPERATOR_LABEL_VALUE_BYTES_MAX) bytes; a longer one is refused when the
+    /// metric is made.
     #[must_use]
     pub fn const_label(mut self, name: impl Into<String>, value: impl AsRef<str>) -> Self {
-        self.const_labels.push((name.into(), cut(value.as_ref()).into()));
+        self.const_labels.push((name.into(), value.as_ref().into()));
         self
     }
 
@@ -61,6 +63,14 @@ impl MetricOpts {
     #[must_use]
     pub fn series_max(mut self, series_max: usize) -> Self {
         self.series_max = series_max;
+        self
+    }
+
+    /// How many bytes of a label value a family keeps; [`LABEL_VALUE_BYTES_MAX`] unless set. See
+    /// [`Opts::label_value_bytes_max`](dynamo_metrics_core::Opts::label_value_bytes_max).
+    #[must_use]
+    pub fn label_value_bytes_max(mut self, bytes: usize) -> Self {
+        self.label_value_bytes_max = bytes;
         self
     }
 

@@ -45,6 +45,7 @@ async fn serve(limits: Limits, grace: Duration) -> Served {
         )
         .route("/echo", post(|body: Bytes| async move { body.len().to_string() }))
         .route("/stream", get(move || async move { events() }))
+        .route("/read", post(move |_: Bytes| async move { events() }))
         .route("/flood", get(move || async move { flood() }));
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -198,12 +199,13 @@ async fn all_bodies_together_are_bounded_and_give_their_room_back() {
     let head = "POST /echo HTTP/1.1\r\nHost: a\r\nConnection: close\r\n";
     let whole = format!("{head}Content-Length: 2048\r\n\r\n{}", "x".repeat(2048));
     let mut holding = Vec::new();
+    let most = whole.len() - 1;
     for _ in 0..2 {
         let mut client = served.connect().await;
-        client.write_all(&whole.as_bytes()[..200]).await.unwrap();
+        client.write_all(&whole.as_bytes()[..most]).await.unwrap();
         holding.push(client);
     }
-    // Until both heads are read there is room.
+    // Until both bodies have come but for a byte there is room.
     let start = Instant::now();
     while served.telemetry.hits(Limit::Bodies) == 0 {
         assert!(start.elapsed() < LONG);
@@ -213,7 +215,7 @@ async fn all_bodies_together_are_bounded_and_give_their_room_back() {
         assert!(answer.starts_with("HTTP/1.1 503 ") || answer.ends_with("\r\n\r\n1"), "{answer}");
     }
     for mut client in holding {
-        client.write_all(&whole.as_bytes()[200..]).await.unwrap();
+        client.write_all(&whole.as_bytes()[most..]).await.unwrap();
         assert!(rest(&mut client).await.ends_with("\r\n\r\n2048"));
     }
     let chunked = format!("{head}Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n");
@@ -258,9 +260,43 @@ async fn who_takes_nothing_is_cut_off_and_its_answer_dropped() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn stopping_waits_for_answers_and_not_for_ever() {
-    let limits = Limits { linger: Duration::from_secs(4), ..Limits::default() };
-    let mut served = serve(limits, Duration::from_secs(5)).await;
+async fn a_body_takes_room_for_the_bytes_that_came_until_its_request_is_dropped() {
+    // Room for four bodies of 60 bytes, whatever they announce; far from room for one of the longest.
+    let limits = Limits { body_bytes: 1 << 20, bodies_bytes: 4096, ..Limits::default() };
+    let served = serve(limits, LONG).await;
+    let post = |path: &str, framing: &str| {
+        format!("POST {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n{framing}")
+    };
+    let chunk = format!("3c\r\n{}\r\n0\r\n\r\n", "x".repeat(60));
+    // Answers that never end, to bodies that were read long ago.
+    let mut streams = Vec::new();
+    for _ in 0..20 {
+        let mut stream = served.connect().await;
+        let request = post("/read", "Transfer-Encoding: chunked\r\n\r\n") + &chunk;
+        stream.write_all(request.as_bytes()).await.unwrap();
+        assert_eq!(stream.read(&mut [0; 12]).await.unwrap(), 12);
+        streams.push(stream);
+    }
+    // Announced and not sent.
+    let mut announced = Vec::new();
+    for _ in 0..20 {
+        let mut client = served.connect().await;
+        let request = post("/echo", "Content-Length: 1000000\r\n\r\nx");
+        client.write_all(request.as_bytes()).await.unwrap();
+        announced.push(client);
+    }
+    drop(announced);
+    let chunked = post("/echo", "Transfer-Encoding: chunked\r\n\r\n") + &chunk;
+    eventually("bodies that broke off give their room back", || served.telemetry.open() <= 20)
+        .await;
+    assert!(served.answer(&chunked).await.ends_with("\r\n\r\n60"));
+    assert_eq!(served.telemetry.hits(Limit::ShutdownGrace), 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn requests_after_a_stop_are_answered_with_close_and_those_in_progress_end() {
+    let limits = Limits { linger: LONG, ..Limits::default() };
+    let mut served = serve(limits, LONG).await;
     let mut stream = served.connect().await;
     stream.write_all(b"GET /stream HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
     assert!(stream.read(&mut [0; 16]).await.unwrap() > 0);
@@ -270,13 +306,26 @@ async fn stopping_waits_for_answers_and_not_for_ever() {
     let mut fresh = served.connect().await;
     eventually("it is there", || served.telemetry.open() == 3).await;
     served.stop.take().unwrap().send(()).unwrap();
-    assert_eq!(rest(&mut idle).await, "", "who is idle is closed at once");
+    assert_eq!(rest(&mut idle).await, "", "an idle connection is closed at once");
     fresh.write_all(GET.as_bytes()).await.unwrap();
     let answer = rest(&mut fresh).await;
-    assert!(answer.contains("connection: close"), "who was about to ask is answered: {answer}");
+    assert!(answer.contains("connection: close"), "a client that was about to ask: {answer:?}");
     // Probes are to see that it ends.
     let answer = served.answer(GET).await;
-    assert!(answer.contains("connection: close") && answer.ends_with("well"), "{answer}");
+    assert!(answer.contains("connection: close") && answer.ends_with("well"), "{answer:?}");
+    assert!(stream.read(&mut [0; 16]).await.unwrap() > 0, "the stream goes on");
+    drop(stream);
+    tokio::time::timeout(LONG, served.task).await.expect("it ends").unwrap();
+    assert_eq!(served.telemetry.hits(Limit::ShutdownGrace), 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_answer_without_end_is_cut_off_after_the_grace() {
+    let mut served = serve(Limits::default(), Duration::from_millis(50)).await;
+    let mut stream = served.connect().await;
+    stream.write_all(b"GET /stream HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
+    assert!(stream.read(&mut [0; 16]).await.unwrap() > 0);
+    served.stop.take().unwrap().send(()).unwrap();
     tokio::time::timeout(LONG, served.task).await.expect("it ends").unwrap();
     assert_eq!(served.telemetry.hits(Limit::ShutdownGrace), 1, "the stream has no end");
     rest(&mut stream).await;
