@@ -63,7 +63,11 @@ type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    tracing_subscriber::fmt().with_env_filter(log_filter()).with_writer(std::io::stderr).init();
+    tracing_subscriber::fmt()
+        .with_env_filter(log_filter())
+        .with_ansi(takes_escapes())
+        .with_writer(std::io::stderr)
+        .init();
     let result = match arguments.command {
         None => serve::Options::from_arguments().and_then(serve::run),
         Some(Command::Serve(options)) => serve::run(options),
@@ -84,6 +88,14 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Whether standard error is a terminal that takes escape sequences, and its user wants them: a pipe or a file gets plain text, and so
+/// does a terminal with `NO_COLOR` (<https://no-color.org>) or `TERM=dumb`.
+pub(crate) fn takes_escapes() -> bool {
+    let is_set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+    let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
+    std::io::IsTerminal::is_terminal(&std::io::stderr()) && !is_set("NO_COLOR") && !dumb
 }
 
 /// What is logged, by `DYN_LOG`. A value that makes no sense is said so, and nothing of it is used.

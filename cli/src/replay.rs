@@ -154,7 +154,10 @@ fn unset(variable: &str) -> bool {
 }
 
 fn in_real_time(simulation: &mut Simulation<'_>, stage: &mut Stage<'_>, speed: f64, trace: &Trace) {
-    let bar = ProgressBar::new(trace.requests().len() as u64);
+    let bar = match crate::takes_escapes() {
+        true => ProgressBar::new(trace.requests().len() as u64),
+        false => ProgressBar::hidden(),
+    };
     if let Ok(style) =
         ProgressStyle::with_template("{bar:40} {pos}/{len} requests, {elapsed} of {eta}")
     {

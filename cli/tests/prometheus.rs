@@ -75,6 +75,11 @@ fn prometheus_scrapes_both_roles_and_answers_a_query() {
         assert!(waited < Duration::from_secs(60), "{tokens:?} tokens, {up:?} up after {waited:?}");
         std::thread::sleep(Duration::from_millis(250));
     }
+    let blocks = query("sum(dynamo_component_kvstats_total_blocks)");
+    assert_eq!(blocks, Some(16_384.0), "each block is counted once");
+    // The document's share of errors that are not the clients' own.
+    let errors = "(sum(dynamo_frontend_requests_total%7Bstatus=%22error%22%7D)%20or%20vector(0))-sum(dynamo_frontend_cancelled_requests_total)";
+    assert_eq!(query(errors), Some(0.0), "it has both sides from the first request on");
     let quantile = "histogram_quantile(0.5,dynamo_frontend_time_to_first_token_seconds_bucket)";
     let first_token = query(quantile).unwrap();
     assert!(first_token > 0.0 && first_token < 10.0, "{first_token}");

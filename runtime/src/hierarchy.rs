@@ -18,6 +18,7 @@ use crate::engine::{Engine, EngineSource, Engines, GatheredEngines};
 use crate::environment::SystemEnvironment;
 use crate::error::MetricsError;
 use crate::health::{HealthStatus, ProbeAnswer, SystemHealth};
+use crate::kvstats::KvPage;
 use crate::metrics::Metrics;
 use crate::names::{distributed_runtime, labels, name_prefix, sanitize_label};
 use dynamo_metrics_core::Registry;
@@ -90,6 +91,7 @@ struct Runtime {
     health: SystemHealth,
     health_checks: HealthChecks,
     engines: Engines,
+    kv_page: KvPage,
 }
 
 impl DistributedRuntime {
@@ -141,7 +143,15 @@ impl DistributedRuntime {
         let health = SystemHealth::new(starting_health_status, use_endpoint_health_status);
         let engines = Engines::default();
         Ok(Self {
-            inner: Arc::new(Runtime { metrics, clock, started, health, health_checks, engines }),
+            inner: Arc::new(Runtime {
+                metrics,
+                clock,
+                started,
+                health,
+                health_checks,
+                engines,
+                kv_page: KvPage::default(),
+            }),
         })
     }
 
@@ -182,6 +192,10 @@ impl DistributedRuntime {
     /// What `/health` and `/live` of the system server depend on.
     pub fn health(&self) -> &SystemHealth {
         &self.inner.health
+    }
+
+    pub(crate) fn kv_page(&self) -> &KvPage {
+        &self.inner.kv_page
     }
 
     pub(crate) fn health_checks(&self) -> HealthChecks {

@@ -3,11 +3,16 @@
 //! The two shares are called percent and rate but run **from 0 to 1**, as their names in Dynamo's documentation
 //! have always meant. Publishing is four stores; a scrape that comes in between may see old and new side by
 //! side.
+//!
+//! **One page, one truth.** A router publishes the same gauges for its whole fleet. Where the page has a worker's own, a sum over the
+//! name would count each block twice, so the router's are on pages without any worker only ([`KvPage`]).
 
 use crate::error::MetricsError;
 use crate::hierarchy::Component;
+use crate::metrics::Metrics;
 use crate::names::kvstats;
 use dynamo_metrics_core::Gauge;
+use parking_lot::Mutex;
 
 /// The state of a worker's KV cache.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -65,6 +70,22 @@ impl Component {
     /// # Errors
     /// The operating system refuses address space for the cells.
     pub fn kv_stats(&self) -> Result<KvStatsMetrics, MetricsError> {
+        self.runtime().kv_page().add_worker();
+        self.kv_gauges()
+    }
+
+    /// The gauges of a whole fleet, for a router; `None` where the page has a worker's.
+    pub(crate) fn fleet_kv_stats(&self) -> Result<Option<KvStatsMetrics>, MetricsError> {
+        let mut page = self.runtime().kv_page().state.lock();
+        if page.has_workers {
+            return Ok(None);
+        }
+        let gauges = self.kv_gauges()?;
+        page.fleets.push(self.metrics().clone());
+        Ok(Some(gauges))
+    }
+
+    fn kv_gauges(&self) -> Result<KvStatsMetrics, MetricsError> {
         let gauge = |name, help| self.metrics().gauge((name, help));
         Ok(KvStatsMetrics {
             active_blocks: gauge(kvstats::ACTIVE_BLOCKS, "KV cache blocks in use.")?,
@@ -78,6 +99,37 @@ impl Component {
                 "Share of prompt blocks found in the GPU's prefix cache, from 0 to 1.",
             )?,
         })
+    }
+}
+
+/// Whose KV cache statistics are on a runtime's page: workers', or else fleets'.
+#[derive(Debug, Default)]
+pub(crate) struct KvPage {
+    state: Mutex<KvPageState>,
+}
+
+#[derive(Debug, Default)]
+struct KvPageState {
+    has_workers: bool,
+    /// Where routers have made the gauges of their fleets.
+    fleets: Vec<Metrics>,
+}
+
+impl KvPage {
+    /// A worker's statistics come: those of fleets go, whichever came first.
+    fn add_worker(&self) {
+        let mut state = self.state.lock();
+        state.has_workers = true;
+        for fleet in state.fleets.drain(..) {
+            for name in [
+                kvstats::ACTIVE_BLOCKS,
+                kvstats::TOTAL_BLOCKS,
+                kvstats::GPU_CACHE_USAGE_PERCENT,
+                kvstats::GPU_PREFIX_CACHE_HIT_RATE,
+            ] {
+                fleet.registry().unregister(&format!("{}_{name}", fleet.prefix()));
+            }
+        }
     }
 }
 

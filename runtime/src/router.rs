@@ -1,7 +1,7 @@
 //! The KV router's view: every worker's cache statistics, their aggregate, and the worker to take next.
 //!
-//! Each worker shows under its `worker_id`, and the aggregate under the names that workers themselves use,
-//! with the router's component as label. Workers are kept sorted by load: picking one is O(1), publishing
+//! Each worker shows under its `worker_id`, and the aggregate under the names that workers themselves use, with the router's
+//! component as label; but not on a page that has a worker's own, where a sum over the name would count blocks twice. Workers are kept sorted by load: picking one is O(1), publishing
 //! O(log n). Shares are kept as integers, so that what a worker added to a sum is exactly what leaves with it,
 //! however long the router runs.
 
@@ -43,7 +43,8 @@ const PARTS: f64 = (1 << 30) as f64;
 #[derive(Debug)]
 pub struct KvRouter {
     workers: Mutex<Workers>,
-    aggregate: KvStatsMetrics,
+    /// `None` where the page has workers' own statistics, which these are the sum of.
+    fleet: Option<KvStatsMetrics>,
     active_blocks: Family<Gauge, 1>,
     total_blocks: Family<Gauge, 1>,
     gpu_cache_usage: Family<Gauge, 1>,
@@ -96,7 +97,7 @@ impl KvRouter {
         };
         Ok(Self {
             workers: Mutex::new(Workers::default()),
-            aggregate: component.kv_stats()?,
+            fleet: component.fleet_kv_stats()?,
             active_blocks: family(
                 kvrouter::WORKER_ACTIVE_BLOCKS,
                 "KV cache blocks in use, by the worker that the router heard it from.",
@@ -134,8 +135,14 @@ impl KvRouter {
             return false;
         }
         workers.enter(worker_id, load);
-        self.aggregate.publish(&workers.aggregate());
+        self.publish_fleet(&workers);
         true
+    }
+
+    fn publish_fleet(&self, workers: &Workers) {
+        if let Some(fleet) = &self.fleet {
+            fleet.publish(&workers.aggregate());
+        }
     }
 
     /// The worker left: its series go, and it is no longer picked. Says whether it was known.
@@ -143,7 +150,7 @@ impl KvRouter {
         let mut workers = self.workers.lock();
         let Some(worker) = workers.known.remove(&worker_id) else { return false };
         workers.leave(worker_id, worker.load);
-        self.aggregate.publish(&workers.aggregate());
+        self.publish_fleet(&workers);
         let id = worker_id.to_string();
         for family in self.families() {
             family.remove([&id]);
@@ -275,6 +282,44 @@ mod tests {
             }
         }
         shown
+    }
+
+    #[test]
+    fn a_page_has_the_parts_or_their_sum() {
+        let blocks = |runtime: &DistributedRuntime| {
+            let mut snapshot = Snapshot::new();
+            snapshot.take(runtime.registry());
+            let mut sum = 0.0;
+            for family in snapshot.families() {
+                if family.name() != "dynamo_component_kvstats_total_blocks" {
+                    continue;
+                }
+                for series in family.parts().filter_map(|part| part.series(0)) {
+                    let Value::Float(value) = series.value() else { panic!("a gauge") };
+                    sum += value;
+                }
+            }
+            sum
+        };
+        let stats = KvStats { total_blocks: 100, ..KvStats::default() };
+        for router_comes_first in [true, false] {
+            let runtime = DistributedRuntime::new().unwrap();
+            let namespace = runtime.namespace("ns").unwrap();
+            let [router, backend] =
+                ["router", "backend"].map(|name| namespace.component(name).unwrap());
+            let early = router_comes_first.then(|| KvRouter::new(&router).unwrap());
+            if let Some(router) = &early {
+                router.publish(1, &stats);
+                assert_eq!(blocks(&runtime), 100.0, "the fleet's, on a page without workers");
+            }
+            backend.kv_stats().unwrap().publish(&stats);
+            let router = early.unwrap_or_else(|| KvRouter::new(&router).unwrap());
+            router.publish(1, &stats);
+            assert_eq!(blocks(&runtime), 100.0, "the worker's");
+            assert_eq!(router.aggregate().total_blocks, 100);
+            router.remove(1);
+            assert_eq!(blocks(&runtime), 100.0);
+        }
     }
 
     #[test]

@@ -46,7 +46,7 @@ use tokio::time::Instant;
 /// Listens on `host:port`; port 0 is any free one. `setting` names what the port came from.
 pub(crate) async fn bind(host: IpAddr, port: u16, setting: &str) -> Result<TcpListener, Failure> {
     let address = SocketAddr::new(host, port);
-    TcpListener::bind(address).await.map_err(|error| {
+    let bound = TcpListener::bind(address).await.map_err(|error| {
         let remedy = match error.kind() {
             io::ErrorKind::AddrInUse => {
                 "another process has it; stop that, or choose another port (0 takes any free one)"
@@ -54,8 +54,11 @@ pub(crate) async fn bind(host: IpAddr, port: u16, setting: &str) -> Result<TcpLi
             io::ErrorKind::PermissionDenied => "ports below 1024 need privileges; choose another",
             _ => "choose another address or port",
         };
-        format!("cannot listen on {address} ({setting}): {error}; {remedy}").into()
-    })
+        format!("cannot listen on {address} ({setting}): {error}; {remedy}")
+    })?;
+    let address = bound.local_addr()?;
+    tracing::info!(%address, setting, "listening");
+    Ok(bound)
 }
 
 /// What serves connections, and how.

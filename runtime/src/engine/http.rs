@@ -1,11 +1,13 @@
 //! One blocking `GET` over a plain TCP connection: all that an engine on the same host needs.
 //!
-//! HTTP/1.1 without TLS, redirections, keep-alive or compression. **Everything is bounded**: one deadline for
-//! connecting, sending and the whole answer, so that a server which sends a byte a second cannot hold a thread;
-//! a limit for the head, for each chunk's line and for the body.
+//! HTTP/1.1 without TLS or keep-alive. Redirections are followed as Prometheus follows them, but not to another host; gzip is asked
+//! for and read. **Everything is bounded**: one deadline for connecting, sending and all answers, so that a server which sends a byte
+//! a second cannot hold a thread; a limit for the head, for each chunk's line, for the redirections, and for the body, compressed or
+//! not.
 
 use super::url::Url;
 use super::{ENGINE_BODY_BYTES_MAX, EngineError};
+use flate2::read::MultiGzDecoder;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
 use std::time::{Duration, Instant};
@@ -14,6 +16,8 @@ use std::time::{Duration, Instant};
 pub const ENGINE_TIMEOUT_MAX: Duration = Duration::from_secs(30);
 /// Bytes of an answer's status line and headers, interim answers and trailers included.
 pub const ENGINE_HEAD_BYTES_MAX: usize = 16 << 10;
+/// Redirections of one read, as of Go's HTTP client, which Prometheus uses.
+const REDIRECTS_MAX: usize = 10;
 /// Bytes of one read.
 const READ_BYTES: usize = 16 << 10;
 
@@ -21,16 +25,38 @@ impl Url {
     /// Appends the body of the answer to a `GET`, complete within `timeout`.
     pub(super) fn get(&self, timeout: Duration, body: &mut Vec<u8>) -> Result<(), EngineError> {
         let deadline = Deadline { at: Instant::now() + timeout, timeout };
-        let mut stream = self.connect(&deadline)?;
+        let mut redirected: Option<Self> = None;
+        for _ in 0..=REDIRECTS_MAX {
+            let at = redirected.as_ref().unwrap_or(self);
+            let Some((status, target)) = at.get_once(&deadline, body)? else { return Ok(()) };
+            let next = at.redirected(&target);
+            redirected =
+                Some(next.map_err(|reason| EngineError::Redirect { status, target, reason })?);
+        }
+        let target = redirected.map_or_else(String::new, |url| url.path);
+        Err(EngineError::Redirect {
+            status: 302,
+            target,
+            reason: "there are too many redirections",
+        })
+    }
+
+    /// Appends the body, or returns the status and the target of a redirection.
+    fn get_once(
+        &self,
+        deadline: &Deadline,
+        body: &mut Vec<u8>,
+    ) -> Result<Option<(u16, String)>, EngineError> {
+        let mut stream = self.connect(deadline)?;
         let request = format!(
             "GET {} HTTP/1.1\r\nHost: {}\r\nAccept: text/plain;version=0.0.4, */*;q=0.1\r\n\
-             Accept-Encoding: identity\r\nUser-Agent: dynamo-metrics\r\nConnection: close\r\n\r\n",
+             Accept-Encoding: gzip\r\nUser-Agent: dynamo-metrics\r\nConnection: close\r\n\r\n",
             self.path, self.authority,
         );
         let broken = |error| deadline.broken(error);
         stream.set_write_timeout(Some(deadline.left()?)).map_err(broken)?;
         stream.write_all(request.as_bytes()).map_err(broken)?;
-        Answer { stream, deadline, buffer: Vec::new(), at: 0 }.body(body)
+        Answer { stream, deadline: *deadline, buffer: Vec::new(), at: 0 }.body(body)
     }
 
     fn connect(&self, deadline: &Deadline) -> Result<TcpStream, EngineError> {
@@ -92,19 +118,41 @@ enum Framing {
     UntilClose,
 }
 
+/// The headers that matter here.
+#[derive(Debug)]
+struct Head {
+    framing: Framing,
+    gzip: bool,
+    location: Option<String>,
+}
+
 impl Answer {
-    fn body(mut self, body: &mut Vec<u8>) -> Result<(), EngineError> {
+    /// Appends the body, or returns the status and the target of a redirection.
+    fn body(mut self, body: &mut Vec<u8>) -> Result<Option<(u16, String)>, EngineError> {
         let mut head_left = ENGINE_HEAD_BYTES_MAX;
-        let framing = loop {
+        let head = loop {
             // Interim answers (1xx) come before the real one.
             let status = self.status(&mut head_left)?;
-            let framing = self.headers(&mut head_left)?;
-            match status {
-                100..=199 => {}
-                200 => break framing,
+            let head = self.headers(&mut head_left)?;
+            match (status, head.location) {
+                (100..=199, _) => {}
+                (200, _) => break Head { location: None, ..head },
+                (301 | 302 | 303 | 307 | 308, Some(target)) => return Ok(Some((status, target))),
                 _ => return Err(EngineError::Status { status }),
             }
         };
+        if head.gzip {
+            let mut packed = Vec::new();
+            self.framed(head.framing, &mut packed)?;
+            unpack(&packed, body)?;
+        } else {
+            self.framed(head.framing, body)?;
+        }
+        Ok(None)
+    }
+
+    fn framed(&mut self, framing: Framing, body: &mut Vec<u8>) -> Result<(), EngineError> {
+        let mut head_left = ENGINE_HEAD_BYTES_MAX;
         match framing {
             Framing::Length(length) => self.take(length, body)?,
             Framing::UntilClose => while self.move_into(usize::MAX, body)? || self.fill()? {},
@@ -143,9 +191,9 @@ impl Answer {
             .ok_or(malformed("it has no status"))
     }
 
-    fn headers(&mut self, head_left: &mut usize) -> Result<Framing, EngineError> {
+    fn headers(&mut self, head_left: &mut usize) -> Result<Head, EngineError> {
         let mut length = None;
-        let mut chunked = false;
+        let (mut chunked, mut gzip, mut location) = (false, false, None);
         loop {
             let line = self.line(head_left)?;
             if line.is_empty() {
@@ -163,18 +211,26 @@ impl Answer {
                     return Err(malformed("its transfer encoding is not `chunked`"));
                 }
                 chunked = true;
-            } else if name.eq_ignore_ascii_case("content-encoding")
-                && !value.eq_ignore_ascii_case("identity")
-            {
-                return Err(malformed("it is compressed, which was not asked for"));
+            } else if name.eq_ignore_ascii_case("content-encoding") {
+                // Some servers send the header with no value, which is none (RFC 9110 section 8.4).
+                for coding in value.split(',').map(str::trim) {
+                    match coding.to_ascii_lowercase().as_str() {
+                        "" | "identity" => {}
+                        "gzip" | "x-gzip" if !gzip => gzip = true,
+                        _ => return Err(malformed("its coding is not gzip, which was asked for")),
+                    }
+                }
+            } else if name.eq_ignore_ascii_case("location") {
+                location = Some(value.to_string());
             }
         }
         // Chunks come before a length where both are given (RFC 9112, section 6.3).
-        Ok(match (chunked, length) {
+        let framing = match (chunked, length) {
             (true, _) => Framing::Chunked,
             (false, Some(length)) => Framing::Length(length),
             (false, None) => Framing::UntilClose,
-        })
+        };
+        Ok(Head { framing, gzip, location })
     }
 
     /// The next line, without its end, paid for out of `bytes_left`.
@@ -243,6 +299,17 @@ impl Answer {
         self.buffer.truncate(before + read);
         Ok(read > 0)
     }
+}
+
+/// Appends what a gzip body holds, which is bounded as a plain one is, however small the body.
+fn unpack(packed: &[u8], body: &mut Vec<u8>) -> Result<(), EngineError> {
+    let left = ENGINE_BODY_BYTES_MAX.saturating_sub(body.len());
+    let mut unpacked = MultiGzDecoder::new(packed).take(left as u64 + 1);
+    let bytes = unpacked.read_to_end(body).map_err(|_| malformed("its gzip body is broken"))?;
+    if bytes > left {
+        return Err(EngineError::TooLarge { max: ENGINE_BODY_BYTES_MAX });
+    }
+    Ok(())
 }
 
 fn malformed(reason: &'static str) -> EngineError {
@@ -318,7 +385,12 @@ mod tests {
         let huge = ENGINE_BODY_BYTES_MAX + 1;
         for (answer, reason) in [
             ("HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n".to_string(), "status"),
-            ("HTTP/1.1 302 Found\r\nLocation: /\r\n\r\n".into(), "status"),
+            ("HTTP/1.1 302 Found\r\nLocation: http://elsewhere/\r\n\r\n".into(), "redirect"),
+            ("HTTP/1.1 307 Temporary Redirect\r\n\r\n".into(), "status"),
+            ("HTTP/1.1 304 Not Modified\r\nLocation: /\r\n\r\n".into(), "status"),
+            ("HTTP/1.1 204 No Content\r\n\r\n".into(), "status"),
+            ("HTTP/1.1 200 OK\r\nContent-Encoding: br\r\n\r\nxx".into(), "malformed"),
+            ("HTTP/1.1 200 OK\r\nContent-Encoding: gzip, gzip\r\n\r\nxx".into(), "malformed"),
             ("SSH-2.0-OpenSSH\r\n".into(), "malformed"),
             ("HTTP/1.1 OK\r\n\r\n".into(), "malformed"),
             ("HTTP/1.1 200 OK\r\nno colon\r\n\r\n".into(), "malformed"),
@@ -345,6 +417,79 @@ mod tests {
             let error = get(answer.clone()).unwrap_err();
             assert_eq!(error.reason(), reason, "{error} for {:?}", &answer[..answer.len().min(80)]);
         }
+    }
+
+    fn gzip(text: &[u8]) -> Vec<u8> {
+        let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        packed.write_all(text).unwrap();
+        packed.finish().unwrap()
+    }
+
+    #[test]
+    fn a_compressed_body_is_read_and_bounded() {
+        let answer = |coding: &str, body: &[u8]| {
+            let answer = format!("HTTP/1.1 200 OK\r\nContent-Encoding:{coding}\r\n\r\n");
+            [answer.as_bytes(), body].concat()
+        };
+        let text = b"x 1\n".to_vec();
+        for plain in ["", " ", " identity", " identity, "] {
+            assert_eq!(get(answer(plain, &text)), Ok(text.clone()), "{plain:?}");
+        }
+        for packed in [" gzip", " GZIP", " x-gzip", " gzip, identity"] {
+            assert_eq!(get(answer(packed, &gzip(&text))), Ok(text.clone()), "{packed:?}");
+        }
+        let two_members = [gzip(b"x 1\n"), gzip(b"y 2\n")].concat();
+        assert_eq!(get(answer(" gzip", &two_members)), Ok(b"x 1\ny 2\n".to_vec()));
+        let whole = gzip(&text);
+        let error = get(answer(" gzip", &whole[..whole.len() - 4])).unwrap_err();
+        assert_eq!(error.reason(), "malformed");
+        let bomb = gzip(&vec![b'x'; ENGINE_BODY_BYTES_MAX + 1]);
+        assert!(bomb.len() < 1 << 20);
+        let url = serve(vec![answer(" gzip", &bomb)], Duration::ZERO);
+        let error = body(&url, Duration::from_secs(20)).unwrap_err();
+        assert_eq!(error, EngineError::TooLarge { max: ENGINE_BODY_BYTES_MAX });
+    }
+
+    /// Serves each connection by its path; returns the address.
+    fn serve_paths(answer: impl Fn(&str) -> String + Send + 'static) -> String {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        thread::spawn(move || {
+            for mut stream in listener.incoming().map_while(Result::ok) {
+                let mut head = Vec::new();
+                let mut byte = [0];
+                while !head.ends_with(b"\r\n\r\n") && stream.read(&mut byte).unwrap_or(0) > 0 {
+                    head.push(byte[0]);
+                }
+                let head = String::from_utf8_lossy(&head).into_owned();
+                let path = head.split(' ').nth(1).unwrap_or_default();
+                let _ = stream.write_all(answer(path).as_bytes());
+            }
+        });
+        address
+    }
+
+    #[test]
+    fn redirections_on_the_same_host_are_followed_and_bounded() {
+        let address = serve_paths(|path| match path {
+            "/metrics" => "HTTP/1.1 307 Temporary Redirect\r\nLocation: /metrics/\r\n\r\n".into(),
+            "/metrics/" => "HTTP/1.1 200 OK\r\n\r\nx 1\n".into(),
+            "/twice" => {
+                "HTTP/1.1 301 Moved\r\nLocation: metrics\r\nContent-Length: 3\r\n\r\nabc".into()
+            }
+            _ => format!("HTTP/1.1 302 Found\r\nLocation: {path}x\r\n\r\n"),
+        });
+        let timeout = Duration::from_secs(20);
+        for path in ["/metrics", "/twice"] {
+            assert_eq!(body(&format!("http://{address}{path}"), timeout), Ok(b"x 1\n".to_vec()));
+        }
+        let error = body(&format!("http://{address}/loop"), timeout).unwrap_err();
+        assert!(error.to_string().contains("too many redirections"), "{error}");
+        let away =
+            serve_paths(|_| "HTTP/1.1 308 P\r\nLocation: https://idp.example/login\r\n\r\n".into());
+        let error = body(&format!("http://{away}/"), timeout).unwrap_err();
+        assert_eq!(error.reason(), "redirect");
+        assert!(error.to_string().contains("https://idp.example/login"), "{error}");
     }
 
     #[test]

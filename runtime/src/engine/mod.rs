@@ -92,7 +92,25 @@ pub enum EngineError {
         /// What the operating system says.
         reason: String,
     },
-    /// The answer's status is not 200. Redirections are not followed.
+    /// The answer redirects where this reader does not follow: to another host or scheme, nowhere, or too often.
+    #[error(
+        "HTTP status {status} redirects to {target:?}, which is not followed: {reason}; give that address instead"
+    )]
+    Redirect {
+        /// The status.
+        status: u16,
+        /// The value of `Location`.
+        target: String,
+        /// Why it is not followed.
+        reason: &'static str,
+    },
+    /// The text is not an exposition, as the page of another path, or an answer in JSON.
+    #[error("the answer is {found} and not an exposition; is this the address of the metrics?")]
+    NotExposition {
+        /// What it looks like.
+        found: &'static str,
+    },
+    /// The answer's status is neither 200 nor a redirection.
     #[error("HTTP status {status}, not 200")]
     Status {
         /// The status.
@@ -138,6 +156,8 @@ impl EngineError {
             Self::Connect { .. } => "connect",
             Self::Timeout { .. } => "timeout",
             Self::Connection { .. } => "connection",
+            Self::Redirect { .. } => "redirect",
+            Self::NotExposition { .. } => "not_exposition",
             Self::Status { .. } => "status",
             Self::Malformed { .. } => "malformed",
             Self::TooLarge { .. } => "too_large",

@@ -242,7 +242,23 @@ impl EngineSource {
         if text.len() > ENGINE_BODY_BYTES_MAX {
             return Err(EngineError::TooLarge { max: ENGINE_BODY_BYTES_MAX });
         }
-        Ok(())
+        match not_an_exposition(text) {
+            Some(found) => Err(EngineError::NotExposition { found }),
+            None => Ok(()),
+        }
+    }
+}
+
+/// What a text is that cannot be an exposition: no line of one begins as HTML and lists do, and none that begins with a brace is
+/// a whole object. (A brace may begin a sample whose name is in quotes.)
+fn not_an_exposition(text: &[u8]) -> Option<&'static str> {
+    let text = text.strip_prefix("\u{feff}".as_bytes()).unwrap_or(text).trim_ascii_start();
+    let json = |text: &[u8]| serde_json::from_slice::<serde::de::IgnoredAny>(text).is_ok();
+    match text.first()? {
+        b'<' => Some("HTML or XML"),
+        b'[' => Some("JSON"),
+        b'{' if json(text) => Some("JSON"),
+        _ => None,
     }
 }
 
@@ -271,6 +287,28 @@ mod tests {
         assert_eq!(read(|| panic!("boom")), Err(EngineError::Panicked { message: "boom".into() }));
         let huge = read(|| Ok("x".repeat(ENGINE_BODY_BYTES_MAX + 1)));
         assert_eq!(huge, Err(EngineError::TooLarge { max: ENGINE_BODY_BYTES_MAX }));
+    }
+
+    #[test]
+    fn a_page_that_is_no_exposition_is_an_error() {
+        let read = |text: &'static str| {
+            EngineSource::new("x", Filter::all(), move || Ok(text)).read().map(|_| ())
+        };
+        for page in [
+            "<!doctype html><p>Hi",
+            "\n <html>",
+            "\u{feff}<x/>",
+            "[{\"a\": 1}]",
+            "{\"a\": [1]}\n",
+            "{}",
+        ] {
+            assert_eq!(read(page).unwrap_err().reason(), "not_exposition", "{page}");
+        }
+        for page in
+            ["", "\n", "# nothing\n", "x 1\n", "{\"my.metric\",l=\"x\"} 3\n", "{\"my.metric\"} 3"]
+        {
+            assert_eq!(read(page), Ok(()), "{page}");
+        }
     }
 
     #[test]

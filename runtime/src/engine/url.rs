@@ -58,9 +58,106 @@ impl Url {
     }
 }
 
+impl Url {
+    /// The address that `location` means in an answer from this address (RFC 3986 section 5.2), or why it is not followed.
+    /// A fragment is for the reader of a page, and left out.
+    pub(super) fn redirected(&self, location: &str) -> Result<Self, &'static str> {
+        let location = location.split('#').next().unwrap_or_default();
+        let scheme = location.split_once(':').map(|(scheme, _)| scheme);
+        let is_scheme = |scheme: &str| {
+            scheme.starts_with(|c: char| c.is_ascii_alphabetic())
+                && scheme.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte))
+        };
+        let absolute = match scheme {
+            Some(scheme) if scheme.eq_ignore_ascii_case("http") => {
+                format!("http:{}", &location["http:".len()..])
+            }
+            Some(scheme) if is_scheme(scheme) => return Err("only http is read"),
+            _ if location.starts_with("//") => format!("http:{location}"),
+            _ if location.starts_with('/') => format!("http://{}{location}", self.authority),
+            _ => {
+                let (path, _query) = self.path.split_once('?').unwrap_or((&self.path, ""));
+                let base = match location.is_empty() || location.starts_with('?') {
+                    true => path,
+                    false => &path[..path.rfind('/').map_or(0, |at| at + 1)],
+                };
+                format!("http://{}{base}{location}", self.authority)
+            }
+        };
+        let mut url = Self::parse(&absolute).map_err(|error| match error {
+            EngineError::Url { reason, .. } => reason,
+            _ => "it is no address",
+        })?;
+        if !url.host.eq_ignore_ascii_case(&self.host) {
+            return Err("it is another host");
+        }
+        url.path = without_dots(&url.path);
+        Ok(url)
+    }
+}
+
+/// A path without `.` and `..` segments (RFC 3986 section 5.2.4).
+fn without_dots(path: &str) -> String {
+    let (path, query) = match path.split_once('?') {
+        Some((path, query)) => (path, Some(query)),
+        None => (path, None),
+    };
+    let mut kept: Vec<&str> = Vec::new();
+    let mut segments = path.split('/').skip(1).peekable();
+    while let Some(segment) = segments.next() {
+        let last = segments.peek().is_none();
+        match segment {
+            "." | ".." => {
+                if segment == ".." {
+                    kept.pop();
+                }
+                if last {
+                    kept.push("");
+                }
+            }
+            segment => kept.push(segment),
+        }
+    }
+    let path = format!("/{}", kept.join("/"));
+    query.map_or(path.clone(), |query| format!("{path}?{query}"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn redirections_are_resolved_or_refused() {
+        let from = Url::parse("http://Engine:9000/a/metrics?x=1").unwrap();
+        let to = |location: &str| from.redirected(location).map(|url| (url.port, url.path));
+        for (location, port, path) in [
+            ("/metrics/", 9000, "/metrics/"),
+            ("http://engine:9000/metrics/", 9000, "/metrics/"),
+            ("HTTP://engine/m", 80, "/m"),
+            ("//engine:1/m", 1, "/m"),
+            ("metrics/", 9000, "/a/metrics/"),
+            ("../b/./c/..", 9000, "/b/"),
+            ("../../../x", 9000, "/x"),
+            ("?y=2", 9000, "/a/metrics?y=2"),
+            ("", 9000, "/a/metrics"),
+            ("/m?at=a:b/../c#top", 9000, "/m?at=a:b/../c"),
+            ("a/b:c", 9000, "/a/a/b:c"),
+        ] {
+            assert_eq!(to(location), Ok((port, path.to_owned())), "{location}");
+        }
+        for (location, reason) in [
+            ("http://elsewhere:9000/metrics", "another host"),
+            ("//elsewhere/", "another host"),
+            ("https://engine:9000/metrics", "only http"),
+            ("file:///etc/passwd", "only http"),
+            ("http://user:secret@engine:9000/", "passwords"),
+            ("http://engine:0/", "port"),
+            ("http:///x", "no host"),
+            ("/a b", "spaces"),
+        ] {
+            assert!(to(location).unwrap_err().contains(reason), "{location}: {:?}", to(location));
+        }
+    }
 
     #[test]
     fn addresses_are_taken_apart_or_refused() {
