@@ -364,7 +364,7 @@ fn a_port_in_use_is_an_error_that_names_the_setting() {
     assert!(error.contains("DYN_SYSTEM_PORT") && error.contains(&port), "{error}");
     let error = start(&["serve", "--http-port", &port], &[("DYN_LOG", "foo=bar=baz")]);
     assert!(error.contains("DYN_LOG=\"foo=bar=baz\""), "{error}");
-    let engines = ["--engine-metrics", "vllm=http://127.0.0.1:1/"].repeat(2);
+    let engines = ["--engine-metrics", "vllm@a=http://127.0.0.1:1/"].repeat(2);
     let error = start(&[&["serve", "--http-port", "0"], &*engines].concat(), &[]);
     assert!(error.contains("vllm") && error.contains("told apart"), "{error}");
     let error = start(&["serve"], &[("DYN_SYSTEM_PORT", "lots")]);
