@@ -26,6 +26,8 @@ fn engine_text(engine: usize, value: usize) -> String {
             let _ = writeln!(text, "e:h{family}_bucket{{{labels},le=\"1\"}} 1");
             let _ = writeln!(text, "e:h{family}_count{{{labels}}} {value}");
         }
+        // A family that gives its type up, so that the merge is done twice.
+        let _ = writeln!(text, "# TYPE e:p{family} histogram\ne:p{family}_bucket{{le=\"1\"}} 1");
         let _ = writeln!(text, "# TYPE e:c{family} counter\ne:c{family}_total {value} 5 # {{}} 1");
         let _ = writeln!(text, "e:c{family}_total {value}\ne:bad{family}{{x=\"1\" {value}");
     }

@@ -141,14 +141,14 @@ const WITHHELD: &[(&str, &str, &str, [u64; 4])] = &[
     (
         "a histogram with negative bounds has no sum there",
         "# TYPE h histogram\nh_bucket{le=\"-1\"} 1\nh_bucket{le=\"+Inf\"} 1\nh_sum -4\nh_count 1\n",
-        "# TYPE h histogram\nh_bucket{le=\"-1.0\"} 1\nh_bucket{le=\"+Inf\"} 1\n",
-        [0, 0, 2, 0],
+        "# TYPE h_bucket unknown\nh_bucket{le=\"-1.0\"} 1\nh_bucket{le=\"+Inf\"} 1\n# TYPE h_sum unknown\nh_sum -4\n# TYPE h_count unknown\nh_count 1\n",
+        [0, 0, 0, 0],
     ),
     (
         "a summary of negative values",
         "# TYPE s summary\ns{quantile=\"0.5\"} -1\ns{quantile=\"1\"} NaN\ns_sum -4\ns_count 4\n",
-        "# TYPE s summary\ns{quantile=\"1.0\"} NaN\ns_count 4\n",
-        [0, 0, 2, 0],
+        "# TYPE s unknown\ns{quantile=\"0.5\"} -1\ns{quantile=\"1.0\"} NaN\n# TYPE s_sum unknown\ns_sum -4\n# TYPE s_count unknown\ns_count 4\n",
+        [0, 0, 0, 0],
     ),
 ];
 

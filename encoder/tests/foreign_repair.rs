@@ -127,7 +127,7 @@ const REPAIRED: &[(&str, &str, &str)] = &[
     (
         "gaugehistogram",
         "# TYPE a gaugehistogram\na_bucket{le=\"+Inf\"} 2\na_gcount 2\na_gsum 1.5\n",
-        "# TYPE a histogram\na_bucket{le=\"+Inf\"} 2\na_sum 1.5\na_count 2\n",
+        "# TYPE a_bucket untyped\na_bucket{le=\"+Inf\"} 2\n# TYPE a_gcount untyped\na_gcount 2\n# TYPE a_gsum untyped\na_gsum 1.5\n",
     ),
     (
         "histogram as Python writes it",

@@ -1,8 +1,8 @@
 //! What was merged, point by point: put in order, judged, and handed to the writer of the format asked for.
 //!
 //! The last judgement over histograms and summaries falls here, when all their
-//! samples are together: buckets are put in order, a bound that comes twice is dropped, and a point
-//! that does not add up is withheld as a whole. A family of which nothing remains is not mentioned.
+//! samples are together: buckets are put in order, a bound that comes twice is dropped, and a family with a point
+//! that does not add up gives its type up. A family of which nothing remains is not mentioned.
 
 use std::cmp::Ordering;
 
@@ -15,6 +15,7 @@ use super::protobuf;
 use super::source::Role;
 use super::store::Store;
 use super::text::Style;
+use super::weaker::Weaker;
 use crate::name_filter::NameFilter;
 use crate::negotiate::{Format, Negotiated};
 use crate::strict::Kind;
@@ -35,6 +36,7 @@ impl Merged {
         wanted: &Wanted<'_>,
         out: &mut BytesMut,
         reports: &mut [Report],
+        weaker: &mut Weaker,
     ) {
         let format = wanted.asked.format;
         let openmetrics = !matches!(format, Format::Text | Format::Protobuf);
@@ -59,11 +61,18 @@ impl Merged {
                 let this = std::mem::replace(&mut next, group.next);
                 let report = &mut reports[group.source as usize];
                 let mut whole = self.put_in_order(store, at, this, report);
+                if !whole {
+                    weaker.add(store.arena.get(self.families[at].raw));
+                }
                 if openmetrics {
                     whole &= !has_reserved_label(store, self.groups[this as usize].key);
                 }
                 if whole && openmetrics && !composite {
-                    report.quarantined += self.fit(store, at);
+                    let misfits = self.fit(store, at);
+                    report.quarantined += misfits;
+                    if misfits > 0 {
+                        weaker.add(store.arena.get(self.families[at].raw));
+                    }
                 }
                 let family = &self.families[at];
                 if whole && format == Format::Protobuf {
@@ -79,6 +88,9 @@ impl Merged {
                         (message, labels),
                         report,
                     );
+                    if !whole && family.kind != Kind::Untyped {
+                        weaker.add(store.arena.get(family.raw));
+                    }
                 } else if whole {
                     let style = Style { openmetrics, composite, stamp: stamp(store, &self.point) };
                     if !headed {
@@ -179,6 +191,9 @@ impl Merged {
                 *slot = at;
             } else {
                 report.duplicates += 1;
+                if store.is_newer(at, *slot) {
+                    *slot = at;
+                }
             }
             at = sample.next;
         }
@@ -186,9 +201,14 @@ impl Merged {
             return false;
         }
         let bound = |at: u32| store.samples[at as usize].bound;
-        // No bound is NaN. Of equal bounds the first to come stays the first.
+        // No bound is NaN. Of equal bounds the newest comes first, and else the first to come.
         point.sort_unstable_by(|&a, &b| {
-            bound(a).partial_cmp(&bound(b)).unwrap_or(Ordering::Equal).then(a.cmp(&b))
+            let by_bound = bound(a).partial_cmp(&bound(b)).unwrap_or(Ordering::Equal);
+            by_bound.then_with(|| match (store.is_newer(a, b), store.is_newer(b, a)) {
+                (true, _) => Ordering::Less,
+                (_, true) => Ordering::Greater,
+                _ => a.cmp(&b),
+            })
         });
         let before = point.len();
         point.dedup_by(|later, earlier| bound(*later) == bound(*earlier));

@@ -13,6 +13,7 @@ use super::arena::{Arena, Index, NONE, Span};
 use super::line::Label;
 use super::source::{Part, Role};
 use super::store::Store;
+use super::weaker::Weaker;
 use crate::strict::grammar::metric_name_len;
 use crate::strict::{Format, Kind};
 
@@ -107,6 +108,16 @@ pub(super) struct Scratch {
     pub(super) message: Vec<u8>,
 }
 
+/// Gives up the types of a family and of a part that meet in a name. Untyped families share it.
+fn weaken(store: &Store, weaker: &mut Weaker, family: &Family, part: &Part, prefix: &[u8]) {
+    if family.kind != Kind::Untyped {
+        weaker.add(store.arena.get(family.raw));
+    }
+    if part.kind != Kind::Untyped {
+        weaker.add_prefixed(store.arena.get(part.name), prefix);
+    }
+}
+
 impl Family {
     pub(super) fn sample_name(&self, role: Role) -> Span {
         self.names[match role {
@@ -135,6 +146,7 @@ impl Merged {
         part: &Part,
         prefix: &[u8],
         reserved: &dyn Fn(&str) -> bool,
+        weaker: &mut Weaker,
     ) -> Result<u32, Refusal> {
         let mark = store.arena.len();
         let mut raw = part.name;
@@ -147,6 +159,7 @@ impl Merged {
             store.arena.truncate(mark);
             let family = &mut self.families[at as usize];
             if !own || family.kind != part.kind {
+                weaken(store, weaker, family, part, prefix);
                 return Err(Refusal::Clash);
             }
             if family.help.is_empty() {
@@ -158,6 +171,12 @@ impl Merged {
             Some(Refusal::Full)
         } else {
             let family = self.family(&mut store.arena, (raw, name), part);
+            let taken = family.names.into_iter().find_map(|name| {
+                self.claim(store, store.arena.get(name)).map(|claim| claim.family)
+            });
+            if let Some(other) = taken {
+                weaken(store, weaker, &self.families[other as usize], part, prefix);
+            }
             self.claim_all(store, family, reserved).err()
         };
         if let Some(refusal) = refusal {
@@ -224,16 +243,25 @@ impl Merged {
         (role, family): (Role, u32),
         source: u32,
         report: &mut Report,
+        weaker: &mut Weaker,
     ) {
         let kind = self.families[family as usize].kind;
         if !matches!(kind, Kind::Histogram | Kind::Summary) {
             let value = store.samples[at as usize].value;
             if kind == Kind::Counter && (value.is_nan() || value < 0.0) {
+                weaker.add(store.arena.get(self.families[family as usize].raw));
                 report.quarantined += 1;
                 return;
             }
             match self.group(store, at, family) {
-                Ok(_) => report.duplicates += 1,
+                Ok(group) => {
+                    report.duplicates += 1;
+                    let found = &mut self.groups[group as usize];
+                    // Points of one series at several times: scrapers want the newest.
+                    if found.source == source && store.is_newer(at, found.first) {
+                        (found.key, found.first, found.last) = (at, at, at);
+                    }
+                }
                 Err(hash) => {
                     let group = self.open(at, family, source, hash);
                     self.append(store, group, at);

@@ -18,8 +18,8 @@
 //! feed, empty labels, unknown escapes (kept as the two characters they are), number spellings,
 //! timestamps (to milliseconds or seconds; negative ones are dropped), the order of lines, TYPE after samples,
 //! OpenMetrics' types and counter names, `6.0` for a count of 6. What is withheld is counted in the [`Report`] of its
-//! source: a syntax error costs its family, in that source; a value that makes no sense costs its series, histogram or
-//! summary.
+//! source: a syntax error costs its family, in that source. **Every sample that Prometheus would store is written**: what cannot be
+//! said under its type, as a histogram without `+Inf`, is said without one (`weaker.rs`).
 //!
 //! UTF-8 names (`{"http.requests",route="/"} 1`) are read, and escaped as the scraper wants them; a name that itself
 //! holds a quote or a backslash is not read.
@@ -42,6 +42,7 @@ mod report;
 mod source;
 mod store;
 mod text;
+mod weaker;
 
 use std::fmt;
 
@@ -60,6 +61,7 @@ use line::Line;
 use merged::{Merged, Refusal};
 use source::{Declared, Names};
 use store::Store;
+use weaker::{ROUNDS_MAX, Weaker};
 
 /// Most bytes of all sources of one merge together. A real vLLM worker has about 60 KB; what exceeds
 /// this is dropped a source at a time, and its lines are counted.
@@ -149,6 +151,7 @@ pub struct Foreign {
     names: Names,
     merged: Merged,
     reports: Vec<Report>,
+    weaker: Weaker,
 }
 
 impl Foreign {
@@ -194,13 +197,36 @@ impl Foreign {
     /// ```
     pub fn merge<'a>(
         &mut self,
-        sources: impl IntoIterator<Item = Source<'a>>,
+        sources: impl IntoIterator<Item = Source<'a>> + Clone,
         reserved: &dyn Fn(&str) -> bool,
         asked: Negotiated,
         names: &NameFilter,
         body: &mut BytesMut,
     ) -> Report {
-        self.store.clear(asked.escaping);
+        let wanted = Wanted { asked, names, reserved };
+        let start = body.len();
+        self.weaker.clear();
+        for round in 1..=ROUNDS_MAX {
+            self.weaker.begin_round();
+            self.merge_once(sources.clone(), &wanted, body);
+            if !self.weaker.has_grown() || round == ROUNDS_MAX {
+                break;
+            }
+            body.truncate(start);
+        }
+        let mut all = Report::default();
+        self.reports.iter().for_each(|&report| all += report);
+        all
+    }
+
+    /// One round: everything is read, merged and written, and families that cannot have their type are noted.
+    fn merge_once<'a>(
+        &mut self,
+        sources: impl IntoIterator<Item = Source<'a>>,
+        wanted: &Wanted<'_>,
+        body: &mut BytesMut,
+    ) {
+        self.store.clear(wanted.asked.escaping);
         self.merged.clear();
         self.reports.clear();
         let mut text_bytes = 0;
@@ -217,16 +243,13 @@ impl Foreign {
             self.store.add(labels);
             let first = self.store.samples.len();
             self.read(filter, text, &mut report);
-            self.names.settle(&self.store.arena, &self.store.seed);
-            self.bind(filter, reserved, &mut report);
+            let prefix = filter.added_prefix().as_bytes();
+            self.names.settle(&self.store.arena, &self.store.seed, &mut self.weaker, prefix);
+            self.bind(filter, wanted.reserved, &mut report);
             self.place(first, number as u32, &mut report);
             self.reports.push(report);
         }
-        let wanted = Wanted { asked, names, reserved };
-        self.merged.write(&self.store, &wanted, body, &mut self.reports);
-        let mut all = Report::default();
-        self.reports.iter().for_each(|&report| all += report);
-        all
+        self.merged.write(&self.store, wanted, body, &mut self.reports, &mut self.weaker);
     }
 
     /// What the last merge did with each of its sources, in their order.
@@ -277,14 +300,11 @@ impl Foreign {
                 Line::Nothing => {}
                 Line::Eof => openmetrics = true,
                 Line::Help { name, text } => names.help(arena, seed, name, text),
-                Line::Type { name, word } => {
-                    let next = store.samples.len() as u32;
-                    match names.kind(arena, seed, (name, word), next) {
-                        Declared::Fine => {}
-                        Declared::Clash => report.clashes += 1,
-                        Declared::Unreadable => report.dropped_lines += 1,
-                    }
-                }
+                Line::Type { name, word } => match names.kind(arena, seed, (name, word)) {
+                    Declared::Fine => {}
+                    Declared::Clash => report.clashes += 1,
+                    Declared::Unreadable => report.dropped_lines += 1,
+                },
                 Line::Sample(reading) => {
                     let room = store.samples.len() < SAMPLES_MAX;
                     let name = names.sample(arena, seed, reading.name).filter(|_| room);
@@ -326,7 +346,7 @@ impl Foreign {
             if part.samples == 0 {
                 continue;
             }
-            match self.merged.bind(&mut self.store, part, prefix, reserved) {
+            match self.merged.bind(&mut self.store, part, prefix, reserved, &mut self.weaker) {
                 Ok(family) => part.family = family,
                 Err(Refusal::Clash) => report.clashes += 1,
                 Err(Refusal::Full) => report.quarantined += 1,
@@ -338,8 +358,12 @@ impl Foreign {
     fn place(&mut self, first: usize, number: u32, report: &mut Report) {
         for at in first..self.store.samples.len() {
             let name = self.store.samples[at].name;
-            if let Some(home) = self.names.settled(name, at as u32) {
-                self.merged.place(&mut self.store, at as u32, home, number, report);
+            if let Some(home) = self.names.settled(name) {
+                let (store, weaker) = (&mut self.store, &mut self.weaker);
+                if let Some(label) = self.names.bound_label(name) {
+                    store.respell_number(at as u32, label);
+                }
+                self.merged.place(store, at as u32, home, number, report, weaker);
             }
         }
     }

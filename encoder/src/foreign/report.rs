@@ -36,10 +36,9 @@ pub struct Report {
     pub clashes: u64,
     /// Samples dropped because an earlier line has the same series.
     pub duplicates: u64,
-    /// What was withheld because something about it is broken: a family of one source (a line of it
-    /// could not be read), a histogram's or summary's label set (it does not add up), a counter's
-    /// series (it is negative or NaN), a sample that the format has no place for. Also families beyond a limit of
-    /// 10,000.
+    /// Families of one source of which a line could not be read, series that the format has no place for, and families beyond a
+    /// limit of 10,000. (A histogram that lacks a part, or a counter below zero, is written without its type and not among
+    /// these.)
     pub quarantined: u64,
     /// Lines that could not be read, or not be held.
     pub dropped_lines: u64,

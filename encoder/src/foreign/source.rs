@@ -6,10 +6,12 @@
 //! sample) is settled once. All names of one family in one source make a [`Part`]: the unit that a bad
 //! line costs.
 //!
-//! A TYPE line that contradicts an earlier one, or names a sample of a histogram or summary declared
-//! above, starts another family of the same name; it gets nothing, and neither do the samples below.
+//! A TYPE line that contradicts an earlier one leaves the family untyped; one that names a sample of a histogram or summary declared
+//! above says nothing. Samples are worth more than types: a family that cannot have its type ([`Weaker`]) is settled as one untyped
+//! family a sample name.
 
 use super::arena::{Arena, Index, NONE, Seed, Span};
+use super::weaker::Weaker;
 use crate::strict::Kind;
 
 /// Most sample names, and most declarations, of one source. Four for each of the families that one
@@ -39,8 +41,8 @@ pub(super) struct Name {
     /// Samples that could be read.
     samples: u32,
     role: Role,
-    /// The first sample that is below a contradicting TYPE line.
-    until: u32,
+    /// The type that its family gave up.
+    was: Kind,
     /// Index of its [`Part`].
     part: u32,
 }
@@ -83,9 +85,10 @@ struct Declaration {
     name: Span,
     chain: u32,
     word: Word,
+    /// A later TYPE line says something else.
+    contradicted: bool,
     help: Span,
     bad: bool,
-    until: u32,
     /// The part of a histogram or summary, whose names share one.
     part: u32,
 }
@@ -161,13 +164,13 @@ impl Names {
         }
     }
 
-    /// Takes note of a type, above the sample numbered `next`. The first wins.
+    /// Takes note of a type. Two that differ leave the family without any; one that names a sample of a histogram or summary that
+    /// was declared above says nothing.
     pub(super) fn kind(
         &mut self,
         arena: &Arena,
         seed: &Seed,
         (name, word): (Span, Span),
-        next: u32,
     ) -> Declared {
         let Some(at) = self.declaration(arena, seed, name) else { return Declared::Unreadable };
         let claimed = self.claimed(arena, seed, name);
@@ -178,8 +181,12 @@ impl Names {
         } else if matches!(declaration.word, Word::None | Word::Unreadable) && !claimed {
             declaration.word = word;
         } else if word != declaration.word {
-            let first = declaration.until == u32::MAX;
-            declaration.until = declaration.until.min(next);
+            if claimed && declaration.word == Word::None {
+                return Declared::Fine;
+            }
+            // As untyped samples they survive, whichever of the types was meant.
+            declaration.word = Word::Untyped;
+            let first = !std::mem::replace(&mut declaration.contradicted, true);
             return if first { Declared::Clash } else { Declared::Fine };
         }
         if word == Word::Unreadable && declaration.word == Word::None {
@@ -189,9 +196,20 @@ impl Names {
     }
 
     /// Decides for each name which family it is of, and makes the parts.
-    pub(super) fn settle(&mut self, arena: &Arena, seed: &Seed) {
+    pub(super) fn settle(
+        &mut self,
+        arena: &Arena,
+        seed: &Seed,
+        weaker: &mut Weaker,
+        prefix: &[u8],
+    ) {
         for at in 0..self.names.len() {
-            let home = self.home(arena, seed, &self.names[at]);
+            let mut home = self.home(arena, seed, &self.names[at]);
+            let mut was = Kind::Untyped;
+            if home.kind != Kind::Untyped && weaker.has(arena.get(home.family), prefix) {
+                was = home.kind;
+                home = self.alone(arena, &self.names[at]);
+            }
             let shared = matches!(home.kind, Kind::Histogram | Kind::Summary);
             let mut part = NONE;
             let declaration = self.declarations.get(home.declaration as usize);
@@ -216,15 +234,10 @@ impl Names {
                     declaration.part = part;
                 }
             }
-            let exact = self.find(arena, self.names[at].hash, arena.get(self.names[at].text));
-            let until = |declaration: u32| {
-                self.declarations.get(declaration as usize).map_or(u32::MAX, |found| found.until)
-            };
-            let until = until(exact).min(until(home.declaration));
             let name = &mut self.names[at];
             name.part = part;
             name.role = home.role;
-            name.until = until;
+            name.was = was;
             let part = &mut self.parts[part as usize];
             part.quarantined |= name.bad;
             part.samples = part.samples.saturating_add(name.samples);
@@ -236,12 +249,31 @@ impl Names {
         &mut self.parts
     }
 
-    /// What became of the sample numbered `at`, of this name: its role and its family in the merge,
-    /// unless it is withheld.
-    pub(super) fn settled(&self, name: u32, at: u32) -> Option<(Role, u32)> {
+    /// What became of a sample of this name: its role and its family in the merge, unless it is withheld.
+    pub(super) fn settled(&self, name: u32) -> Option<(Role, u32)> {
         let name = &self.names[name as usize];
         let family = self.parts[name.part as usize].family;
-        (family != NONE && at < name.until).then_some((name.role, family))
+        (family != NONE).then_some((name.role, family))
+    }
+
+    /// The label of a histogram's or summary's sample that holds a number, where the family of this name has given that type up.
+    pub(super) fn bound_label(&self, name: u32) -> Option<&'static [u8]> {
+        match self.names[name as usize].was {
+            Kind::Histogram => Some(b"le"),
+            Kind::Summary => Some(b"quantile"),
+            _ => None,
+        }
+    }
+
+    /// The home of a name whose family cannot have its type: an untyped family of its own.
+    fn alone(&self, arena: &Arena, name: &Name) -> Home {
+        Home {
+            family: name.text,
+            kind: Kind::Untyped,
+            role: Role::Value,
+            declaration: self.find(arena, name.hash, arena.get(name.text)),
+            described: true,
+        }
     }
 
     fn home(&self, arena: &Arena, seed: &Seed, name: &Name) -> Home {
@@ -264,7 +296,9 @@ impl Names {
             Word::Counter if arena.get(name.text) == b"_total" => (Kind::Untyped, Role::Value),
             Word::Counter => (Kind::Counter, Role::Value),
             Word::Gauge | Word::StateSet | Word::Info => (Kind::Gauge, Role::Value),
-            Word::Histogram | Word::GaugeHistogram => (Kind::Histogram, Role::Stray),
+            // No format of ours but OpenMetrics has the type, and its sample names are nobody else's: they stay, untyped.
+            Word::GaugeHistogram => (Kind::Untyped, Role::Value),
+            Word::Histogram => (Kind::Histogram, Role::Stray),
             Word::Summary => (Kind::Summary, Role::Quantile),
         };
         own(kind, role, exact, true)
@@ -285,23 +319,18 @@ impl Names {
         let declaration = self.find(arena, seed.hash(base), base);
         let base = Span { start: name.start, end: name.start + underscore as u32 };
         let (family, kind, role) = match (suffix, self.word(declaration)) {
-            (b"_bucket", Word::Histogram | Word::GaugeHistogram) => {
-                (base, Kind::Histogram, Role::Bucket)
-            }
-            (b"_sum", Word::Histogram) | (b"_sum" | b"_gsum", Word::GaugeHistogram) => {
-                (base, Kind::Histogram, Role::Sum)
-            }
-            (b"_count", Word::Histogram) | (b"_count" | b"_gcount", Word::GaugeHistogram) => {
-                (base, Kind::Histogram, Role::Count)
-            }
+            (b"_bucket", Word::Histogram) => (base, Kind::Histogram, Role::Bucket),
+            (b"_sum", Word::Histogram) => (base, Kind::Histogram, Role::Sum),
+            (b"_count", Word::Histogram) => (base, Kind::Histogram, Role::Count),
+            (
+                b"_bucket" | b"_sum" | b"_count" | b"_gsum" | b"_gcount" | b"_created",
+                Word::GaugeHistogram,
+            ) => (name, Kind::Untyped, Role::Value),
             (b"_sum", Word::Summary) => (base, Kind::Summary, Role::Sum),
             (b"_count", Word::Summary) => (base, Kind::Summary, Role::Count),
             (b"_total", Word::Counter) => (name, Kind::Counter, Role::Value),
             (b"_info", Word::Info) => (name, Kind::Gauge, Role::Value),
-            (
-                b"_created",
-                Word::Counter | Word::Histogram | Word::Summary | Word::GaugeHistogram,
-            ) => {
+            (b"_created", Word::Counter | Word::Histogram | Word::Summary) => {
                 // The help text speaks of what is counted, not of when that began.
                 return Some(Home {
                     family: name,
@@ -349,7 +378,7 @@ impl Names {
                 bad: false,
                 samples: 0,
                 role: Role::Value,
-                until: u32::MAX,
+                was: Kind::Untyped,
                 part: NONE,
             });
         }
@@ -381,9 +410,9 @@ impl Names {
             name,
             chain,
             word: Word::None,
+            contradicted: false,
             help: Span::default(),
             bad: false,
-            until: u32::MAX,
             part: NONE,
         });
         Some(at)

@@ -5,13 +5,14 @@
 //! a sample holds the number of the [`Extra`] that it gets as a whole. Only where it has one of them itself are the
 //! others listed with its own.
 
+use bytes::BytesMut;
 use dynamo_metrics_core::Escaping;
 
 use super::arena::{Arena, NONE, Seed, Span};
 use super::labels::Labels;
 use super::line::{Before, Label, Reading, number};
 use super::source::Role;
-use crate::number::Text;
+use crate::number::{Text, write_f64_openmetrics};
 use crate::strict::Kind;
 use crate::strict::grammar::{label_name_len, metric_name_len};
 
@@ -67,6 +68,8 @@ pub(super) struct Store {
     pub(super) escaping: Escaping,
     /// A name that is being escaped.
     escaped: String,
+    /// A number that is being spelled.
+    spelled: BytesMut,
     /// Whether a sample of this source has a timestamp.
     timestamps: bool,
 }
@@ -238,6 +241,35 @@ impl Store {
                 Span::default()
             };
         }
+    }
+
+    /// Spells a number in a label as OpenMetrics does, which is how Prometheus 3 stores the bounds of a histogram and the quantiles of
+    /// a summary, however the page spells them. It does so by their type; so where that is given up, it must be done here.
+    pub(super) fn respell_number(&mut self, at: u32, label: &[u8]) {
+        let sample = &self.samples[at as usize];
+        let labels = self.labels(sample);
+        let Some(place) = labels.iter().position(|own| self.arena.get(own.name) == label) else {
+            return;
+        };
+        let text = self.arena.get(labels[place].value);
+        let Some((number, _)) = number(text) else { return };
+        self.spelled.clear();
+        write_f64_openmetrics(&mut self.spelled, number);
+        if text == &self.spelled[..] {
+            return;
+        }
+        let place = sample.first_label as usize + place;
+        self.labels[place].value = self.arena.push(&self.spelled);
+        self.samples[at as usize].braces = Span::default();
+    }
+
+    /// Whether both samples have timestamps, and that of `a` is later than that of `b`.
+    pub(super) fn is_newer(&self, a: u32, b: u32) -> bool {
+        let at = |sample: u32| {
+            let digits = self.arena.get(self.samples[sample as usize].timestamp);
+            std::str::from_utf8(digits).ok()?.parse::<i64>().ok()
+        };
+        at(a).zip(at(b)).is_some_and(|(a, b)| a > b)
     }
 
     /// A metric's name, escaped as the scraper wants it.
