@@ -9,7 +9,7 @@ use crate::engine::model::EngineConfig;
 use crate::engine::virtual_time::{Observer, Simulation};
 use crate::protocol::Stats;
 use crate::summary::{Latencies, Summary};
-use crate::trace::Trace;
+use crate::trace::{Reading, TimeUnit, Trace};
 use crate::worker;
 use clap::Args;
 use clap::builder::NonEmptyStringValueParser;
@@ -45,8 +45,14 @@ const SYSTEM_PORT: u16 = 8081;
 #[derive(Args, Debug)]
 #[command(args_override_self = true)]
 pub(crate) struct Options {
-    /// A trace: Azure's CSV or Mooncake's JSON lines, told apart by content.
+    /// A trace: CSV of Azure or BurstGPT, JSON of Mooncake or Bailian, plain or by gzip, told apart by content.
     trace: PathBuf,
+    /// Unit of the trace's timestamps where it does not say; told by its form unless given.
+    #[arg(long, value_enum)]
+    time_unit: Option<TimeUnit>,
+    /// Tokens that one block id of the trace stands for; told by the number of ids unless given.
+    #[arg(long, value_name = "TOKENS", value_parser = clap::value_parser!(u64).range(1..))]
+    block_size: Option<u64>,
     /// Simulated workers. With one, a prefix is reused whenever it was seen before.
     #[arg(long, default_value_t = 1)]
     workers: usize,
@@ -83,7 +89,8 @@ pub(crate) struct Options {
 /// Replays, prints the summary, and serves if that was asked for.
 pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     let environment = worker::environment()?;
-    let trace = Trace::read(&options.trace)?;
+    let reading = Reading { time_unit: options.time_unit, block_tokens: options.block_size };
+    let trace = Trace::read(&options.trace, &reading)?;
     let config = options.engine(&trace);
     // First, since it checks the options, of which the stage makes as many workers as they say.
     let mut simulation = Simulation::new(&trace, options.workers, config)?;
@@ -121,7 +128,7 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
 
 impl Options {
     fn engine(&self, trace: &Trace) -> EngineConfig {
-        let config = EngineConfig::replay(trace.format().block_tokens());
+        let config = EngineConfig::replay(trace.block_tokens());
         EngineConfig {
             slots: self.max_num_seqs,
             kv_blocks: self.kv_blocks.unwrap_or_else(|| config.kv_blocks.max(blocks_of(trace))),
@@ -134,7 +141,7 @@ impl Options {
 /// Blocks that a cache needs so that nothing is ever evicted: each id once, and for every request those that
 /// have no id, of its answer.
 fn blocks_of(trace: &Trace) -> u64 {
-    let Some(block_tokens) = trace.format().block_tokens() else { return 0 };
+    let Some(block_tokens) = trace.block_tokens() else { return 0 };
     let ids: HashSet<u64> =
         trace.requests().iter().flat_map(|request| trace.blocks(request)).copied().collect();
     let answers = trace.requests().iter().map(|request| request.output_tokens / block_tokens + 2);
@@ -339,6 +346,7 @@ impl<'a> Stage<'a> {
     fn summary(self, options: &Options, wall: Duration) -> Summary {
         Summary {
             trace: options.trace.display().to_string(),
+            assumed: self.trace.assumed().to_vec(),
             requests: self.finished,
             input_tokens: self.input_tokens,
             cached_tokens: self.cached_tokens,

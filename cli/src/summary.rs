@@ -28,6 +28,8 @@ impl Latencies {
 #[derive(Debug)]
 pub(crate) struct Summary {
     pub(crate) trace: String,
+    /// What the trace did not say.
+    pub(crate) assumed: Vec<String>,
     pub(crate) requests: u64,
     pub(crate) input_tokens: u64,
     pub(crate) cached_tokens: u64,
@@ -46,6 +48,9 @@ pub(crate) struct Summary {
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "trace             {}", self.trace)?;
+        for sentence in &self.assumed {
+            writeln!(f, "  assumed         {sentence}")?;
+        }
         writeln!(f, "requests          {}", self.requests)?;
         writeln!(f, "input tokens      {}", self.input_tokens)?;
         writeln!(f, "  of them cached  {}", self.cached_tokens)?;

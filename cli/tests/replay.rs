@@ -302,3 +302,29 @@ fn the_environment_says_where_a_replay_serves() {
     let message = error("0", &[("DYN_SYSTEM_HOST", "no host")]);
     assert!(message.contains("DYN_SYSTEM_HOST=\"no host\""), "{message}");
 }
+
+/// Small traces as public tools write them; each says how many seconds pass, which prompts hit the cache, and what is assumed.
+#[test]
+fn public_tools_traces_are_read_in_their_own_units() {
+    let run = |name: &str, more: &[&str]| {
+        let trace = format!("{}/tests/traces/{name}", env!("CARGO_MANIFEST_DIR"));
+        let output = replay(&[&[trace.as_str()], more].concat());
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        (text, String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    let (bailian, _) = run("bailian-two-turns.jsonl", &[]);
+    assert!(bailian.contains("of them cached  320\n"), "{bailian}");
+    assert!(bailian.contains("replayed          600."), "seconds, not milliseconds: {bailian}");
+    assert!(bailian.contains("assumed         timestamps are seconds"), "{bailian}");
+    assert!(bailian.contains("a block has 16 tokens"), "{bailian}");
+    let (as_told, _) = run("bailian-two-turns.jsonl", &["--time-unit", "ms"]);
+    assert!(as_told.contains("replayed          0."), "{as_told}");
+    let (_, error) = run("bailian-two-turns.jsonl", &["--block-size", "512"]);
+    assert!(error.contains("bailian-two-turns.jsonl:1: input_length 320 has 20"), "{error}");
+    let (bare, _) = run("mooncake-no-hash.jsonl", &[]);
+    assert!(bare.contains("requests          2\n") && !bare.contains("assumed"), "{bare}");
+    let (session, _) = run("mooncake-session-delay.jsonl", &[]);
+    assert!(session.contains("2 requests have no timestamp"), "{session}");
+    let (azure, _) = run("azure-2024.csv", &[]);
+    assert!(azure.contains("requests          3\n"), "{azure}");
+}

@@ -90,7 +90,7 @@ impl<'a> Simulation<'a> {
     ) -> Result<Simulation<'a>, ConfigError> {
         config.check()?;
         within("--workers", workers as u64, 1, WORKERS_MAX)?;
-        let prefix_known = trace.format().block_tokens().is_some();
+        let prefix_known = trace.block_tokens().is_some();
         let workers = (0..workers).map(|worker| Batch::new(worker, config, prefix_known)).collect();
         Ok(Simulation {
             trace,
@@ -259,7 +259,7 @@ mod tests {
     #[test]
     fn the_mooncake_sample_reuses_all_that_can_be_reused_on_one_worker() {
         let Some(trace) = samples::read(samples::MOONCAKE) else { return };
-        let block_tokens = trace.format().block_tokens();
+        let block_tokens = trace.block_tokens();
         let bounded = EngineConfig::replay(block_tokens);
         let unbounded = EngineConfig { kv_blocks: KV_BLOCKS_MAX, ..bounded };
         let one = judge(&trace, 1, unbounded);
@@ -276,10 +276,8 @@ mod tests {
     #[test]
     fn affinity_beats_chance_and_load_is_spread() {
         let Some(trace) = samples::read(samples::MOONCAKE) else { return };
-        let config = EngineConfig {
-            kv_blocks: KV_BLOCKS_MAX,
-            ..EngineConfig::replay(trace.format().block_tokens())
-        };
+        let config =
+            EngineConfig { kv_blocks: KV_BLOCKS_MAX, ..EngineConfig::replay(trace.block_tokens()) };
         let judge = judge(&trace, 4, config);
         let mut requests = [0; 4];
         for seen in &judge.requests {

@@ -4,7 +4,7 @@
 //! one needs no end, blank lines are skipped and a byte order mark before the first is dropped.
 
 use super::{Fault, TraceError};
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, Read};
 
 /// The longest line that is read: a prompt of a million blocks is under 8 MiB of ids, while a file
 /// without a single newline (a device, a binary) must not be read into memory whole.
@@ -13,21 +13,17 @@ const LINE_BYTES_MAX: usize = 16 << 20;
 /// How much of a bad field an error message shows.
 const EXCERPT_CHARS_MAX: usize = 60;
 
-/// Large enough that system calls do not show in a profile; small enough for any machine.
-const BUFFER_BYTES: usize = 256 << 10;
-
 /// The non-blank lines of a reader, without their ends, in one buffer that is used again.
 pub(super) struct Lines<'a, R> {
     name: &'a str,
-    reader: BufReader<R>,
+    reader: R,
     buffer: Vec<u8>,
     /// The number of the line in the buffer, counted from 1.
     number: usize,
 }
 
-impl<'a, R: Read> Lines<'a, R> {
+impl<'a, R: BufRead> Lines<'a, R> {
     pub(super) fn new(name: &'a str, reader: R) -> Self {
-        let reader = BufReader::with_capacity(BUFFER_BYTES, reader);
         Lines { name, reader, buffer: Vec::new(), number: 0 }
     }
 
@@ -68,7 +64,7 @@ impl<'a, R: Read> Lines<'a, R> {
 }
 
 /// What some editors put before the first line of a UTF-8 file.
-const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
+pub(super) const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
 
 /// The start of a field or line, fit for an error message.
 pub(super) fn excerpt(bytes: &[u8]) -> String {
@@ -110,7 +106,7 @@ mod tests {
 
     #[test]
     fn a_line_without_an_end_is_refused_before_memory_is_full() {
-        let mut lines = Lines::new("t", io::repeat(b'7'));
+        let mut lines = Lines::new("t", io::BufReader::new(io::repeat(b'7')));
         let error = lines.next_line().expect_err("it never ends");
         assert_eq!(
             error.to_string(),

@@ -1,25 +1,26 @@
 //! Real LLM request traces, read into one shape.
 //!
-//! Two public forms are understood, told apart by their first line and never by the file's name:
+//! Public forms are understood, told apart by their content and never by the file's name:
 //!
-//! * **Azure CSV** ([`azure`]): when a request came, how long its prompt and its answer were.
-//! * **Mooncake JSONL** ([`mooncake`]): the same, and one id per 512-token block of the prompt,
-//!   so that a prefix cache can be simulated.
+//! * **CSV** ([`csv`]) of Azure and of BurstGPT: when a request came, how long its prompt and its answer were.
+//! * **JSON** ([`json`]) of Mooncake, Bailian and tools like them, an object a line or one array: the same, and one id for each block
+//!   of the prompt, so that a prefix cache can be simulated.
 //!
-//! Whatever the form, a [`Trace`] holds its requests in order of arrival, the first at time zero.
+//! Either may be compressed by gzip. Whatever the form, a [`Trace`] holds its requests in order of arrival, the first at time zero.
 //! Lines out of order are sorted by arrival; lines of the same instant keep the order of the file.
 //! A bad line is an error that names file, line, reason and expectation: a replay of half a trace
 //! would print figures that look right and are not. Blank lines are skipped.
 //!
-//! Cost: one pass over a buffered reader, about 48 bytes a request plus 8 bytes a block id.
+//! Cost: one pass over a buffered reader, some 200 bytes a request plus 8 bytes a block id.
 
-mod azure;
+mod csv;
+mod json;
 mod lines;
-mod mooncake;
 
+use flate2::read::MultiGzDecoder;
 use lines::{Lines, excerpt};
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, BufRead, BufReader, Read};
 use std::ops::Range;
 use std::path::Path;
 
@@ -27,23 +28,62 @@ use std::path::Path;
 /// 2025. A corrupt figure of 10^18 would otherwise keep a replay busy for centuries.
 const TOKENS_MAX: u64 = 100_000_000;
 
-/// What a trace was written by.
+/// Bytes of a trace in one JSON array, which is read whole: a week of a busy service.
+const ARRAY_BYTES_MAX: u64 = 4 << 30;
+
+/// The form of a trace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum TraceFormat {
-    /// CSV with the columns `TIMESTAMP,ContextTokens,GeneratedTokens`.
-    Azure,
-    /// One JSON object a line with `timestamp`, `input_length`, `output_length`, `hash_ids`.
-    Mooncake,
+    /// CSV with columns as `TIMESTAMP,ContextTokens,GeneratedTokens`.
+    Csv,
+    /// JSON objects with `timestamp`, `input_length`, `output_length`, `hash_ids`.
+    Json,
 }
 
-impl TraceFormat {
-    /// How many prompt tokens one block id stands for; `None` when the form has no ids.
-    pub(crate) fn block_tokens(self) -> Option<u64> {
+/// The unit of a trace's timestamps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum TimeUnit {
+    /// Seconds.
+    #[value(name = "s")]
+    Seconds,
+    /// Milliseconds.
+    #[value(name = "ms")]
+    Milliseconds,
+    /// Microseconds.
+    #[value(name = "us")]
+    Microseconds,
+    /// Nanoseconds.
+    #[value(name = "ns")]
+    Nanoseconds,
+}
+
+impl TimeUnit {
+    /// Nanoseconds of one.
+    fn each_ns(self) -> u64 {
         match self {
-            TraceFormat::Azure => None,
-            TraceFormat::Mooncake => Some(mooncake::BLOCK_TOKENS),
+            Self::Seconds => 1_000_000_000,
+            Self::Milliseconds => 1_000_000,
+            Self::Microseconds => 1_000,
+            Self::Nanoseconds => 1,
         }
     }
+
+    fn seconds(self) -> f64 {
+        self.each_ns() as f64 / 1e9
+    }
+
+    /// Whole units are multiplied as integers, so that they stay exact; only a fraction is rounded.
+    fn nanoseconds(self, time: f64) -> u64 {
+        let (whole, each) = (time.trunc(), self.each_ns());
+        (whole as u64).saturating_mul(each) + ((time - whole) * each as f64).round() as u64
+    }
+}
+
+/// What the user says about a trace that it does not say itself.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Reading {
+    pub(crate) time_unit: Option<TimeUnit>,
+    pub(crate) block_tokens: Option<u64>,
 }
 
 /// One request of a trace.
@@ -67,46 +107,56 @@ pub(crate) struct Trace {
     format: TraceFormat,
     requests: Vec<TraceRequest>,
     block_ids: Vec<u64>,
+    block_tokens: Option<u64>,
+    assumed: Vec<String>,
 }
 
 impl Trace {
     /// Reads the file at `path`.
-    pub(crate) fn read(path: &Path) -> Result<Trace, TraceError> {
+    pub(crate) fn read(path: &Path, reading: &Reading) -> Result<Trace, TraceError> {
         let name = path.display().to_string();
         match File::open(path) {
-            Ok(file) => Trace::read_from(&name, file),
+            Ok(file) => Trace::read_as(&name, file, reading),
             Err(source) => Err(TraceError::Read { file: name, source }),
         }
     }
 
-    /// Reads a trace from any reader; `name` is what errors call it.
+    /// Reads a trace from any reader, without a word of the user's; `name` is what errors call it.
+    #[cfg(test)]
     pub(crate) fn read_from(name: &str, reader: impl Read) -> Result<Trace, TraceError> {
-        let mut lines = Lines::new(name, reader);
-        let Some(first) = lines.next_line()? else {
-            return Err(TraceError::Empty { file: name.to_owned() });
-        };
-        let mut trace = if azure::is_header(first) {
-            let columns = azure::Columns::from_header(first).map_err(|fault| lines.error(fault))?;
-            let mut trace = Trace::empty(TraceFormat::Azure);
-            while let Some(line) = lines.next_line()? {
-                let row = columns.parse(line).map_err(|fault| lines.error(fault))?;
-                trace.push(lines.number(), row, 0);
+        Self::read_as(name, reader, &Reading::default())
+    }
+
+    fn read_as(name: &str, reader: impl Read, reading: &Reading) -> Result<Trace, TraceError> {
+        let mut reader = BufReader::new(reader);
+        let unreadable = |source| TraceError::Read { file: name.to_owned(), source };
+        let start = reader.fill_buf().map_err(unreadable)?;
+        match start {
+            [0x1f, 0x8b, ..] => {
+                let plain = BufReader::new(MultiGzDecoder::new(reader));
+                Self::read_plain(name, plain, reading)
             }
-            trace
-        } else if mooncake::is_row(first) {
-            let mut trace = Trace::empty(TraceFormat::Mooncake);
-            let mut next = mooncake::parse(first, &mut trace.block_ids);
-            loop {
-                let (row, blocks) = next.map_err(|fault| lines.error(fault))?;
-                trace.push(lines.number(), row, blocks);
-                match lines.next_line()? {
-                    Some(line) => next = mooncake::parse(line, &mut trace.block_ids),
-                    None => break trace,
+            _ => {
+                if let Some((_, form)) = PACKED.iter().find(|(magic, _)| start.starts_with(magic)) {
+                    return Err(TraceError::Packed { file: name.to_owned(), form });
                 }
+                Self::read_plain(name, reader, reading)
             }
+        }
+    }
+
+    fn read_plain(
+        name: &str,
+        mut reader: impl BufRead,
+        reading: &Reading,
+    ) -> Result<Trace, TraceError> {
+        let unreadable = |source| TraceError::Read { file: name.to_owned(), source };
+        let start = reader.fill_buf().map_err(unreadable)?;
+        let text = start.strip_prefix(lines::BYTE_ORDER_MARK).unwrap_or(start);
+        let mut trace = if text.trim_ascii_start().starts_with(b"[") {
+            Self::read_array(name, reader, reading)?
         } else {
-            let first_line = excerpt(first);
-            return Err(TraceError::UnknownFormat { file: name.to_owned(), first_line });
+            Self::read_lines(name, reader, reading)?
         };
         if trace.requests.is_empty() {
             return Err(TraceError::Empty { file: name.to_owned() });
@@ -115,9 +165,95 @@ impl Trace {
         Ok(trace)
     }
 
-    /// What the trace was written by.
+    fn read_lines(
+        name: &str,
+        reader: impl BufRead,
+        reading: &Reading,
+    ) -> Result<Trace, TraceError> {
+        let mut lines = Lines::new(name, reader);
+        let Some(first) = lines.next_line()? else {
+            return Err(TraceError::Empty { file: name.to_owned() });
+        };
+        if json::is_row(first) {
+            let mut objects = vec![json::parse(first).map_err(|fault| lines.error(fault))?];
+            let mut numbers = vec![lines.number()];
+            while let Some(line) = lines.next_line()? {
+                objects.push(json::parse(line).map_err(|fault| lines.error(fault))?);
+                numbers.push(lines.number());
+            }
+            return Self::of_objects(name, objects, &numbers, reading);
+        }
+        if !csv::is_header(first) {
+            let first_line = excerpt(first);
+            return Err(TraceError::UnknownFormat { file: name.to_owned(), first_line });
+        }
+        let columns =
+            csv::Columns::from_header(first, reading).map_err(|fault| lines.error(fault))?;
+        let mut trace = Trace::empty(TraceFormat::Csv);
+        trace.assumed.extend(columns.assumed());
+        while let Some(line) = lines.next_line()? {
+            let row = columns.parse(line).map_err(|fault| lines.error(fault))?;
+            trace.push(lines.number(), &row, 0);
+        }
+        Ok(trace)
+    }
+
+    fn read_array(name: &str, reader: impl Read, reading: &Reading) -> Result<Trace, TraceError> {
+        let mut bytes = Vec::new();
+        let read = reader.take(ARRAY_BYTES_MAX + 1).read_to_end(&mut bytes);
+        read.map_err(|source| TraceError::Read { file: name.to_owned(), source })?;
+        let at = |line, fault| TraceError::Line { file: name.to_owned(), line, fault };
+        if bytes.len() as u64 > ARRAY_BYTES_MAX {
+            let expected = format!("at most {ARRAY_BYTES_MAX} bytes; write an object a line");
+            return Err(at(1, Fault::new("the array does not end", expected)));
+        }
+        let bytes = bytes.strip_prefix(lines::BYTE_ORDER_MARK).unwrap_or(&bytes);
+        let objects: Vec<json::Object> = serde_json::from_slice(bytes).map_err(|error| {
+            let expected = format!("an array of objects with {}", json::KEYS);
+            at(error.line(), Fault::new(error.to_string(), expected))
+        })?;
+        for (index, object) in objects.iter().enumerate() {
+            json::check(object).map_err(|fault| at(index + 1, fault))?;
+        }
+        let numbers: Vec<usize> = (1..=objects.len()).collect();
+        Self::of_objects(name, objects, &numbers, reading)
+    }
+
+    /// `numbers` are the lines of the objects, or their places in an array.
+    fn of_objects(
+        name: &str,
+        objects: Vec<json::Object>,
+        numbers: &[usize],
+        reading: &Reading,
+    ) -> Result<Trace, TraceError> {
+        let settled = json::settle(objects, reading).map_err(|(index, fault)| {
+            let line = numbers.get(index).copied().unwrap_or_default();
+            TraceError::Line { file: name.to_owned(), line, fault }
+        })?;
+        let mut trace = Trace::empty(TraceFormat::Json);
+        trace.block_tokens = settled.block_tokens;
+        trace.assumed = settled.assumed;
+        for ((row, ids), &number) in settled.rows.iter().zip(&settled.block_ids).zip(numbers) {
+            trace.block_ids.extend_from_slice(ids);
+            trace.push(number, row, ids.len());
+        }
+        Ok(trace)
+    }
+
+    /// The form of the trace.
+    #[cfg(test)]
     pub(crate) fn format(&self) -> TraceFormat {
         self.format
+    }
+
+    /// How many prompt tokens one block id stands for; `None` when the trace has no ids.
+    pub(crate) fn block_tokens(&self) -> Option<u64> {
+        self.block_tokens
+    }
+
+    /// What was assumed of the trace, a sentence each.
+    pub(crate) fn assumed(&self) -> &[String] {
+        &self.assumed
     }
 
     /// All requests, in order of arrival; never empty.
@@ -131,11 +267,12 @@ impl Trace {
     }
 
     fn empty(format: TraceFormat) -> Trace {
-        Trace { format, requests: Vec::new(), block_ids: Vec::new() }
+        let (requests, block_ids, assumed) = (Vec::new(), Vec::new(), Vec::new());
+        Trace { format, requests, block_ids, block_tokens: None, assumed }
     }
 
     /// Adds a row whose `blocks` ids are the last ones of the arena.
-    fn push(&mut self, line: usize, row: Row, blocks: usize) {
+    fn push(&mut self, line: usize, row: &Row, blocks: usize) {
         let end = self.block_ids.len();
         self.requests.push(TraceRequest {
             line,
@@ -176,16 +313,25 @@ pub(crate) enum TraceError {
     },
     /// The first line belongs to no known form.
     #[error(
-        "{file}: unknown trace format, it starts with `{first_line}`; supported are Azure CSV \
-         (header `{}`) and Mooncake JSONL (a line is an object with {})",
-        azure::HEADER,
-        mooncake::KEYS
+        "{file}: unknown trace format, it starts with `{first_line}`; supported are CSV of Azure \
+         (header `{}`) and BurstGPT (header `{}`), and JSON of Mooncake and Bailian (objects with {}), plain or by gzip",
+        csv::AZURE_HEADER,
+        csv::BURST_HEADER,
+        json::KEYS
     )]
     UnknownFormat {
         /// The file as the caller named it.
         file: String,
         /// How it starts.
         first_line: String,
+    },
+    /// A compression or container that is not read.
+    #[error("{file}: is {form}; unpack it first")]
+    Packed {
+        /// The file as the caller named it.
+        file: String,
+        /// What it is.
+        form: &'static str,
     },
     /// One line is not what the form says.
     #[error("{file}:{line}: {fault}")]
@@ -212,6 +358,15 @@ impl Fault {
         Fault { reason: reason.into(), expected: expected.into() }
     }
 }
+
+/// How files begin that are not read, and what they are.
+const PACKED: [(&[u8], &str); 5] = [
+    (b"\x28\xb5\x2f\xfd", "compressed by zstd"),
+    (b"\xfd7zXZ", "compressed by xz"),
+    (b"BZh", "compressed by bzip2"),
+    (b"PK\x03\x04", "a zip archive"),
+    (b"PAR1", "a Parquet file"),
+];
 
 /// What both forms say about a request; `at_ns` has the form's own zero.
 #[derive(Debug, PartialEq, Eq)]
@@ -242,7 +397,10 @@ pub(crate) mod samples {
             eprintln!("SKIPPED: {} is absent; set DYNAMO_METRICS_SHARED", path.display());
             return None;
         }
-        Some(Trace::read(&path).expect("the sample traces are well-formed"))
+        Some(
+            Trace::read(&path, &super::Reading::default())
+                .expect("the sample traces are well-formed"),
+        )
     }
 }
 
@@ -270,7 +428,7 @@ mod tests {
     #[test]
     fn the_azure_sample_is_read_whole() {
         let Some(trace) = samples::read(samples::AZURE) else { return };
-        assert_eq!(trace.format(), TraceFormat::Azure);
+        assert_eq!(trace.format(), TraceFormat::Csv);
         assert_eq!(totals(&trace), (19_366, 22_361_870, 4_088_665));
         let last = &trace.requests()[19_365];
         assert_eq!((last.line, last.input_tokens, last.output_tokens), (19_367, 197, 183));
@@ -281,7 +439,8 @@ mod tests {
     #[test]
     fn the_mooncake_sample_is_read_whole() {
         let Some(trace) = samples::read(samples::MOONCAKE) else { return };
-        assert_eq!(trace.format(), TraceFormat::Mooncake);
+        assert_eq!((trace.format(), trace.block_tokens()), (TraceFormat::Json, Some(512)));
+        assert_eq!(trace.assumed(), [""; 0]);
         assert_eq!(totals(&trace), (3_993, 61_194_628, 595_432));
         for request in trace.requests() {
             assert_eq!(trace.blocks(request).len() as u64, request.input_tokens.div_ceil(512));
@@ -308,7 +467,7 @@ mod tests {
 
     #[test]
     fn line_ends_blank_lines_and_a_byte_order_mark_do_not_matter() {
-        let lines = [azure::HEADER, "2023-11-16 18:15:46,1,2", "", "2023-11-16 18:15:47,3,4"];
+        let lines = [csv::AZURE_HEADER, "2023-11-16 18:15:46,1,2", "", "2023-11-16 18:15:47,3,4"];
         let unix = read(&(lines.join("\n") + "\n")).expect("valid");
         let dos = read(&("\u{feff}".to_owned() + &lines.join("\r\n"))).expect("valid");
         assert_eq!(unix.requests(), dos.requests());
@@ -319,20 +478,49 @@ mod tests {
     fn errors_say_where_and_what() {
         assert_eq!(message(""), "t: holds no request");
         assert_eq!(message("\n \r\n"), "t: holds no request");
-        assert_eq!(message(azure::HEADER), "t: holds no request");
+        assert_eq!(message(csv::AZURE_HEADER), "t: holds no request");
         let unknown = message("time;tokens\n1;2\n");
         assert!(unknown.contains("`time;tokens`") && unknown.contains("Mooncake"), "{unknown}");
-        let bad = message(&format!("{}\n2023-11-16 18:15:46,x,2\n", azure::HEADER));
+        let bad = message(&format!("{}\n2023-11-16 18:15:46,x,2\n", csv::AZURE_HEADER));
         assert!(bad.starts_with("t:2: ContextTokens is `x`; expected a whole number"), "{bad}");
-        let missing = Trace::read(Path::new("/absent/trace.csv")).expect_err("there is none");
+        let missing = Trace::read(Path::new("/absent/trace.csv"), &Reading::default())
+            .expect_err("there is none");
         assert!(missing.to_string().starts_with("/absent/trace.csv: cannot be read"));
+    }
+
+    #[test]
+    fn arrays_gzip_and_other_packings_are_read_or_refused() {
+        let rows = r#"{"timestamp":0,"input_length":600,"output_length":1,"hash_ids":[1,2]}"#;
+        let array = format!("\u{feff} [{rows},\n {}]", rows.replace(":0,", ":5,"));
+        let trace = read(&array).expect("an array");
+        assert_eq!((totals(&trace), trace.requests()[1].arrival_ns), ((2, 1200, 2), 5_000_000));
+        let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        io::Write::write_all(&mut packed, array.as_bytes()).unwrap();
+        let packed = packed.finish().unwrap();
+        assert_eq!(Trace::read_from("t", &*packed).expect("gzip").requests(), trace.requests());
+        let cut = Trace::read_from("t", &packed[..packed.len() / 2]).unwrap_err().to_string();
+        assert!(cut.starts_with("t: cannot be read"), "{cut}");
+        let zstd = Trace::read_from("t", &b"\x28\xb5\x2f\xfd...."[..]).unwrap_err().to_string();
+        assert_eq!(zstd, "t: is compressed by zstd; unpack it first");
+        assert!(message("[{}]").starts_with("t:1: missing field"), "{}", message("[{}]"));
+        assert_eq!(message("[]"), "t: holds no request");
+    }
+
+    #[test]
+    fn burst_gpt_is_read() {
+        let text = "Timestamp,Model,Request tokens,Response tokens,Total tokens,Log Type\n\
+                    5,ChatGPT,472,18,490,Conversation log\n45.5,GPT-4,\"1087\",230,1317,API log\n";
+        let trace = read(text).expect("valid");
+        assert_eq!(totals(&trace), (2, 1559, 248));
+        assert_eq!(trace.requests()[1].arrival_ns, 40_500_000_000);
+        assert_eq!(trace.assumed().len(), 1, "{:?}", trace.assumed());
     }
 
     #[test]
     fn no_bytes_make_it_panic() {
         let mut seed = 1u64;
         let pieces = [
-            azure::HEADER,
+            csv::AZURE_HEADER,
             "\n",
             ",",
             "2023-11-16 18:15:46.5",

@@ -1,89 +1,134 @@
-//! Azure LLM inference traces: CSV with a header, one request a line.
+//! Traces in CSV with a header, one request a line: Azure's and BurstGPT's.
 //!
 //! The columns are found by their name in the header, so further columns and another order do no
-//! harm. Fields are never quoted in these files, and quotes are not understood.
+//! harm. A field may stand in quotes; commas in quotes are not understood.
 //!
 //! A timestamp is `2023-11-16 18:15:46.6805900`: UTC unless an offset follows (the 2024 traces end
 //! in `+00:00`), up to nine digits of a second. It is parsed by hand: a fixed form needs no
-//! calendar library, only the number of days before a date.
+//! calendar library, only the number of days before a date. A plain number is seconds, as in BurstGPT's traces, or of the unit that
+//! the user says.
 
-use super::{Fault, Row, TOKENS_MAX, excerpt};
+use super::{Fault, Reading, Row, TOKENS_MAX, TimeUnit, excerpt};
 
-/// The header of a file of this form.
-pub(super) const HEADER: &str = "TIMESTAMP,ContextTokens,GeneratedTokens";
+/// The header of Azure's files.
+pub(super) const AZURE_HEADER: &str = "TIMESTAMP,ContextTokens,GeneratedTokens";
+/// The header of BurstGPT's files.
+pub(super) const BURST_HEADER: &str =
+    "Timestamp,Model,Request tokens,Response tokens,Total tokens,Log Type";
 
-const NAMES: [&str; 3] = ["TIMESTAMP", "ContextTokens", "GeneratedTokens"];
+/// A form's names of the three columns that matter.
+type Names = [&'static str; 3];
+const FORMS: [Names; 2] = [
+    ["TIMESTAMP", "ContextTokens", "GeneratedTokens"],
+    ["Timestamp", "Request tokens", "Response tokens"],
+];
 const TIMESTAMP: usize = 0;
 const INPUT: usize = 1;
 const OUTPUT: usize = 2;
 
-const TIMESTAMP_FORM: &str = "a time from 1970 on, such as 2023-11-16 18:15:46.6805900 (UTC)";
+const TIMESTAMP_FORM: &str =
+    "a time from 1970 on, such as 2023-11-16 18:15:46.6805900 (UTC), or a number of seconds";
 
 /// Times count from here.
 const YEAR_MIN: u64 = 1970;
 /// Nanoseconds since 1970 fit 64 bits until 2554.
 const YEAR_MAX: u64 = 2500;
 
-/// Whether a first line is a header of this form: one known column is enough, so that a file which
+/// Whether a first line is a header of a known form: one known column is enough, so that a file which
 /// lacks another is told so, not called unknown.
 pub(super) fn is_header(line: &[u8]) -> bool {
-    NAMES.iter().any(|name| fields(line).any(|field| is_name(field, name)))
+    FORMS.iter().flatten().any(|name| fields(line).any(|field| is_name(field, name)))
 }
 
-/// The places of the columns, in the order of [`NAMES`].
+/// The places of the columns, in the order of [`Names`].
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Columns([usize; 3]);
+pub(super) struct Columns {
+    names: &'static Names,
+    places: [usize; 3],
+    /// Of timestamps that are numbers.
+    unit: TimeUnit,
+    unit_is_assumed: bool,
+}
 
 impl Columns {
-    pub(super) fn from_header(line: &[u8]) -> Result<Columns, Fault> {
+    pub(super) fn from_header(line: &[u8], reading: &Reading) -> Result<Columns, Fault> {
+        let found = |names: &Names| {
+            names.iter().filter(|name| fields(line).any(|field| is_name(field, name))).count()
+        };
+        // The form of which most columns are there; both call the time alike.
+        let burst = found(&FORMS[1]) > found(&FORMS[0]);
+        let (names, header) =
+            if burst { (&FORMS[1], BURST_HEADER) } else { (&FORMS[0], AZURE_HEADER) };
         let mut places = [0; 3];
-        for (place, name) in places.iter_mut().zip(NAMES) {
+        for (place, name) in places.iter_mut().zip(names) {
             *place = fields(line).position(|field| is_name(field, name)).ok_or_else(|| {
-                Fault::new(format!("the header has no column {name}"), format!("`{HEADER}`"))
+                Fault::new(format!("the header has no column {name}"), format!("`{header}`"))
             })?;
         }
-        Ok(Columns(places))
+        let unit = reading.time_unit.unwrap_or(TimeUnit::Seconds);
+        Ok(Columns { names, places, unit, unit_is_assumed: burst && reading.time_unit.is_none() })
+    }
+
+    /// What is assumed of the file, if anything is.
+    pub(super) fn assumed(&self) -> Option<String> {
+        self.unit_is_assumed.then(|| "timestamps are seconds, as in BurstGPT's traces".into())
     }
 
     pub(super) fn parse(&self, line: &[u8]) -> Result<Row, Fault> {
         let mut found: [Option<&[u8]>; 3] = [None; 3];
         for (index, field) in fields(line).enumerate() {
-            for (slot, _) in found.iter_mut().zip(self.0).filter(|(_, place)| *place == index) {
+            for (slot, _) in found.iter_mut().zip(self.places).filter(|(_, place)| *place == index)
+            {
                 *slot = Some(field);
             }
         }
         let field = |column: usize| {
             found[column].ok_or_else(|| {
-                let reason = format!("column {} is missing in `{}`", NAMES[column], excerpt(line));
-                Fault::new(reason, format!("`{HEADER}`"))
+                let name = self.names[column];
+                let reason = format!("column {name} is missing in `{}`", excerpt(line));
+                Fault::new(reason, format!("`{}`", self.names.join(",")))
             })
         };
         let (timestamp, input, output) = (field(TIMESTAMP)?, field(INPUT)?, field(OUTPUT)?);
+        let at_ns = timestamp_ns(timestamp).or_else(|| self.number_ns(timestamp));
         Ok(Row {
-            at_ns: timestamp_ns(timestamp)
-                .ok_or_else(|| unlike(TIMESTAMP, timestamp, TIMESTAMP_FORM.to_owned()))?,
-            input_tokens: tokens(INPUT, input)?,
-            output_tokens: tokens(OUTPUT, output)?,
+            at_ns: at_ns
+                .ok_or_else(|| self.unlike(TIMESTAMP, timestamp, TIMESTAMP_FORM.to_owned()))?,
+            input_tokens: self.tokens(INPUT, input)?,
+            output_tokens: self.tokens(OUTPUT, output)?,
+        })
+    }
+
+    /// A time as a number, of at most a hundred years.
+    fn number_ns(&self, field: &[u8]) -> Option<u64> {
+        let time: f64 = std::str::from_utf8(field).ok()?.parse().ok()?;
+        let seconds = time * self.unit.seconds();
+        (0.0..=100.0 * 365.25 * 86_400.0).contains(&seconds).then(|| self.unit.nanoseconds(time))
+    }
+
+    fn unlike(&self, column: usize, field: &[u8], expected: String) -> Fault {
+        Fault::new(format!("{} is `{}`", self.names[column], excerpt(field)), expected)
+    }
+
+    fn tokens(&self, column: usize, field: &[u8]) -> Result<u64, Fault> {
+        // Some tools write whole numbers as floats.
+        let digits = field.strip_suffix(b".0").unwrap_or(field);
+        number(digits).filter(|tokens| *tokens <= TOKENS_MAX).ok_or_else(|| {
+            self.unlike(column, field, format!("a whole number from 0 to {TOKENS_MAX}"))
         })
     }
 }
 
 fn fields(line: &[u8]) -> impl Iterator<Item = &[u8]> {
-    line.split(|byte| *byte == b',').map(<[u8]>::trim_ascii)
+    line.split(|byte| *byte == b',').map(|field| {
+        let field = field.trim_ascii();
+        let inside = field.strip_prefix(b"\"").and_then(|field| field.strip_suffix(b"\""));
+        inside.map_or(field, <[u8]>::trim_ascii)
+    })
 }
 
 fn is_name(field: &[u8], name: &str) -> bool {
     field.eq_ignore_ascii_case(name.as_bytes())
-}
-
-fn unlike(column: usize, field: &[u8], expected: String) -> Fault {
-    Fault::new(format!("{} is `{}`", NAMES[column], excerpt(field)), expected)
-}
-
-fn tokens(column: usize, field: &[u8]) -> Result<u64, Fault> {
-    number(field)
-        .filter(|tokens| *tokens <= TOKENS_MAX)
-        .ok_or_else(|| unlike(column, field, format!("a whole number from 0 to {TOKENS_MAX}")))
 }
 
 /// A decimal number of one to eighteen digits, which cannot overflow.
@@ -159,7 +204,9 @@ mod tests {
     use super::*;
 
     fn parse(line: &str) -> Result<Row, Fault> {
-        Columns::from_header(HEADER.as_bytes()).expect("our own header").parse(line.as_bytes())
+        Columns::from_header(AZURE_HEADER.as_bytes(), &Reading::default())
+            .expect("our own header")
+            .parse(line.as_bytes())
     }
 
     fn message(line: &str) -> String {
@@ -216,10 +263,12 @@ mod tests {
     fn the_header_decides_where_columns_are() {
         let header = b"model, generatedtokens ,TIMESTAMP,ContextTokens";
         assert!(is_header(header));
-        let columns = Columns::from_header(header).expect("all three are there");
+        let columns =
+            Columns::from_header(header, &Reading::default()).expect("all three are there");
         let row = columns.parse(b"m,7,1970-01-01 00:00:01, 5 ,x").expect("valid");
         assert_eq!(row, Row { at_ns: 1_000_000_000, input_tokens: 5, output_tokens: 7 });
-        let fault = Columns::from_header(b"TIMESTAMP,ContextTokens").expect_err("one is missing");
+        let fault = Columns::from_header(b"TIMESTAMP,ContextTokens", &Reading::default())
+            .expect_err("one is missing");
         assert!(fault.to_string().starts_with("the header has no column GeneratedTokens;"));
         assert!(!is_header(b"a,b,c"));
     }
