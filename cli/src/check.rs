@@ -1,19 +1,24 @@
-//! `check`: the strict parser over a file, an address or standard input.
+//! `check`: judges a file, an address or standard input, for people or for machines.
 
 mod fetch;
 
 use clap::{Args, ValueEnum};
-use dynamo_metrics_encoder::strict;
+use dynamo_metrics_encoder::strict::{self, Judgement, Level};
+use serde_json::{Value, json};
 use std::io::Read;
 use std::process::ExitCode;
 
 /// Options of `check`.
 #[derive(Args, Debug)]
 pub(crate) struct Options {
-    /// The format, which an address is asked for. Without it the Content-Type says; of a file or standard input,
-    /// OpenMetrics when the last line is `# EOF`, else text 0.0.4.
+    /// The format of the input, which an address is asked for, or `json` for a report that machines read; may be given twice, for
+    /// both. Without an input format the Content-Type says; of a file or standard input, OpenMetrics when the last line is
+    /// `# EOF`, else text 0.0.4.
     #[arg(long, value_enum)]
-    format: Option<Format>,
+    format: Vec<Format>,
+    /// Exits with 1 for warnings, too.
+    #[arg(long)]
+    deny_warnings: bool,
     /// A file, an address as http://127.0.0.1:8000/metrics, or `-` for standard input; several are checked in
     /// turn.
     #[arg(required = true, value_name = "FILE|URL|-")]
@@ -21,7 +26,7 @@ pub(crate) struct Options {
 }
 
 /// The formats by their names on the command line.
-#[derive(Clone, Copy, Debug, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Format {
     /// Prometheus text 0.0.4
     Text,
@@ -31,43 +36,83 @@ enum Format {
     Openmetrics,
     /// OpenMetrics 1.0, names in quotes included
     OpenmetricsUtf8,
+    /// The report, as JSON
+    Json,
 }
 
-impl From<Format> for strict::Format {
-    fn from(format: Format) -> Self {
-        match format {
-            Format::Text => Self::Text,
-            Format::TextUtf8 => Self::TextUtf8,
-            Format::Openmetrics => Self::OpenMetrics,
-            Format::OpenmetricsUtf8 => Self::OpenMetricsUtf8,
+impl Format {
+    /// The format of the input, if it is one.
+    fn of_input(self) -> Option<strict::Format> {
+        match self {
+            Self::Text => Some(strict::Format::Text),
+            Self::TextUtf8 => Some(strict::Format::TextUtf8),
+            Self::Openmetrics => Some(strict::Format::OpenMetrics),
+            Self::OpenmetricsUtf8 => Some(strict::Format::OpenMetricsUtf8),
+            Self::Json => None,
         }
     }
 }
 
-/// Prints `file:line: problem` for each problem. Exit 0 when there is none, 1 when there is one, 2 when an
-/// input cannot be read.
+/// Prints each finding with its line, and a summary of each input. Exits with 0 when there is no error, 1 when there is one (or a
+/// warning, with `--deny-warnings`), 2 when an input cannot be read.
 pub(crate) fn run(options: &Options) -> ExitCode {
+    let asked = options.format.iter().rev().find_map(|format| format.of_input());
+    let json = options.format.contains(&Format::Json);
     let mut code = 0;
+    let mut reports = Vec::new();
     for input in &options.inputs {
-        let read = read(input, options.format.map(Into::into));
-        match read.map(|(body, format)| strict::parse_as(format, &body)) {
-            Err(reason) => {
-                eprintln!("{input}: cannot be read: {reason}");
-                code = 2;
-            }
-            Ok(Ok(exposition)) => {
-                let samples = exposition.samples().count();
-                say!("{input}: ok, {} families, {samples} samples", exposition.families.len());
-            }
-            Ok(Err(problems)) => {
-                for problem in problems {
-                    say!("{input}:{}: {}", problem.line, problem.message);
-                }
-                code = code.max(1);
-            }
+        let judged = read(input, asked).map(|(body, format)| strict::judge(format, &body));
+        code = code.max(match &judged {
+            Err(_) => 2,
+            Ok(judgement) if judgement.count(Level::Error) > 0 => 1,
+            Ok(judgement) => u8::from(options.deny_warnings && judgement.count(Level::Warning) > 0),
+        });
+        if json {
+            reports.push(report(input, &judged));
+        } else {
+            print(input, &judged);
         }
+    }
+    if json {
+        say!("{}", json!({ "inputs": reports }));
     }
     ExitCode::from(code)
+}
+
+/// For people: `input:line: level: message (consumer or rule)`, then a line about the whole.
+fn print(input: &str, judged: &Result<Judgement, String>) {
+    let judgement = match judged {
+        Ok(judgement) => judgement,
+        Err(reason) => return eprintln!("{input}: cannot be read: {reason}"),
+    };
+    for finding in &judgement.findings {
+        say!("{input}:{}: {finding}", finding.line);
+    }
+    let Judgement { families, samples, .. } = judgement;
+    let whole = match (judgement.count(Level::Error), judgement.count(Level::Warning)) {
+        (0, 0) => "ok".to_owned(),
+        (0, warnings) => format!("ok with {warnings} warnings"),
+        (errors, warnings) => format!("{errors} errors, {warnings} warnings"),
+    };
+    say!("{input}: {whole}, {families} families, {samples} samples");
+}
+
+/// For machines; docs/check.md has its form.
+fn report(input: &str, judged: &Result<Judgement, String>) -> Value {
+    let judgement = match judged {
+        Ok(judgement) => judgement,
+        Err(reason) => return json!({"input": input, "unreadable": reason}),
+    };
+    let findings: Vec<Value> = judgement
+        .findings
+        .iter()
+        .map(|finding| {
+            json!({"line": finding.line, "level": finding.level.as_str(), "rule": format!("{:?}", finding.rule),
+                   "message": finding.message, "by": finding.by})
+        })
+        .collect();
+    json!({"input": input, "errors": judgement.count(Level::Error), "warnings": judgement.count(Level::Warning),
+           "families": judgement.families, "samples": judgement.samples, "findings": findings})
 }
 
 /// The body, and what it is to be read as.

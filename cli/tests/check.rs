@@ -23,12 +23,13 @@ fn check(inputs: &[&str], stdin: &str) -> (Option<i32>, String) {
 
 #[test]
 fn good_bad_and_unreadable_inputs() {
-    let (code, text) = check(&["-"], "# TYPE a counter\na 1\n");
+    let (code, text) = check(&["-"], "# TYPE a gauge\na 1\n");
     assert_eq!((code, text.as_str()), (Some(0), "-: ok, 1 families, 1 samples\n"));
 
-    let (code, text) = check(&["-"], "# TYPE a counter\na 1\na 1\nb {x=\"1\"} 2\n");
+    let (code, text) = check(&["-"], "# TYPE a gauge\na 1\na 1\nb {x=\"1\"} 2\n");
     assert_eq!(code, Some(1));
-    assert!(text.contains("-:3: ") && text.contains("-:4: "), "{text}");
+    assert!(text.contains("-:3: error: ") && text.contains("-:4: warning: "), "{text}");
+    assert!(text.ends_with("-: 1 errors, 1 warnings, 2 families, 2 samples\n"), "{text}");
 
     let good = Path::new(env!("CARGO_TARGET_TMPDIR")).join("good.txt");
     std::fs::write(&good, "up 1\n").unwrap();
@@ -55,7 +56,8 @@ fn openmetrics_is_guessed_or_named() {
     // As text, `# EOF` is a comment, and the counter is named as its sample.
     assert_eq!(check(&["--format", "text", "-"], "# TYPE a counter\na 1\n# EOF\n").0, Some(0));
     let (code, text) = check(&["--format", "openmetrics", "-"], "a 1\n");
-    assert_eq!((code, text.as_str()), (Some(1), "-:1: the last line is not '# EOF'\n"));
+    assert_eq!(code, Some(1));
+    assert!(text.starts_with("-:1: error: the last line is not '# EOF' ("), "{text}");
     let quoted = "# TYPE \"a.b\" gauge\n{\"a.b\"} 1\n# EOF\n";
     assert_eq!(check(&["-"], quoted).0, Some(1));
     assert_eq!(check(&["--format", "openmetrics-utf8", "-"], quoted).0, Some(0));
@@ -88,7 +90,8 @@ fn an_address_is_asked_for_a_format_and_says_which_it_gave() {
     let openmetrics = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     let (url, server) = serve_once("200 OK", openmetrics, "a 1\n");
     let (code, text) = check(&[&url], "");
-    assert_eq!((code, text), (Some(1), format!("{url}:1: the last line is not '# EOF'\n")));
+    assert_eq!(code, Some(1));
+    assert!(text.starts_with(&format!("{url}:1: error: the last line is not '# EOF'")), "{text}");
     let head = server.join().unwrap();
     assert!(head.starts_with("get /metrics?x=1 http/1.1\r\n"), "{head}");
     assert!(head.contains("accept: application/openmetrics-text;version=1.0.0;q=0.8,"), "{head}");
@@ -133,4 +136,37 @@ fn a_reader_that_goes_away_is_no_reason_to_panic() {
     let stderr = String::from_utf8(output.stderr).unwrap();
     assert!(output.status.success(), "{stderr}");
     assert_eq!(stderr, "");
+}
+
+#[test]
+fn legal_spellings_are_warnings_which_can_be_denied() {
+    // As engines and exporters print them, and every consumer takes them.
+    let page = "\n# HELP a_total  counter with blanks\n# TYPE   a_total   counter\n\na_total { x = \"y\" , } 3\na_total{} 4\n\tb\t5\t\n";
+    let (code, text) = check(&["-"], page);
+    assert_eq!(code, Some(0), "{text}");
+    assert!(text.ends_with("-: ok with 7 warnings, 2 families, 3 samples\n"), "{text}");
+    assert!(!text.contains("error") && !text.contains("every consumer reads"), "{text}");
+    assert_eq!(check(&["--deny-warnings", "-"], page).0, Some(1));
+    assert_eq!(check(&["--deny-warnings", "-"], "a 1\n").0, Some(0));
+}
+
+#[test]
+fn a_report_for_machines() {
+    let (code, text) =
+        check(&["--format", "json", "--format", "text", "-", "/nonexistent"], "a 1\na 2\nb{} 1\n");
+    assert_eq!(code, Some(2));
+    let report: serde_json::Value =
+        serde_json::from_str(&text).unwrap_or_else(|e| panic!("{e}: {text}"));
+    let page = &report["inputs"][0];
+    assert_eq!(
+        (&page["errors"], &page["warnings"], &page["samples"]),
+        (&1.into(), &1.into(), &2.into())
+    );
+    let finding = &page["findings"][0];
+    assert_eq!(
+        (&finding["line"], &finding["level"], &finding["rule"]),
+        (&2.into(), &"error".into(), &"Duplicate".into())
+    );
+    assert!(finding["message"].is_string() && finding["by"].is_string());
+    assert!(report["inputs"][1]["unreadable"].as_str().unwrap().contains("No such file"));
 }

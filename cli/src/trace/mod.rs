@@ -31,15 +31,6 @@ const TOKENS_MAX: u64 = 100_000_000;
 /// Bytes of a trace in one JSON array, which is read whole: a week of a busy service.
 const ARRAY_BYTES_MAX: u64 = 4 << 30;
 
-/// The form of a trace.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum TraceFormat {
-    /// CSV with columns as `TIMESTAMP,ContextTokens,GeneratedTokens`.
-    Csv,
-    /// JSON objects with `timestamp`, `input_length`, `output_length`, `hash_ids`.
-    Json,
-}
-
 /// The unit of a trace's timestamps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum TimeUnit {
@@ -104,7 +95,6 @@ pub(crate) struct TraceRequest {
 /// A whole trace in memory, in order of arrival.
 #[derive(Clone, Debug)]
 pub(crate) struct Trace {
-    format: TraceFormat,
     requests: Vec<TraceRequest>,
     block_ids: Vec<u64>,
     block_tokens: Option<u64>,
@@ -189,7 +179,7 @@ impl Trace {
         }
         let columns =
             csv::Columns::from_header(first, reading).map_err(|fault| lines.error(fault))?;
-        let mut trace = Trace::empty(TraceFormat::Csv);
+        let mut trace = Trace::empty();
         trace.assumed.extend(columns.assumed());
         while let Some(line) = lines.next_line()? {
             let row = columns.parse(line).map_err(|fault| lines.error(fault))?;
@@ -230,7 +220,7 @@ impl Trace {
             let line = numbers.get(index).copied().unwrap_or_default();
             TraceError::Line { file: name.to_owned(), line, fault }
         })?;
-        let mut trace = Trace::empty(TraceFormat::Json);
+        let mut trace = Trace::empty();
         trace.block_tokens = settled.block_tokens;
         trace.assumed = settled.assumed;
         for ((row, ids), &number) in settled.rows.iter().zip(&settled.block_ids).zip(numbers) {
@@ -238,12 +228,6 @@ impl Trace {
             trace.push(number, row, ids.len());
         }
         Ok(trace)
-    }
-
-    /// The form of the trace.
-    #[cfg(test)]
-    pub(crate) fn format(&self) -> TraceFormat {
-        self.format
     }
 
     /// How many prompt tokens one block id stands for; `None` when the trace has no ids.
@@ -266,9 +250,9 @@ impl Trace {
         self.block_ids.get(request.blocks.clone()).unwrap_or_default()
     }
 
-    fn empty(format: TraceFormat) -> Trace {
+    fn empty() -> Trace {
         let (requests, block_ids, assumed) = (Vec::new(), Vec::new(), Vec::new());
-        Trace { format, requests, block_ids, block_tokens: None, assumed }
+        Trace { requests, block_ids, block_tokens: None, assumed }
     }
 
     /// Adds a row whose `blocks` ids are the last ones of the arena.
@@ -428,7 +412,7 @@ mod tests {
     #[test]
     fn the_azure_sample_is_read_whole() {
         let Some(trace) = samples::read(samples::AZURE) else { return };
-        assert_eq!(trace.format(), TraceFormat::Csv);
+        assert_eq!(trace.block_tokens(), None);
         assert_eq!(totals(&trace), (19_366, 22_361_870, 4_088_665));
         let last = &trace.requests()[19_365];
         assert_eq!((last.line, last.input_tokens, last.output_tokens), (19_367, 197, 183));
@@ -439,7 +423,7 @@ mod tests {
     #[test]
     fn the_mooncake_sample_is_read_whole() {
         let Some(trace) = samples::read(samples::MOONCAKE) else { return };
-        assert_eq!((trace.format(), trace.block_tokens()), (TraceFormat::Json, Some(512)));
+        assert_eq!(trace.block_tokens(), Some(512));
         assert_eq!(trace.assumed(), [""; 0]);
         assert_eq!(totals(&trace), (3_993, 61_194_628, 595_432));
         for request in trace.requests() {

@@ -21,6 +21,7 @@ mod exposition;
 mod format;
 pub(crate) mod grammar;
 mod kind;
+mod levels;
 mod line;
 pub mod openmetrics;
 mod points;
@@ -31,6 +32,7 @@ mod sample;
 pub use exposition::{Exemplar, Exposition, Family, Sample};
 pub use format::Format;
 pub use kind::Kind;
+pub use levels::{Finding, Judgement, Level, judge};
 pub use problem::{Problem, Rule};
 
 /// Most problems that [`parse`] reports before it gives up: enough to see what is wrong, few enough
