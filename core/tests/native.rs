@@ -2,8 +2,8 @@
 //! threads record, scrapes merge buckets and resets cut the past off.
 
 use dynamo_metrics_core::{
-    Exemplar, Kind, NativeBuckets, NativeBucketsError, NativeHistogram, NativeValue, Opts,
-    RegisterError, Registry, Snapshot, Value,
+    Exemplar, Kind, NativeBuckets, NativeBucketsError, NativeHistogram, NativeValue,
+    OPERATOR_LABEL_VALUE_BYTES_MAX, Opts, RegisterError, Registry, Snapshot, Value,
 };
 use proptest::prelude::*;
 use std::collections::BTreeMap;
@@ -49,7 +49,8 @@ fn check(value: &NativeValue<'_>) {
 fn rejected(registry: &Registry, reason: &str) -> u64 {
     let name = "dynamo_metrics_rejected_observations_total";
     let help = "Observations that could not be recorded as given.";
-    registry.counter_family((name, help), ["family", "reason"]).unwrap().with(["n", reason]).get()
+    let opts = Opts::new(name, help).label_value_bytes_max(OPERATOR_LABEL_VALUE_BYTES_MAX);
+    registry.counter_family(opts, ["family", "reason"]).unwrap().with(["n", reason]).get()
 }
 
 #[test]
