@@ -1,8 +1,8 @@
 //! Summaries: quantiles within the promised error, the window in the scrapes' time, and nothing lost under threads.
 
 use dynamo_metrics_core::{
-    Kind, Opts, RegisterError, Registry, Snapshot, Summary, SummaryError, SummaryOpts,
-    SummaryValue, Value,
+    Kind, OPERATOR_LABEL_VALUE_BYTES_MAX, Opts, RegisterError, Registry, Snapshot, Summary,
+    SummaryError, SummaryOpts, SummaryValue, Value,
 };
 use proptest::prelude::*;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -49,7 +49,8 @@ fn odd_values_are_treated_as_by_histograms() {
     assert!((quantiles[1] - 10.0).abs() <= 0.1, "{quantiles:?}");
     let name = "dynamo_metrics_rejected_observations_total";
     let help = "Observations that could not be recorded as given.";
-    let rejected = registry.counter_family((name, help), ["family", "reason"]).unwrap();
+    let opts = Opts::new(name, help).label_value_bytes_max(OPERATOR_LABEL_VALUE_BYTES_MAX);
+    let rejected = registry.counter_family(opts, ["family", "reason"]).unwrap();
     assert_eq!(rejected.with(["s", "nan"]).get(), 1);
     assert_eq!(rejected.with(["s", "negative"]).get(), 2);
     assert_eq!(rejected.with(["s", "infinite"]).get(), 1);
