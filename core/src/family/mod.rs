@@ -114,17 +114,28 @@ impl<M: Metric, const N: usize> Family<M, N> {
     /// ```
     #[inline]
     pub fn visit<R>(&self, values: [&str; N], record: impl FnOnce(&M) -> R) -> R {
-        let values = self.core.kept(values);
         // Relaxed: a lookup that races with a removal may come before it. See `FamilyCore::key` for those that do not.
         let key = self.core.key.load(Ordering::Relaxed);
-        match lookup::find(key, &values, || self.core.hash(&values), record) {
+        // Values that are to be cut have no equal among those that are remembered, so only a miss looks at lengths. The hash is
+        // that of the kept part all the same, which bounds it.
+        let hash = || self.core.hash(&values.map(|value| self.core.cut(value)));
+        match lookup::find(key, &values, hash, record) {
             Ok(result) => result,
-            Err(record) => record(&self.look_up(key, &values)),
+            Err(record) => record(&self.look_up(key, values)),
         }
     }
 
     #[cold]
-    fn look_up(&self, key: u64, values: &[&str]) -> M {
+    fn look_up(&self, key: u64, values: [&str; N]) -> M {
+        if self.core.cuts(&values) {
+            let kept = self.core.kept(values);
+            let found = lookup::find(key, &kept, || self.core.hash(&kept), M::clone);
+            return found.unwrap_or_else(|_| self.make(key, &kept));
+        }
+        self.make(key, &values)
+    }
+
+    fn make(&self, key: u64, values: &[&str]) -> M {
         let hash = self.core.hash(values);
         match self.core.get_or_create(hash, values) {
             Found::Own(series) => {

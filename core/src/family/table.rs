@@ -140,17 +140,22 @@ impl FamilyCore {
     /// The parts of label values that are kept, for a lookup that makes a series; it is counted if one is cut.
     #[inline]
     pub(super) fn kept<'a, const N: usize>(&self, values: [&'a str; N]) -> [&'a str; N] {
-        if values.iter().any(|value| value.len() > self.value_bytes_max) {
-            self.count_cut();
-        }
-        values.map(|value| self.cut(value))
+        if self.cuts(&values) { self.cut_and_count(values) } else { values }
+    }
+
+    /// Whether one of these values is longer than what is kept.
+    #[inline]
+    pub(super) fn cuts(&self, values: &[&str]) -> bool {
+        values.iter().any(|value| value.len() > self.value_bytes_max)
     }
 
     #[cold]
-    fn count_cut(&self) {
+    #[inline(never)]
+    fn cut_and_count<'a, const N: usize>(&self, values: [&'a str; N]) -> [&'a str; N] {
         if let Some(telemetry) = &self.shape.telemetry {
             telemetry.cut.with([self.shape.descriptor.name()]).inc();
         }
+        values.map(|value| self.cut(value))
     }
 
     /// How many series there are.
