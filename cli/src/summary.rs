@@ -28,7 +28,7 @@ impl Latencies {
 #[derive(Debug)]
 pub(crate) struct Summary {
     pub(crate) trace: String,
-    /// What the trace did not say.
+    /// Assumptions about the trace, a sentence each.
     pub(crate) assumed: Vec<String>,
     pub(crate) requests: u64,
     pub(crate) input_tokens: u64,

@@ -1,4 +1,4 @@
-//! What the program writes where nobody takes escape sequences: plain text.
+//! Logs have no escape sequences where the output is not a terminal.
 
 mod common;
 

@@ -128,7 +128,7 @@ proptest! {
                             prop_assert!(sum >= before, "{name}: {before} then {sum}");
                         }
                     }
-                    // What a handle reads is in the same order.
+                    // A handle reads in the same order.
                     let [mut h, mut n, mut f] = [0.0; 3];
                     for (name, _, sum) in sums(snapshot) {
                         match name.as_str() {

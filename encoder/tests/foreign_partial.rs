@@ -94,7 +94,7 @@ fn written(exposition: &strict::Exposition) -> Vec<String> {
     written
 }
 
-/// What comes out of each format is what went in.
+/// Checks that each format writes what was recorded.
 fn check(text: &str) -> Result<(), TestCaseError> {
     let all = Filter::all();
     let sources = [Source::new(&all, text.as_bytes())];

@@ -102,7 +102,7 @@ impl Component {
     }
 }
 
-/// Whose KV cache statistics are on a runtime's page: workers', or else fleets'.
+/// Chooses the KV cache statistics of a runtime's page: workers', or else fleets'.
 #[derive(Debug, Default)]
 pub(crate) struct KvPage {
     state: Mutex<KvPageState>,

@@ -171,7 +171,7 @@ async fn collect(
     let mut whole = BytesMut::new();
     let mut room: Option<OwnedSemaphorePermit> = None;
     while let Some(frame) = body.frame().await {
-        // Trailers are nobody's concern.
+        // Trailers are ignored.
         let Ok(data) = frame.map_err(|_| BODY_BROKEN)?.into_data() else { continue };
         let bytes = whole.len() + data.len();
         if bytes > bytes_max {

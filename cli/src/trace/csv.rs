@@ -69,7 +69,7 @@ impl Columns {
         Ok(Columns { names, places, unit, unit_is_assumed: burst && reading.time_unit.is_none() })
     }
 
-    /// What is assumed of the file, if anything is.
+    /// Returns the assumption about the file, if there is one.
     pub(super) fn assumed(&self) -> Option<String> {
         self.unit_is_assumed.then(|| "timestamps are seconds, as in BurstGPT's traces".into())
     }

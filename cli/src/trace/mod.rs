@@ -11,7 +11,8 @@
 //! A bad line is an error that names file, line, reason and expectation: a replay of half a trace
 //! would print figures that look right and are not. Blank lines are skipped.
 //!
-//! Cost: one pass over a buffered reader, some 200 bytes a request plus 8 bytes a block id.
+//! Cost: one pass over a buffered reader, some 200 bytes a request plus 8 bytes a block id. The objects of
+//! a JSON trace are all in memory at once beside that, because the units are settled when the last one is read.
 
 mod csv;
 mod json;
@@ -70,7 +71,7 @@ impl TimeUnit {
     }
 }
 
-/// What the user says about a trace that it does not say itself.
+/// Facts about a trace that the user gives because the file has none.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Reading {
     pub(crate) time_unit: Option<TimeUnit>,
@@ -235,7 +236,7 @@ impl Trace {
         self.block_tokens
     }
 
-    /// What was assumed of the trace, a sentence each.
+    /// Returns the assumptions about the trace, a sentence each.
     pub(crate) fn assumed(&self) -> &[String] {
         &self.assumed
     }
@@ -314,7 +315,7 @@ pub(crate) enum TraceError {
     Packed {
         /// The file as the caller named it.
         file: String,
-        /// What it is.
+        /// The form of compression or archive.
         form: &'static str,
     },
     /// One line is not what the form says.

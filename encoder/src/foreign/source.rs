@@ -249,7 +249,7 @@ impl Names {
         &mut self.parts
     }
 
-    /// What became of a sample of this name: its role and its family in the merge, unless it is withheld.
+    /// Returns the role and the family in the merge of samples of this name, unless they are withheld.
     pub(super) fn settled(&self, name: u32) -> Option<(Role, u32)> {
         let name = &self.names[name as usize];
         let family = self.parts[name.part as usize].family;

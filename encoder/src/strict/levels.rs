@@ -40,7 +40,7 @@ pub struct Finding {
     pub level: Level,
     /// The rule that is broken, for programs.
     pub rule: Rule,
-    /// What is wrong, for people. The wording may change.
+    /// The message for people. The wording may change.
     pub message: String,
     /// The consumer that minds, or the text that has the rule.
     pub by: &'static str,
@@ -56,7 +56,7 @@ impl fmt::Display for Finding {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Judgement {
-    /// What was found, by line; at most [`PROBLEMS_MAX`] of each level.
+    /// The findings, by line; at most [`PROBLEMS_MAX`] of each level.
     pub findings: Vec<Finding>,
     /// Families that could be read.
     pub families: usize,
@@ -320,7 +320,7 @@ fn token(text: &str) -> (&str, &str) {
     text.split_at(text.find(is_blank).unwrap_or(text.len()))
 }
 
-/// What the text format has between tokens.
+/// Whether the text format takes this character between tokens.
 fn is_blank(character: char) -> bool {
     matches!(character, ' ' | '\t')
 }

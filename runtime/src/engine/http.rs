@@ -26,19 +26,18 @@ impl Url {
     pub(super) fn get(&self, timeout: Duration, body: &mut Vec<u8>) -> Result<(), EngineError> {
         let deadline = Deadline { at: Instant::now() + timeout, timeout };
         let mut redirected: Option<Self> = None;
-        for _ in 0..=REDIRECTS_MAX {
+        let mut followed = 0;
+        loop {
             let at = redirected.as_ref().unwrap_or(self);
             let Some((status, target)) = at.get_once(&deadline, body)? else { return Ok(()) };
-            let next = at.redirected(&target);
+            let next = match followed {
+                REDIRECTS_MAX => Err("there are too many redirections"),
+                _ => at.redirected(&target),
+            };
             redirected =
                 Some(next.map_err(|reason| EngineError::Redirect { status, target, reason })?);
+            followed += 1;
         }
-        let target = redirected.map_or_else(String::new, |url| url.path);
-        Err(EngineError::Redirect {
-            status: 302,
-            target,
-            reason: "there are too many redirections",
-        })
     }
 
     /// Appends the body, or returns the status and the target of a redirection.

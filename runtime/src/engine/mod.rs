@@ -107,7 +107,7 @@ pub enum EngineError {
     /// The text is not an exposition, as the page of another path, or an answer in JSON.
     #[error("the answer is {found} and not an exposition; is this the address of the metrics?")]
     NotExposition {
-        /// What it looks like.
+        /// The form that it seems to have.
         found: &'static str,
     },
     /// The answer's status is neither 200 nor a redirection.

@@ -249,7 +249,7 @@ impl EngineSource {
     }
 }
 
-/// What a text is that cannot be an exposition: no line of one begins as HTML and lists do, and none that begins with a brace is
+/// Names the form of a text that cannot be an exposition: no line of one begins as HTML and lists do, and none that begins with a brace is
 /// a whole object. (A brace may begin a sample whose name is in quotes.)
 fn not_an_exposition(text: &[u8]) -> Option<&'static str> {
     let text = text.strip_prefix("\u{feff}".as_bytes()).unwrap_or(text).trim_ascii_start();

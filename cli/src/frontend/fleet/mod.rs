@@ -10,15 +10,18 @@
 //! its end that the worker is not worth waiting for. It outlives the worker's place in the fleet where the worker
 //! may still finish what it began.
 
+mod roster;
+
 use crate::protocol::{DRAIN_MAX, Register, SILENCE_MAX, Stats};
 use dynamo_metrics::{
-    Component, FrontendHealth, FrontendMetrics, HttpEndpoint, Instance, KvRouter, KvStats,
-    MODELS_MAX, MetricsError, ModelCard, Registration, Request, RequestType, RuntimeConfig,
-    Timestamp, Transport,
+    Component, FrontendHealth, FrontendMetrics, HttpEndpoint, Instance, KvRouter, MODELS_MAX,
+    MetricsError, ModelCard, Registration, Request, RequestType, RuntimeConfig, Timestamp,
+    Transport,
 };
-use std::collections::{BTreeSet, HashMap};
+use roster::{Roster, Worker};
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 use tokio::sync::watch;
 
 /// All workers of a frontend.
@@ -29,35 +32,6 @@ pub(crate) struct Fleet {
     health: Arc<FrontendHealth>,
     /// Kept for its statistics of the whole fleet.
     router: KvRouter,
-}
-
-#[derive(Debug, Default)]
-struct Roster {
-    workers: HashMap<u64, Worker>,
-    /// Workers that are no longer asked and may still answer. Only those with streams, which bounds them.
-    leaving: Vec<Leaving>,
-    /// How many workers ever joined.
-    joined: u64,
-}
-
-#[derive(Debug)]
-struct Worker {
-    registration: Register,
-    /// Its place in the order of joining.
-    joined: u64,
-    presence: watch::Sender<()>,
-    stats: Stats,
-    /// Blocks of requests that were sent since the figures came.
-    estimated_blocks: u64,
-    last_sign: Instant,
-}
-
-#[derive(Debug)]
-struct Leaving {
-    instance_id: u64,
-    url: String,
-    presence: watch::Sender<()>,
-    until: Instant,
 }
 
 /// The limits that a request to a model meets.
@@ -309,68 +283,6 @@ impl Fleet {
     fn lock(&self) -> MutexGuard<'_, Roster> {
         // The roster is whole between any two statements, so a panic elsewhere does not spoil it.
         self.roster.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Roster {
-    fn serving(&self, model: &str) -> impl Iterator<Item = &Worker> {
-        self.workers.values().filter(move |worker| worker.serves(model))
-    }
-
-    /// Lets the streams of a worker that is in the fleet no more go on for a while.
-    fn let_finish(&mut self, worker: Worker, at_most: Duration) {
-        let Worker { registration: Register { instance_id, url, .. }, presence, .. } = worker;
-        let leaving = Leaving { instance_id, url, presence, until: Instant::now() + at_most };
-        if leaving.has_streams() {
-            self.leaving.push(leaving);
-        }
-    }
-
-    /// The presence of a worker that had been given up and was not dead.
-    fn come_back(&mut self, instance_id: u64, url: &str) -> Option<watch::Sender<()>> {
-        let is_it = |leaving: &Leaving| leaving.instance_id == instance_id && leaving.url == url;
-        let at = self.leaving.iter().position(is_it)?;
-        Some(self.leaving.swap_remove(at).presence)
-    }
-}
-
-impl Leaving {
-    fn has_streams(&self) -> bool {
-        self.presence.receiver_count() > 0
-    }
-}
-
-impl Worker {
-    fn serves(&self, model: &str) -> bool {
-        self.registration.models.iter().any(|name| name == model)
-    }
-
-    fn is_silent(&self) -> bool {
-        self.last_sign.elapsed() > SILENCE_MAX
-    }
-
-    /// Counts a request of so many tokens until the worker tells its figures. What a client asks for is a number that
-    /// it types, so no sequence counts for more than the model's longest.
-    fn charge(&mut self, tokens: u64) {
-        let Register { context_length, kv_cache_block_size, .. } = self.registration;
-        let blocks = tokens.min(context_length) / kv_cache_block_size.max(1);
-        self.estimated_blocks = self.estimated_blocks.saturating_add(blocks).saturating_add(1);
-    }
-
-    /// Saturates: the figures come over the network.
-    fn active_blocks(&self) -> u64 {
-        self.stats.active_blocks.saturating_add(self.estimated_blocks)
-    }
-
-    /// Its figures with what was sent since, which is never more than it has: the rest waits.
-    fn estimate(&self) -> KvStats {
-        let figures = KvStats::from(self.stats);
-        let active_blocks = match figures.total_blocks {
-            0 => self.active_blocks(),
-            total => self.active_blocks().min(total),
-        };
-        let usage = active_blocks as f64 / figures.total_blocks.max(1) as f64;
-        KvStats { active_blocks, gpu_cache_usage: usage, ..figures }
     }
 }
 
