@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs what the tests need besides Rust, and says so: Debian's prometheus (with promtool), a Python virtual
-# environment with prometheus_client and openai, Go with its expfmt, valgrind, libfaketime, strace,
+# environment with prometheus_client, openai and fastapi, Go with its expfmt, valgrind, libfaketime, strace,
 # cargo-fuzz, and newer judges in .judges/
 # (ci/judges/unpack.sh). Does nothing that is done already. About 2 minutes when fresh.
 set -euo pipefail
@@ -67,6 +67,16 @@ fi
 if ! .venv/bin/python -c 'import openai' 2>/dev/null; then
   echo "installing the openai client into .venv (a judge of the frontend's API)"
   .venv/bin/pip install --quiet 'openai==3.57.0'
+fi
+
+if ! .venv/bin/python -c 'import maturin, pytest, mypy, hypothesis' 2>/dev/null; then
+  echo "installing maturin, pytest, mypy and hypothesis into .venv (for the Python package)"
+  .venv/bin/pip install --quiet 'maturin==1.16.0' 'pytest==9.2.0' 'mypy==2.4.1' 'hypothesis==6.170.17'
+fi
+
+if ! .venv/bin/python -c 'import fastapi' 2>/dev/null; then
+  echo "installing fastapi into .venv (for an example of the Python package)"
+  .venv/bin/pip install --quiet 'fastapi==0.165.0'
 fi
 
 if [ "${1:-}" != --no-fuzz ] && ! cargo fuzz --version >/dev/null 2>&1; then

@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Mutation tests of the encoder, 2 to 6 seconds a mutant on one core: 1 hour for what writes (the default), 2 more for
-# `strict/*` and `foreign/*`. Needs cargo-mutants, and says so; installs nothing.
+# Mutation tests of the encoder and the parser, 2 to 6 seconds a mutant on one core: 1 hour for what writes (the default),
+# 2 more for `passthrough/*` and `parser/*`. Needs cargo-mutants, and says so; installs nothing.
 #
 #   ci/mutants.sh                          src/{number,integer,...}.rs, text/, protobuf/
 #   ci/mutants.sh number text/mod          these files of encoder/src only
-#   SHARD=0/8 ci/mutants.sh strict/line    every eighth mutant
+#   SHARD=0/8 ci/mutants.sh parser/line    every eighth mutant of parser/src/line.rs
 #
 # A mutant is one small change: `+` for `-`, a function that returns 0. "caught": a test failed, as it should.
 # "MISSED": all tests passed, so either a test is missing, or the change changes no output. Those of the second kind are in
@@ -30,21 +30,22 @@ cd "$copy"
 # take seconds, and the counting of allocations, which needs a process of its own.
 export CARGO_PROFILE_TEST_DEBUG=0 CARGO_PROFILE_TEST_OPT_LEVEL=0 CARGO_PROFILE_DEV_DEBUG=0
 export PROPTEST_CASES=${PROPTEST_CASES:-32} CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$root/target}/mutants
-sed -i 's/^license.workspace = true/&\nautotests = false/; s/^\[features\]/[[test]]\nname = "all"\n\n&/' encoder/Cargo.toml
+sed -i 's/^license.workspace = true/&\nautotests = false/; s/^\[features\]/[[test]]\nname = "it"\n\n&/' encoder/Cargo.toml
+sed -i '/^mod judges;/d' parser/tests/it/main.rs
+sed -i '/^mod judge;/d' encoder/tests/it/passthrough/mod.rs
 
 for file in ${*:-$writers}; do
+  package=(dynamo-metrics-encoder --features openmetrics2) source=encoder/src/$file.rs tests=
   case $file in
-    strict/*) tests="strict/main" ;;
-    foreign/*) tests=$(cd encoder/tests && ls foreign_*.rs | sed 's/\.rs$//' | grep -v -e _alloc -e _judge) ;;
+    parser/*) package=(dynamo-metrics-parser) source=parser/src/${file#parser/}.rs ;;
+    passthrough/*) tests=passthrough ;;
     negotiate | name_filter) tests="negotiate negotiate_properties openmetrics" ;;
     *) tests="kinds text openmetrics protobuf" ;;
   esac
-  for test in $tests; do
-    printf '#[path = "%s.rs"]\nmod %s_;\n' "$test" "${test//\//_}"
-  done >encoder/tests/all.rs
+  printf 'mod %s;\n' decode $tests >encoder/tests/it/main.rs
   # `touch` only reads ahead, and `bytes_max` may be any number that is large enough.
-  nice cargo mutants --in-place --package dynamo-metrics-encoder --features openmetrics2 --baseline skip --timeout 30 \
-    --file "encoder/src/$file.rs" --exclude-re touch --exclude-re bytes_max --exclude-re 'impl .*Debug' \
+  nice cargo mutants --in-place --package "${package[@]}" --baseline skip --timeout 30 \
+    --file "$source" --exclude-re touch --exclude-re bytes_max --exclude-re 'impl .*Debug' \
     ${SHARD:+--shard "$SHARD"} --output "$out/${file//\//_}" --no-times -- --lib --tests ||
     case $? in 2 | 3) ;; *) exit 1 ;; esac # 2: some were missed, 3: some ran into the timeout
 done

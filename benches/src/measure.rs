@@ -227,7 +227,7 @@ fn batch(run: &mut Loop) -> u64 {
     }
 }
 
-/// Where all threads wait for the last. They spin, so that nobody has to be woken up when it comes.
+/// The point at which all threads wait for the last. They spin, so that none has to be woken up when it comes.
 struct Meeting {
     threads: usize,
     /// Whether to give the core up meanwhile, because there are more threads than cores.

@@ -4,8 +4,8 @@ use crate::scrape::Scrape;
 use crate::shape::{Family, Kind, Shape};
 use bytes::BytesMut;
 use dynamo_metrics_core::{
-    Buckets, Counter, Escaping, FloatCounter, Gauge, Histogram, Opts, RegisterError, Registry,
-    UpDownCounter,
+    Buckets, Counter, Escaping, FloatCounter, Gauge, Histogram, IntegerHistogram, Opts,
+    RegisterError, Registry, Scale, UpDownCounter,
 };
 use dynamo_metrics_encoder::Encoder;
 use dynamo_metrics_encoder::name_filter::NameFilter;
@@ -39,6 +39,19 @@ pub fn up_down_counter() -> UpDownCounter {
 /// A histogram of a registry of its own.
 pub fn histogram(bounds: &[f64]) -> Histogram {
     made(Registry::new().histogram(("bench", ""), &buckets(bounds)))
+}
+
+/// A histogram of nanoseconds, of a registry of its own.
+pub fn integer_histogram(bounds: &[f64]) -> IntegerHistogram {
+    made(Registry::new().integer_histogram(("bench", ""), &buckets(bounds), Scale::Nano))
+}
+
+/// The metrics that a token moves, with a histogram of nanoseconds.
+pub fn integer_token(bounds: &[f64]) -> (Counter, IntegerHistogram) {
+    let registry = Registry::new();
+    let tokens = registry.counter(("bench_tokens_total", ""));
+    let latency = registry.integer_histogram(("bench_latency", ""), &buckets(bounds), Scale::Nano);
+    (made(tokens), made(latency))
 }
 
 /// Counters of one registry, as a program has them.
@@ -199,7 +212,7 @@ mod tests {
     use super::*;
     use crate::scrape::Target;
     use crate::shape;
-    use dynamo_metrics_encoder::strict;
+    use dynamo_metrics_parser as strict;
 
     #[test]
     fn the_realistic_frontend_has_the_size_of_the_goals() {

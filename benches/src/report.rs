@@ -4,6 +4,7 @@
 //! {"group","what","threads","ns_median","ns_min","ratio_median"}      ours is "dynamo-metrics", its ratio 1
 //!   + "bounds"                      in bucket-lookup
 //!   + "lines","bytes","allocs"      of one scrape, in encode-*; there ns_* are of one sample line
+//!   + "over_floors"                 of ours beside floors: the ratio to each
 //!   + "metric","bytes","allocs"     of one series, in memory; there ns_* are null and the ratio is of bytes
 //! ```
 
@@ -12,6 +13,9 @@ use serde::Serialize;
 use std::fmt::Write as _;
 use std::io::{self, Write};
 use std::path::Path;
+
+/// How the names of floors begin.
+const FLOOR: &str = "floor: ";
 
 /// One row.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -43,6 +47,9 @@ pub struct Row {
     /// Allocations of a scrape or of a series.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub allocs: Option<f64>,
+    /// Of our rows: the median over the rounds of the ratio to each floor in the same round.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub over_floors: Vec<(String, f64)>,
 }
 
 impl Row {
@@ -58,6 +65,21 @@ impl Row {
             ratio_median: if what == NAME { Some(1.0) } else { rounded(median(&ratios)) },
             ..Self::default()
         }
+    }
+}
+
+/// Compares our rows with the floors of the group, round by round. `rows` are those of one number of threads, `times` of the
+/// same rows the time of each round.
+pub fn compare_with_floors(rows: &mut [Row], times: &[Vec<f64>]) {
+    let names: Vec<String> = rows.iter().map(|row| row.what.clone()).collect();
+    let floors = || names.iter().zip(times).filter(|(what, _)| what.starts_with(FLOOR));
+    for (row, times) in rows.iter_mut().zip(times).filter(|(row, _)| row.what.starts_with(NAME)) {
+        row.over_floors = floors()
+            .filter_map(|(floor, least)| {
+                let ratios: Vec<f64> = times.iter().zip(least).map(|(a, b)| a / b).collect();
+                Some((floor.clone(), rounded(median(&ratios))?))
+            })
+            .collect();
     }
 }
 
@@ -106,7 +128,7 @@ pub fn operations(title: &str, rows: &[Row]) -> String {
         }
         cells
     });
-    table(title, &header, body)
+    table(title, &header, body) + &over_floors(rows)
 }
 
 /// A table of scrapes.
@@ -118,7 +140,19 @@ pub fn scrapes(title: &str, rows: &[Row]) -> String {
         let numbers = numbers.map(cell);
         std::iter::once(row.what.clone()).chain(numbers).collect()
     });
-    table(title, &header, body)
+    table(title, &header, body) + &over_floors(rows)
+}
+
+/// How our rows compare with each floor on one thread: a line for each of ours.
+fn over_floors(rows: &[Row]) -> String {
+    let on_one = |row: &&Row| row.threads == 1;
+    let mut text = String::new();
+    for ours in rows.iter().filter(on_one).filter(|row| !row.over_floors.is_empty()) {
+        let ratio = |(floor, ratio): &(String, f64)| format!("{ratio:.2} of `{floor}`");
+        let ratios: Vec<String> = ours.over_floors.iter().map(ratio).collect();
+        let _ = writeln!(text, "\n{}: {}", ours.what, ratios.join(", "));
+    }
+    text
 }
 
 /// A table of bytes a series.
@@ -194,5 +228,17 @@ mod tests {
         ];
         let text = operations("g", &rows);
         assert!(text.contains("| x | 3 | 2.50 | 3 | - | - | - |"), "{text}");
+    }
+
+    #[test]
+    fn ours_is_compared_with_the_floor() {
+        let times = [vec![3.0, 8.0, 3.0], vec![2.0, 4.0, 2.0], vec![3.0, 3.0, 3.0]];
+        let whats = [NAME, "floor: copy", "x"];
+        let row = |(what, times): (&str, &Vec<f64>)| Row::timed("g", what, 1, times, times);
+        let mut rows: Vec<Row> = whats.into_iter().zip(&times).map(row).collect();
+        compare_with_floors(&mut rows, &times);
+        assert_eq!(rows[0].over_floors, [("floor: copy".to_owned(), 1.5)], "of 1.5, 2 and 1.5");
+        let text = operations("g", &rows);
+        assert!(text.ends_with("\ndynamo-metrics: 1.50 of `floor: copy`\n"), "{text}");
     }
 }

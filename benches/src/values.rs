@@ -1,4 +1,4 @@
-//! Numbers that are recorded: pseudo-random, the same in every run and for everybody.
+//! Numbers that are recorded: pseudo-random, the same in every run and for every library.
 //!
 //! Latencies are log-normal, as latencies are, so that neither the branch predictor nor a lucky bucket helps a
 //! linear scan. A loop takes [`LEN`] of them in turn: enough that no predictor learns the sequence, few enough

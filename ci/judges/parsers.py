@@ -1,8 +1,8 @@
 """Reads bodies with the parsers of prometheus_client and prints what they understood.
 
 Standard input: for each body a line `text|openmetrics LENGTH`, then that many bytes. Output: a line of JSON for each,
-a list of [name, labels, value, exemplar labels or null, timestamp or null, exemplar value or null, exemplar timestamp
-or null], or {"error": why}. Numbers are strings, so that none is rounded on the way; timestamps are seconds.
+a list of [name, labels, value (null for a native histogram), exemplar labels or null, timestamp or null, exemplar value
+or null, exemplar timestamp or null], or {"error": why}. Numbers are strings, so that none is rounded on the way; timestamps are seconds.
 """
 import json
 import sys
@@ -27,7 +27,7 @@ while header := sys.stdin.buffer.readline().split():
             [
                 s.name,
                 s.labels,
-                repr(float(s.value)),
+                None if s.value is None else repr(float(s.value)),
                 s.exemplar.labels if s.exemplar else None,
                 time(s.timestamp),
                 repr(float(s.exemplar.value)) if s.exemplar else None,

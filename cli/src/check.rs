@@ -2,11 +2,11 @@
 
 mod fetch;
 
+use crate::output::print_stdout;
 use clap::{Args, ValueEnum};
-use dynamo_metrics_encoder::strict::{self, Judgement, Level};
+use dynamo_metrics_parser::{self as parser, Judgement, Level};
 use serde_json::{Value, json};
 use std::io::Read;
-use std::process::ExitCode;
 
 /// Options of `check`.
 #[derive(Args, Debug)]
@@ -41,13 +41,13 @@ enum Format {
 }
 
 impl Format {
-    /// The format of the input, if it is one.
-    fn of_input(self) -> Option<strict::Format> {
+    /// Returns the format of the input, if it is one.
+    fn of_input(self) -> Option<parser::Format> {
         match self {
-            Self::Text => Some(strict::Format::Text),
-            Self::TextUtf8 => Some(strict::Format::TextUtf8),
-            Self::Openmetrics => Some(strict::Format::OpenMetrics),
-            Self::OpenmetricsUtf8 => Some(strict::Format::OpenMetricsUtf8),
+            Self::Text => Some(parser::Format::Text),
+            Self::TextUtf8 => Some(parser::Format::TextUtf8),
+            Self::Openmetrics => Some(parser::Format::OpenMetrics),
+            Self::OpenmetricsUtf8 => Some(parser::Format::OpenMetricsUtf8),
             Self::Json => None,
         }
     }
@@ -55,13 +55,13 @@ impl Format {
 
 /// Prints each finding with its line, and a summary of each input. Exits with 0 when there is no error, 1 when there is one (or a
 /// warning, with `--deny-warnings`), 2 when an input cannot be read.
-pub(crate) fn run(options: &Options) -> ExitCode {
+pub(crate) fn run(options: &Options) -> u8 {
     let asked = options.format.iter().rev().find_map(|format| format.of_input());
     let json = options.format.contains(&Format::Json);
     let mut code = 0;
     let mut reports = Vec::new();
     for input in &options.inputs {
-        let judged = read(input, asked).map(|(body, format)| strict::judge(format, &body));
+        let judged = read(input, asked).map(|(body, format)| parser::judge(format, &body));
         code = code.max(match &judged {
             Err(_) => 2,
             Ok(judgement) if judgement.count(Level::Error) > 0 => 1,
@@ -74,19 +74,19 @@ pub(crate) fn run(options: &Options) -> ExitCode {
         }
     }
     if json {
-        say!("{}", json!({ "inputs": reports }));
+        print_stdout(json!({ "inputs": reports }));
     }
-    ExitCode::from(code)
+    code
 }
 
-/// For people: `input:line: level: message (consumer or rule)`, then a line about the whole.
+/// Prints a report for people: `input:line: level: message (consumer or rule)` for each finding, then a summary line.
 fn print(input: &str, judged: &Result<Judgement, String>) {
     let judgement = match judged {
         Ok(judgement) => judgement,
         Err(reason) => return eprintln!("{input}: cannot be read: {reason}"),
     };
     for finding in &judgement.findings {
-        say!("{input}:{}: {finding}", finding.line);
+        print_stdout(format_args!("{input}:{}: {finding}", finding.line));
     }
     let Judgement { families, samples, .. } = judgement;
     let whole = match (judgement.count(Level::Error), judgement.count(Level::Warning)) {
@@ -94,10 +94,10 @@ fn print(input: &str, judged: &Result<Judgement, String>) {
         (0, warnings) => format!("ok with {warnings} warnings"),
         (errors, warnings) => format!("{errors} errors, {warnings} warnings"),
     };
-    say!("{input}: {whole}, {families} families, {samples} samples");
+    print_stdout(format_args!("{input}: {whole}, {families} families, {samples} samples"));
 }
 
-/// For machines; docs/check.md has its form.
+/// Returns the report for machines; docs/check.md has its form.
 fn report(input: &str, judged: &Result<Judgement, String>) -> Value {
     let judgement = match judged {
         Ok(judgement) => judgement,
@@ -107,16 +107,17 @@ fn report(input: &str, judged: &Result<Judgement, String>) -> Value {
         .findings
         .iter()
         .map(|finding| {
-            json!({"line": finding.line, "level": finding.level.as_str(), "rule": format!("{:?}", finding.rule),
-                   "message": finding.message, "by": finding.by})
+            json!({"line": finding.line, "column": finding.column, "level": finding.level.as_str(),
+                   "rule": format!("{:?}", finding.rule()), "fault": finding.fault.id(),
+                   "message": finding.fault.to_string(), "by": finding.by.to_string()})
         })
         .collect();
     json!({"input": input, "errors": judgement.count(Level::Error), "warnings": judgement.count(Level::Warning),
            "families": judgement.families, "samples": judgement.samples, "findings": findings})
 }
 
-/// The body, and what it is to be read as.
-fn read(input: &str, asked: Option<strict::Format>) -> Result<(Vec<u8>, strict::Format), String> {
+/// Returns the body, and the format in which it is to be read.
+fn read(input: &str, asked: Option<parser::Format>) -> Result<(Vec<u8>, parser::Format), String> {
     if input.starts_with("http://") {
         return fetch::fetch(input, asked);
     }
@@ -130,6 +131,6 @@ fn read(input: &str, asked: Option<strict::Format>) -> Result<(Vec<u8>, strict::
         std::fs::read(input)
     };
     let body = body.map_err(|error| error.to_string())?;
-    let format = asked.unwrap_or_else(|| strict::Format::guess(&body));
+    let format = asked.unwrap_or_else(|| parser::Format::guess(&body));
     Ok((body, format))
 }

@@ -1,15 +1,17 @@
 //! Options that several commands share.
 
-use crate::Failure;
-use crate::engine::model::EngineConfig;
+use crate::engine_metrics;
 use clap::builder::NonEmptyStringValueParser;
 use clap::{ArgAction, Args};
 use dynamo_metrics::environment::SystemEnvironment;
-use dynamo_metrics::{DistributedRuntime, HealthStatus, ModelCard, RuntimeConfig};
-use dynamo_metrics_server::{LandingPage, RunningServer};
+use dynamo_metrics::{DistributedRuntime, dashboard_pages};
+use dynamo_metrics_server::{LandingPage, RunningServer, ServerBuilder, StaticPage};
+use dynamo_metrics_sim::engine::EngineConfig;
+use dynamo_metrics_sim::worker::WorkerOptions;
+use dynamo_metrics_sim::{Failure, process_metrics};
 use std::path::PathBuf;
 
-/// What a simulated worker serves and how fast.
+/// The models of a simulated worker, and its speed.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct ModelOptions {
     /// Names under which the worker serves its model; may be repeated.
@@ -21,7 +23,7 @@ pub(crate) struct ModelOptions {
     /// Requests that wait for one of these; more are turned away with 429.
     #[arg(long, default_value_t = EngineConfig::default().waiting)]
     pub(crate) max_waiting: u64,
-    /// Tokens that one step may work on, as the worker reports it.
+    /// Tokens that one step works on: one of each running sequence, the rest of a prompt. A longer prompt waits for the next steps.
     #[arg(long, default_value_t = EngineConfig::default().batched_tokens)]
     pub(crate) max_num_batched_tokens: u64,
     /// Milliseconds from token to token.
@@ -45,13 +47,28 @@ pub(crate) struct ModelOptions {
     /// Longest prompt and answer together, in tokens.
     #[arg(long, default_value_t = 40_960)]
     pub(crate) context_length: u64,
-    /// How often a request may move to another worker when its own dies.
+    /// Number of times that a request may move to another worker when its own dies.
     #[arg(long, default_value_t = 3)]
     pub(crate) migration_limit: u64,
 }
 
 impl ModelOptions {
-    pub(crate) fn engine(&self) -> EngineConfig {
+    /// Settings of a worker in this place.
+    pub(crate) fn worker(&self, place: &PlaceOptions) -> Result<WorkerOptions, Failure> {
+        Ok(WorkerOptions {
+            namespace: place.namespace.clone(),
+            component: place.component.clone(),
+            models: self.models.clone(),
+            engine: self.engine(),
+            context_length: self.context_length,
+            migration_limit: self.migration_limit,
+            engine_metrics: engine_metrics::parse(&place.engine_metrics)?,
+            label_engine_metrics: place.label_engine_metrics,
+            system_url: None,
+        })
+    }
+
+    fn engine(&self) -> EngineConfig {
         EngineConfig {
             slots: self.max_num_seqs,
             batched_tokens: self.max_num_batched_tokens,
@@ -65,25 +82,9 @@ impl ModelOptions {
             ..EngineConfig::default()
         }
     }
-
-    pub(crate) fn card(&self) -> ModelCard {
-        ModelCard {
-            context_length: self.context_length,
-            kv_cache_block_size: self.block_size,
-            migration_limit: self.migration_limit,
-        }
-    }
-
-    pub(crate) fn runtime_config(&self) -> RuntimeConfig {
-        RuntimeConfig {
-            total_kv_blocks: Some(self.kv_blocks),
-            max_num_seqs: Some(self.max_num_seqs),
-            max_num_batched_tokens: Some(self.max_num_batched_tokens),
-        }
-    }
 }
 
-/// A time in whatever unit the option has: 0 or more.
+/// Reads a time, 0 or more, in the unit of the option.
 pub(crate) fn parse_time(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
         Ok(time) if time >= 0.0 && time.is_finite() => Ok(time),
@@ -91,12 +92,12 @@ pub(crate) fn parse_time(text: &str) -> Result<f64, String> {
     }
 }
 
-/// Saturates; the engine's own check refuses what is out of bounds.
+/// Converts to nanoseconds. Saturates; the engine refuses times that are out of bounds.
 fn nanoseconds(milliseconds: f64) -> u64 {
     (milliseconds * 1e6).round() as u64
 }
 
-/// How the system server is protected.
+/// Protection and pages of the system server.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct WebOptions {
     /// Web configuration of the system port, as Prometheus' exporters have it: TLS, passwords, headers, a rate
@@ -104,7 +105,17 @@ pub(crate) struct WebOptions {
     #[arg(long, value_name = "FILE")]
     web_config_file: Option<PathBuf>,
     /// Whether `/` of the system port is a page that links to the others, as Prometheus' exporters have it; `false`
-    /// makes it 404, as Dynamo has it.
+    /// makes it 404, as Dynamo has it. True unless given.
+    #[arg(
+        long,
+        value_name = "BOOL",
+        action = ArgAction::Set,
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "true"
+    )]
+    landing_page: Option<bool>,
+    /// Whether `/dashboard`, of the system port and of the frontend's, is a live page of the metrics for a browser.
     #[arg(
         long,
         value_name = "BOOL",
@@ -114,7 +125,7 @@ pub(crate) struct WebOptions {
         default_value_t = true,
         default_missing_value = "true"
     )]
-    landing_page: bool,
+    dashboard: bool,
     /// Serves the system port's pages on a Unix socket too, which only this user may open.
     #[cfg(unix)]
     #[arg(long, value_name = "PATH")]
@@ -122,11 +133,28 @@ pub(crate) struct WebOptions {
 }
 
 impl WebOptions {
-    /// Puts what was given over what the environment says.
+    /// Puts the options that were given over the settings of the environment.
     pub(crate) fn apply(&self, system: &mut SystemEnvironment) {
         if let Some(file) = &self.web_config_file {
             system.web_config_file = Some(file.clone());
         }
+    }
+
+    /// The first of these options that was given.
+    fn given(&self) -> Option<&'static str> {
+        #[cfg(unix)]
+        if self.system_unix_socket.is_some() {
+            return Some("--system-unix-socket");
+        }
+        if self.web_config_file.is_some() {
+            return Some("--web-config-file");
+        }
+        self.landing_page.map(|_| "--landing-page")
+    }
+
+    /// The pages beside metrics that are at `metrics_path`.
+    pub(crate) fn pages(&self, metrics_path: &str) -> Vec<StaticPage> {
+        if self.dashboard { dashboard_pages(metrics_path) } else { Vec::new() }
     }
 
     /// Starts the system server, if the environment has one, for a process in this role.
@@ -136,11 +164,22 @@ impl WebOptions {
         system: &SystemEnvironment,
         role: &str,
     ) -> Result<Option<RunningServer>, Failure> {
-        let Some(mut server) = runtime.system_server_builder(system)? else { return Ok(None) };
-        if self.landing_page {
+        let Some(mut server) = runtime.system_server_builder(system)? else {
+            return match self.given() {
+                None => Ok(None),
+                Some(option) => Err(format!(
+                    "{option} is about the system port, which is off; set DYN_SYSTEM_PORT (0 takes any free port)"
+                )
+                .into()),
+            };
+        };
+        process_metrics(runtime.exporter())?;
+        if self.landing_page.unwrap_or(true) {
             let page = LandingPage::new(format!("Dynamo {role}"), env!("CARGO_PKG_VERSION"));
             server = server.landing_page(page);
         }
+        // The system port's metrics are at a path that no setting changes.
+        server = self.pages("/metrics").into_iter().fold(server, ServerBuilder::page);
         #[cfg(unix)]
         if let Some(path) = &self.system_unix_socket {
             server = server.unix_socket(path);
@@ -153,20 +192,7 @@ impl WebOptions {
     }
 }
 
-/// Whether the environment says anything under this name. An empty value is none, nor is one of spaces.
-pub(crate) fn is_set(variable: &str) -> bool {
-    std::env::var_os(variable).is_some_and(|value| !value.to_string_lossy().trim().is_empty())
-}
-
-/// Says that the process serves, unless the environment says what its status is to be: `notready` keeps it out of
-/// rotation until endpoints have a say, as in Dynamo.
-pub(crate) fn say_ready(runtime: &DistributedRuntime) {
-    if !is_set("DYN_SYSTEM_STARTING_HEALTH_STATUS") {
-        runtime.health().set_system(HealthStatus::Ready);
-    }
-}
-
-/// Where a worker stands in the hierarchy.
+/// The place of a worker in the hierarchy.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct PlaceOptions {
     /// The namespace.

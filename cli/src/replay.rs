@@ -1,42 +1,20 @@
 //! `replay`: a real trace through the metrics, in virtual time as fast as the machine allows, or in real time.
-//!
-//! Every token takes the path that it takes in `serve`: the frontend's request, the worker's handler, the
-//! router. Only the clock is another one.
 
-use crate::Failure;
-use crate::engine::kv_cache::KvStats;
-use crate::engine::model::EngineConfig;
-use crate::engine::virtual_time::{Observer, Simulation};
-use crate::protocol::Stats;
-use crate::summary::{Latencies, Summary};
-use crate::trace::{Reading, TimeUnit, Trace};
-use crate::worker;
-use clap::Args;
+use crate::output::{print_stdout, takes_escapes};
+use crate::{environment, frontend, shutdown};
 use clap::builder::NonEmptyStringValueParser;
-use dynamo_metrics::{
-    Clock, DistributedRuntime, Environment, FrontendConfig, FrontendMetrics, HealthStatus,
-    HttpEndpoint, KvRouter, KvStatsMetrics, MetricsExposition, ModelCard, Request, RequestType,
-    RuntimeConfig, RuntimeOptions, Timestamp, VirtualClock, WorkHandlerMetrics, WorkRequest,
-    new_registry,
-};
-use dynamo_metrics_encoder::foreign::{Filter, Foreign, Source};
-use dynamo_metrics_encoder::name_filter::NameFilter;
-use dynamo_metrics_encoder::negotiate::negotiate;
-use dynamo_metrics_server::bytes::BytesMut;
-use dynamo_metrics_server::{Health, HealthAnswer, RunningServer, Server};
+use clap::{Args, ValueEnum};
+use dynamo_metrics::{Environment, HealthStatus};
+use dynamo_metrics_server::RunningServer;
+use dynamo_metrics_sim::Failure;
+use dynamo_metrics_sim::engine::EngineConfig;
+use dynamo_metrics_sim::replay::{Replay, ReplayOptions, blocks_of};
+use dynamo_metrics_sim::trace::{Reading, TimeUnit, Trace};
 use indicatif::{ProgressBar, ProgressStyle};
-use std::collections::HashSet;
 use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::time::{Duration, Instant};
-
-/// What a request costs on the wire besides its prompt, and a token of the prompt and of the answer, in bytes:
-/// measured on `serve`, where they are really sent.
-const REQUEST_BYTES: u64 = 300;
-const INPUT_TOKEN_BYTES: u64 = 2;
-const OUTPUT_TOKEN_BYTES: u64 = 30;
+use std::time::Instant;
 
 /// The document's system port, unless `DYN_SYSTEM_PORT` says otherwise.
 const SYSTEM_PORT: u16 = 8081;
@@ -49,8 +27,9 @@ pub(crate) struct Options {
     trace: PathBuf,
     /// Unit of the trace's timestamps where it does not say; told by its form unless given.
     #[arg(long, value_enum)]
-    time_unit: Option<TimeUnit>,
-    /// Tokens that one block id of the trace stands for; told by the number of ids unless given.
+    time_unit: Option<Unit>,
+    /// Tokens of a KV block, for which one block id of the trace stands; told by the number of ids unless given, and 16 where a
+    /// trace has none.
     #[arg(long, value_name = "TOKENS", value_parser = clap::value_parser!(u64).range(1..))]
     block_size: Option<u64>,
     /// Simulated workers. With one, a prefix is reused whenever it was seen before.
@@ -66,59 +45,83 @@ pub(crate) struct Options {
     /// Never reuse blocks of earlier prompts.
     #[arg(long)]
     no_enable_prefix_caching: bool,
+    /// The namespace.
+    #[arg(long, env = "DYN_NAMESPACE", default_value = "dynamo")]
+    namespace: String,
     /// Name of the model.
     #[arg(long, default_value = "Qwen/Qwen3-0.6B", value_parser = NonEmptyStringValueParser::new())]
     model: String,
     /// Writes the final exposition of both roles to a file, or to standard output for `-`.
     #[arg(long, value_name = "FILE|-")]
     exposition: Option<String>,
-    /// Replays in real time, so many times faster than it was.
+    /// Replays in real time, this many times faster than the trace was recorded.
     #[arg(long, value_parser = parse_speed)]
     speed: Option<f64>,
     /// Keeps both roles' endpoints open during the replay and after it, until the process is stopped.
     #[arg(long)]
     serve: bool,
     /// Address of these endpoints.
-    #[arg(long, default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST))]
+    #[arg(long, requires = "serve", default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST))]
     host: IpAddr,
     /// Port of the frontend's endpoint; DYN_HTTP_PORT unless given, else 8000.
-    #[arg(long)]
+    #[arg(long, requires = "serve")]
     http_port: Option<u16>,
+}
+
+/// The units by their names on the command line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Unit {
+    /// Seconds
+    S,
+    /// Milliseconds
+    Ms,
+    /// Microseconds
+    Us,
+    /// Nanoseconds
+    Ns,
+}
+
+impl From<Unit> for TimeUnit {
+    fn from(unit: Unit) -> Self {
+        match unit {
+            Unit::S => Self::Seconds,
+            Unit::Ms => Self::Milliseconds,
+            Unit::Us => Self::Microseconds,
+            Unit::Ns => Self::Nanoseconds,
+        }
+    }
 }
 
 /// Replays, prints the summary, and serves if that was asked for.
 pub(crate) fn run(options: &Options) -> Result<(), Failure> {
-    let environment = worker::environment()?;
-    let reading = Reading { time_unit: options.time_unit, block_tokens: options.block_size };
-    let trace = Trace::read(&options.trace, &reading)?;
-    let config = options.engine(&trace);
-    // First, since it checks the options, of which the stage makes as many workers as they say.
-    let mut simulation = Simulation::new(&trace, options.workers, config)?;
-    let mut stage = Stage::new(options, &environment, &trace, config)?;
-    let servers = if options.serve { Some(stage.serve(options, &environment)?) } else { None };
+    let environment = options.environment()?;
+    let trace = Trace::read(&options.trace, &options.reading())?;
+    let settings = options.replay(&trace);
+    let mut replay = Replay::new(&trace, &settings, &environment)?;
+    let servers = if options.serve { Some(options.serve(&replay, &environment)?) } else { None };
 
     let started = Instant::now();
     match options.speed {
-        None => simulation.run_to_end(&mut stage),
-        Some(speed) => in_real_time(&mut simulation, &mut stage, speed, &trace),
+        None => replay.run(),
+        Some(speed) => run_with_progress(&mut replay, speed, &trace),
     }
     let wall = started.elapsed();
 
     if let Some(target) = &options.exposition {
-        write_exposition(target, &stage.exposition())?;
+        write_exposition(target, &replay.exposition())?;
     }
-    let summary = stage.summary(options, wall);
+    let summary = replay.summary(options.trace.display().to_string(), wall);
     // The exposition may have standard output for itself.
     if options.exposition.as_deref() == Some("-") {
         eprintln!("{summary}");
     } else {
-        say!("{summary}");
+        print_stdout(summary);
     }
     if let Some(servers) = servers {
         let tokio = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         tokio.block_on(async {
-            let stopped = crate::shutdown::requested();
-            say!("\nserving until stopped");
+            let stopped = shutdown::requested();
+            print_stdout("\nserving until stopped");
             stopped.await;
         });
         drop(servers);
@@ -127,25 +130,61 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
 }
 
 impl Options {
-    fn engine(&self, trace: &Trace) -> EngineConfig {
-        let config = EngineConfig::replay(trace.block_tokens());
-        EngineConfig {
+    /// The environment, with the document's system port and the option's host where it does not say.
+    fn environment(&self) -> Result<Environment, Failure> {
+        let mut environment = environment::read()?;
+        if !environment::is_set("DYN_SYSTEM_PORT") {
+            environment.system.port = Some(SYSTEM_PORT);
+        }
+        if !environment::is_set("DYN_SYSTEM_STARTING_HEALTH_STATUS") {
+            environment.system.starting_health_status = HealthStatus::Ready;
+        }
+        if !environment::is_set("DYN_SYSTEM_HOST") {
+            environment.system.host = self.host.to_string();
+        }
+        Ok(environment)
+    }
+
+    fn reading(&self) -> Reading {
+        Reading { time_unit: self.time_unit.map(TimeUnit::from), block_tokens: self.block_size }
+    }
+
+    fn replay(&self, trace: &Trace) -> ReplayOptions {
+        let config = EngineConfig::replay(trace.block_tokens().or(self.block_size));
+        let engine = EngineConfig {
             slots: self.max_num_seqs,
             kv_blocks: self.kv_blocks.unwrap_or_else(|| config.kv_blocks.max(blocks_of(trace))),
             prefix_caching: !self.no_enable_prefix_caching,
             ..config
+        };
+        ReplayOptions {
+            namespace: self.namespace.clone(),
+            model: self.model.clone(),
+            workers: self.workers,
+            engine,
         }
     }
-}
 
-/// Blocks that a cache needs so that nothing is ever evicted: each id once, and for every request those that
-/// have no id, of its answer.
-fn blocks_of(trace: &Trace) -> u64 {
-    let Some(block_tokens) = trace.block_tokens() else { return 0 };
-    let ids: HashSet<u64> =
-        trace.requests().iter().flat_map(|request| trace.blocks(request)).copied().collect();
-    let answers = trace.requests().iter().map(|request| request.output_tokens / block_tokens + 2);
-    ids.len() as u64 + answers.sum::<u64>()
+    /// Opens the ports of both roles and prints their addresses.
+    fn serve(
+        &self,
+        replay: &Replay<'_>,
+        environment: &Environment,
+    ) -> Result<(RunningServer, Option<RunningServer>), Failure> {
+        let (port, setting) = frontend::port_or(self.http_port, &environment.frontend);
+        let address = SocketAddr::new(self.host, port);
+        let (frontend, system) = replay.serve(address, setting, environment)?;
+        let path = &environment.frontend.metrics_path;
+        print_stdout(format_args!("frontend http://{}{path}", frontend.local_addr()));
+        if let Some(system) = &system {
+            print_stdout(format_args!(
+                "worker   {}://{}/metrics",
+                system.scheme(),
+                system.local_addr()
+            ));
+        }
+        Ok((frontend, system))
+    }
 }
 
 fn parse_speed(text: &str) -> Result<f64, String> {
@@ -155,13 +194,8 @@ fn parse_speed(text: &str) -> Result<f64, String> {
     }
 }
 
-/// Whether the environment leaves this to us; empty counts as unset.
-fn unset(variable: &str) -> bool {
-    std::env::var_os(variable).is_none_or(|value| value.is_empty())
-}
-
-fn in_real_time(simulation: &mut Simulation<'_>, stage: &mut Stage<'_>, speed: f64, trace: &Trace) {
-    let bar = match crate::takes_escapes() {
+fn run_with_progress(replay: &mut Replay<'_>, speed: f64, trace: &Trace) {
+    let bar = match takes_escapes() {
         true => ProgressBar::new(trace.requests().len() as u64),
         false => ProgressBar::hidden(),
     };
@@ -170,17 +204,7 @@ fn in_real_time(simulation: &mut Simulation<'_>, stage: &mut Stage<'_>, speed: f
     {
         bar.set_style(style);
     }
-    let started = Instant::now();
-    while let Some(next_ns) = simulation.next_event_ns() {
-        let due = Duration::try_from_secs_f64(next_ns as f64 / 1e9 / speed);
-        // Slower than can be told never gets there.
-        let due = due.unwrap_or(Duration::MAX);
-        if let Some(wait) = due.checked_sub(started.elapsed()) {
-            bar.set_position(stage.finished);
-            std::thread::sleep(wait);
-        }
-        simulation.step(stage);
-    }
+    replay.run_paced(speed, |finished| bar.set_position(finished));
     bar.finish_and_clear();
 }
 
@@ -189,268 +213,4 @@ fn write_exposition(target: &str, body: &[u8]) -> Result<(), Failure> {
         return Ok(std::io::stdout().lock().write_all(body)?);
     }
     std::fs::write(target, body).map_err(|error| format!("cannot write {target}: {error}").into())
-}
-
-/// Both roles of the replay, and where each request stands.
-struct Stage<'a> {
-    trace: &'a Trace,
-    model: &'a str,
-    clock: Arc<VirtualClock>,
-    runtime: DistributedRuntime,
-    frontend: FrontendMetrics,
-    handler: WorkHandlerMetrics,
-    kv_stats: KvStatsMetrics,
-    router: KvRouter,
-    /// Of the frontend alone, as the worker's port shows the runtime alone: who scrapes both counts nothing twice.
-    frontend_page: MetricsExposition,
-    requests: Vec<Option<Active>>,
-    finished: u64,
-    now_ns: u64,
-    cached_tokens: u64,
-    /// By worker: its cache's own count of blocks that were found.
-    reused_blocks: Vec<u64>,
-    block_size: u64,
-    input_tokens: u64,
-    output_tokens: u64,
-    first_token: Latencies,
-    inter_token: Latencies,
-    duration: Latencies,
-}
-
-struct Active {
-    request: Request,
-    work: Option<WorkRequest>,
-    arrived_ns: u64,
-    /// When its last tokens came; `None` before the first.
-    last_tokens_ns: Option<u64>,
-}
-
-impl<'a> Stage<'a> {
-    fn new(
-        options: &'a Options,
-        environment: &Environment,
-        trace: &'a Trace,
-        config: EngineConfig,
-    ) -> Result<Self, Failure> {
-        let clock = Arc::new(VirtualClock::default());
-        let runtime = DistributedRuntime::with(RuntimeOptions {
-            clock: Arc::clone(&clock) as Arc<dyn Clock>,
-            starting_health_status: HealthStatus::Ready,
-            ..RuntimeOptions::from(&environment.system)
-        })?;
-        let frontend_config = FrontendConfig {
-            clock: Arc::clone(&clock) as Arc<dyn Clock>,
-            ..FrontendConfig::from(&environment.frontend)
-        };
-        let registry = new_registry();
-        let frontend = FrontendMetrics::new(&registry, frontend_config)?;
-        let namespace = runtime.namespace("dynamo")?;
-        let backend = namespace.component("backend")?;
-        let handler = backend.endpoint("generate")?.serve(&[])?;
-        let kv_stats = backend.kv_stats()?;
-        let router = KvRouter::new(&namespace.component("router")?)?;
-        let card = ModelCard {
-            context_length: 131_072,
-            kv_cache_block_size: config.block_size,
-            migration_limit: 0,
-        };
-        let runtime_config = RuntimeConfig {
-            total_kv_blocks: Some(config.kv_blocks),
-            max_num_seqs: Some(config.slots),
-            max_num_batched_tokens: Some(config.batched_tokens),
-        };
-        for worker in 0..options.workers {
-            frontend.models().add(&options.model, worker as u64, &card, &runtime_config);
-        }
-        let mut requests = Vec::new();
-        requests.resize_with(trace.requests().len(), || None);
-        Ok(Self {
-            trace,
-            model: &options.model,
-            clock,
-            frontend_page: MetricsExposition::of_registry(&registry),
-            runtime,
-            frontend,
-            handler,
-            kv_stats,
-            router,
-            requests,
-            finished: 0,
-            now_ns: 0,
-            cached_tokens: 0,
-            reused_blocks: vec![0; options.workers],
-            block_size: config.block_size,
-            input_tokens: 0,
-            output_tokens: 0,
-            first_token: Latencies::new(),
-            inter_token: Latencies::new(),
-            duration: Latencies::new(),
-        })
-    }
-
-    /// Opens both roles' ports.
-    fn serve(
-        &self,
-        options: &Options,
-        environment: &Environment,
-    ) -> Result<(RunningServer, Option<RunningServer>), Failure> {
-        let mut system = environment.system.clone();
-        if unset("DYN_SYSTEM_PORT") {
-            system.port = Some(SYSTEM_PORT);
-        }
-        if unset("DYN_SYSTEM_HOST") {
-            system.host = options.host.to_string();
-        }
-        let (port, setting) = match options.http_port {
-            Some(port) => (port, "--http-port"),
-            None => (environment.frontend.http_port, "DYN_HTTP_PORT"),
-        };
-        let frontend = Server::builder()
-            .address(SocketAddr::new(options.host, port))
-            .address_source(setting)
-            .metrics_path(environment.frontend.metrics_path.as_str())
-            .health_path(environment.frontend.health_path.as_str())
-            .live_path(environment.frontend.live_path.as_str())
-            .exposition(self.frontend_page.clone())
-            .health(Live)
-            .spawn()?;
-        say!("frontend http://{}{}", frontend.local_addr(), environment.frontend.metrics_path);
-        let system = self.runtime.start_system_server(&system)?;
-        if let Some(system) = &system {
-            say!("worker   {}://{}/metrics", system.scheme(), system.local_addr());
-        }
-        Ok((frontend, system))
-    }
-
-    /// Both roles' pages as one valid body.
-    fn exposition(&self) -> BytesMut {
-        let pages = [self.frontend_page.clone(), MetricsExposition::of_runtime(&self.runtime)].map(
-            |page| {
-                let mut body = BytesMut::new();
-                page.write(&mut body);
-                body
-            },
-        );
-        let (filter, mut body) = (Filter::all(), BytesMut::new());
-        let sources = pages.iter().map(|page| Source::new(&filter, page));
-        Foreign::new().merge(
-            sources,
-            &|_| false,
-            negotiate(None),
-            &NameFilter::default(),
-            &mut body,
-        );
-        body
-    }
-
-    fn summary(self, options: &Options, wall: Duration) -> Summary {
-        Summary {
-            trace: options.trace.display().to_string(),
-            assumed: self.trace.assumed().to_vec(),
-            requests: self.finished,
-            input_tokens: self.input_tokens,
-            cached_tokens: self.cached_tokens,
-            reused_blocks: self.reused_blocks.iter().sum(),
-            block_size: self.block_size,
-            output_tokens: self.output_tokens,
-            first_token: self.first_token,
-            inter_token: self.inter_token,
-            duration: self.duration,
-            replayed: Duration::from_nanos(self.now_ns),
-            wall,
-        }
-    }
-
-    fn advance(&mut self, now_ns: u64) -> Timestamp {
-        let now = Timestamp::from_nanos(now_ns);
-        if now_ns > self.now_ns {
-            self.now_ns = now_ns;
-            self.clock.set(now);
-        }
-        now
-    }
-}
-
-impl Observer for Stage<'_> {
-    fn arrived(&mut self, request: usize, now_ns: u64) {
-        let now = self.advance(now_ns);
-        let input_tokens = self.trace.requests()[request].input_tokens;
-        let mut active = self.frontend.begin(
-            HttpEndpoint::ChatCompletions,
-            RequestType::Stream,
-            self.model,
-            now,
-        );
-        active.input_tokens(input_tokens);
-        self.input_tokens += input_tokens;
-        self.requests[request] =
-            Some(Active { request: active, work: None, arrived_ns: now_ns, last_tokens_ns: None });
-    }
-
-    fn routed(&mut self, request: usize, _worker: usize, now_ns: u64) {
-        let now = self.advance(now_ns);
-        let bytes = REQUEST_BYTES + INPUT_TOKEN_BYTES * self.trace.requests()[request].input_tokens;
-        if let Some(active) = &mut self.requests[request] {
-            active.work = Some(self.handler.begin(bytes, now));
-        }
-    }
-
-    fn dispatched(
-        &mut self,
-        request: usize,
-        _worker: usize,
-        cached_tokens: Option<u64>,
-        now_ns: u64,
-    ) {
-        self.advance(now_ns);
-        if let (Some(active), Some(cached_tokens)) = (&mut self.requests[request], cached_tokens) {
-            active.request.cached_tokens(cached_tokens);
-            self.cached_tokens += cached_tokens;
-        }
-    }
-
-    #[inline]
-    fn tokens(&mut self, request: usize, n: u64, now_ns: u64) {
-        let now = self.advance(now_ns);
-        let Some(active) = &mut self.requests[request] else { return };
-        active.request.tokens(n, now);
-        if let Some(work) = &active.work {
-            work.response_bytes(OUTPUT_TOKEN_BYTES * n);
-        }
-        self.output_tokens += n;
-        match active.last_tokens_ns.replace(now_ns) {
-            None => self.first_token.record_n(now_ns - active.arrived_ns, 1),
-            Some(before_ns) => self.inter_token.record_n((now_ns - before_ns) / n, n),
-        }
-    }
-
-    fn finished(&mut self, request: usize, now_ns: u64) {
-        let now = self.advance(now_ns);
-        let Some(active) = self.requests[request].take() else { return };
-        if let Some(work) = active.work {
-            work.finish(now);
-        }
-        active.request.succeed(now);
-        self.duration.record_n(now_ns - active.arrived_ns, 1);
-        self.finished += 1;
-    }
-
-    fn worker_state(&mut self, worker: usize, stats: &KvStats, _now_ns: u64) {
-        self.reused_blocks[worker] = stats.hit_blocks;
-        self.router.publish(worker as u64, &Stats::from(*stats).into());
-        self.kv_stats.publish(&self.router.aggregate());
-    }
-}
-
-/// The replay's frontend is alive as long as its process is.
-struct Live;
-
-impl Health for Live {
-    fn health(&self) -> HealthAnswer {
-        dynamo_metrics::FrontendHealth::new().health().into()
-    }
-
-    fn live(&self) -> HealthAnswer {
-        dynamo_metrics::FrontendHealth::new().live().into()
-    }
 }

@@ -1,17 +1,17 @@
-//! `serve`: both roles in one process, on the ports of the document.
-//!
-//! The worker takes its requests over loopback HTTP, as it does in a fleet: one path for every token, and bytes
-//! that are really sent.
+//! `serve`: a frontend and a worker in one process, on the ports of the document.
 
-use crate::Failure;
-use crate::frontend::{self, App, HttpOptions};
-use crate::options::{ModelOptions, PlaceOptions, WebOptions, is_set, say_ready};
-use crate::protocol::STATS_PERIOD;
-use crate::worker::{self, Worker};
+use crate::environment;
+use crate::frontend::{self, HttpOptions};
+use crate::options::{ModelOptions, PlaceOptions, WebOptions};
+use crate::output::print_stdout;
+#[cfg(feature = "otlp")]
+use crate::push;
 use clap::{Args, Parser};
 use dynamo_metrics::{DistributedRuntime, RuntimeOptions, new_registry};
+use dynamo_metrics_sim::frontend::App;
+use dynamo_metrics_sim::worker::Worker;
+use dynamo_metrics_sim::{Failure, local};
 use std::net::{IpAddr, Ipv4Addr};
-use std::sync::Arc;
 
 /// The document's system port, which `serve` uses unless `DYN_SYSTEM_PORT` says otherwise.
 const SYSTEM_PORT: u16 = 8081;
@@ -33,7 +33,7 @@ pub(crate) struct Options {
 }
 
 impl Options {
-    /// What `serve` does when the program is started without any argument.
+    /// Returns the options of a program that is started without any argument.
     pub(crate) fn from_arguments() -> Result<Self, Failure> {
         #[derive(Parser)]
         struct Bare {
@@ -46,50 +46,43 @@ impl Options {
 
 /// Runs until it is asked to stop.
 pub(crate) fn run(options: Options) -> Result<(), Failure> {
-    let mut environment = worker::environment()?;
-    if !is_set("DYN_SYSTEM_PORT") {
+    let mut settings = options.model.worker(&options.place)?;
+    let mut environment = environment::read()?;
+    if !environment::is_set("DYN_SYSTEM_PORT") {
         environment.system.port = Some(SYSTEM_PORT);
     }
-    if !is_set("DYN_SYSTEM_HOST") {
+    if !environment::is_set("DYN_SYSTEM_HOST") {
         environment.system.host = options.http.host.to_string();
     }
     options.web.apply(&mut environment.system);
-    let runtime = DistributedRuntime::with(RuntimeOptions::from(&environment.system))?;
+    let runtime = DistributedRuntime::with_options(RuntimeOptions::from(&environment.system))?;
     let system = options.web.start(&runtime, &environment.system, "worker")?;
     if let Some(system) = &system {
-        say!("worker   {}://{}/metrics", system.scheme(), system.local_addr());
+        print_stdout(format_args!(
+            "worker   {}://{}/metrics",
+            system.scheme(),
+            system.local_addr()
+        ));
     }
-    let registry = new_registry();
-    let namespace = &options.place.namespace;
-    let app = App::new(&runtime, &registry, &environment.frontend, namespace, &options.http)?;
+    settings.system_url =
+        system.as_ref().map(|system| format!("{}://{}", system.scheme(), system.local_addr()));
+    let mut frontend = options
+        .http
+        .frontend(&options.place.namespace, options.web.pages(&environment.frontend.metrics_path));
+    frontend.process_metrics = system.is_none();
+    let app = App::new(&runtime, &new_registry(), &environment.frontend, &frontend)?;
+    #[cfg(feature = "otlp")]
+    let _pushers =
+        [push::start(runtime.exporter(), "worker")?, push::start(app.exporter(), "frontend")?];
     let tokio = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let result = tokio.block_on(async {
-        let component =
-            runtime.namespace(&options.place.namespace)?.component(&options.place.component)?;
         let loopback = IpAddr::V4(Ipv4Addr::LOCALHOST);
-        let Options { model, place, .. } = &options;
-        let worker = Worker::start(&component, INSTANCE_ID, model, place, loopback, 0).await?;
-        say_ready(&runtime);
-        join(&app, &worker, &options.model, &options.place);
-        let member = Arc::clone(&app);
-        tokio::spawn(async move {
-            loop {
-                tokio::time::sleep(STATS_PERIOD).await;
-                if !member.fleet.heard(INSTANCE_ID, worker.engine.stats().into()) {
-                    join(&member, &worker, &options.model, &options.place);
-                }
-            }
-        });
+        let worker = Worker::start(&runtime, INSTANCE_ID, settings, loopback, 0).await?;
+        environment::set_ready(&runtime);
+        tokio::spawn(local::join(&app, worker));
         frontend::serve(app, &options.http, &environment.frontend).await
     });
     tokio.shutdown_background();
     drop(system);
     result
-}
-
-/// Puts the worker into the fleet, at the start and after a broken stream made the fleet drop it.
-fn join(app: &App, worker: &Worker, model: &ModelOptions, place: &PlaceOptions) {
-    if let Err(reason) = app.fleet.join(worker.registration(INSTANCE_ID, model, place)) {
-        tracing::error!(reason, "the worker cannot join");
-    }
 }

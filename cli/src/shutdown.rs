@@ -1,4 +1,4 @@
-//! When to stop: SIGINT or SIGTERM.
+//! The signals that stop the program: SIGINT and SIGTERM.
 
 use std::future::Future;
 use std::io;

@@ -1,25 +1,25 @@
-//! What can be wrong with a registration, and what to do about it.
+//! Errors of registration. Each names the metric, the reason and the remedy.
 //!
-//! Everything is checked once, when a metric is registered. Recording is infallible by type.
+//! All checks run once, when a metric is registered; recording returns no errors.
 
 use crate::escaping::Escaping;
 use thiserror::Error;
 
-/// Why bounds were refused.
+/// The reason why bounds of a histogram were refused.
 #[derive(Clone, Debug, Error)]
 #[non_exhaustive]
 pub enum BucketsError {
     /// No finite bound was given.
     #[error("a histogram needs at least one finite bucket bound; `+Inf` alone is implied")]
     Empty,
-    /// More bounds than [`BOUNDS_MAX`](crate::BOUNDS_MAX).
+    /// More bounds than [`BOUNDS_MAX`](crate::limits::BOUNDS_MAX).
     #[error(
         "{len} bucket bounds are more than {max}; each one is a line in every scrape, use fewer"
     )]
     TooMany {
-        /// How many were given.
+        /// The number given.
         len: usize,
-        /// How many are allowed.
+        /// The number allowed.
         max: usize,
     },
     /// A bound is NaN or `-Inf`, or `+Inf` is not the last.
@@ -28,7 +28,7 @@ pub enum BucketsError {
         /// The bound.
         bound: f64,
     },
-    /// Two neighbours are equal or fall.
+    /// Two neighbours are equal or decrease.
     #[error(
         "bucket bounds must increase strictly, but {after} comes after {before}; sort them and remove duplicates"
     )]
@@ -37,6 +37,16 @@ pub enum BucketsError {
         before: f64,
         /// The right one.
         after: f64,
+    },
+    /// A bound of a histogram of integers is negative, or no whole unit above the one before.
+    #[error(
+        "bucket bound {bound} is negative or not a whole 1/{per_one} above the bound before; choose a finer scale, or a histogram of floats"
+    )]
+    NotInteger {
+        /// The bound.
+        bound: f64,
+        /// The number of units of recording in one.
+        per_one: u64,
     },
     /// The generator's range is empty.
     #[error("bucket range {min}..{max} needs 0 < min < max, both finite")]
@@ -55,7 +65,7 @@ impl PartialEq for BucketsError {
     }
 }
 
-/// Why the buckets of a native histogram were refused.
+/// The reason why the buckets of a native histogram were refused.
 #[derive(Clone, Debug, Error, PartialEq)]
 #[non_exhaustive]
 pub enum NativeBucketsError {
@@ -93,7 +103,7 @@ pub enum NativeBucketsError {
         /// Cells allowed.
         max: u32,
     },
-    /// A limit of no bucket.
+    /// The limit of buckets is 0.
     #[error("max_buckets is 0, but a scrape shows at least one bucket; 160 is the default")]
     MaxBuckets,
     /// The classic bounds are not usable by themselves.
@@ -111,16 +121,16 @@ pub enum NativeBucketsError {
     },
 }
 
-/// Why the options of a summary were refused.
+/// The reason why the options of a summary were refused.
 #[derive(Clone, Debug, Error, PartialEq)]
 #[non_exhaustive]
 pub enum SummaryError {
     /// Too many quantiles.
     #[error("{len} quantiles are more than {max}; each one is a line in every scrape, use fewer")]
     TooMany {
-        /// How many were given.
+        /// The number given.
         len: usize,
-        /// How many are allowed.
+        /// The number allowed.
         max: usize,
     },
     /// A quantile is not in `0..=1`.
@@ -129,7 +139,7 @@ pub enum SummaryError {
         /// The quantile.
         quantile: f64,
     },
-    /// Two neighbours are equal or fall.
+    /// Two neighbours are equal or decrease.
     #[error(
         "quantiles must increase strictly, but {after} comes after {before}; sort them and remove duplicates"
     )]
@@ -139,7 +149,7 @@ pub enum SummaryError {
         /// The right one.
         after: f64,
     },
-    /// The window is empty, or cut into too few or too many slices.
+    /// The window is empty, or has too few or too many slices.
     #[error(
         "a window of {window:?} in {slices} slices is not usable; it needs 1 to {max} slices of at least {least:?}"
     )]
@@ -148,7 +158,7 @@ pub enum SummaryError {
         window: std::time::Duration,
         /// The slices.
         slices: u32,
-        /// How many slices are allowed.
+        /// The number of slices allowed.
         max: u32,
         /// The shortest slice.
         least: std::time::Duration,
@@ -173,11 +183,11 @@ pub enum SummaryError {
     },
 }
 
-/// Why a metric was not registered. Every variant names the metric, the reason and the remedy.
+/// The reason why a metric was not registered. Every variant names the metric, the reason and the remedy.
 #[derive(Clone, Debug, Error, PartialEq)]
 #[non_exhaustive]
 pub enum RegisterError {
-    /// A constant or scope label whose value is longer than is kept. It is not cut, because two identifiers must not become one.
+    /// The value of a constant or scope label is too long. It is not truncated, because two identifiers must not become one.
     #[error(
         "metric {name:?}: the value of label {label:?} has {bytes} bytes, more than {max}; use a shorter identifier"
     )]
@@ -197,7 +207,7 @@ pub enum RegisterError {
     InvalidName {
         /// The metric.
         name: String,
-        /// What is wrong with it, and what to do.
+        /// The fault, and its remedy.
         reason: &'static str,
     },
     /// A label name does not match `[a-zA-Z_][a-zA-Z0-9_]*`, or is reserved. With
@@ -208,10 +218,10 @@ pub enum RegisterError {
         name: String,
         /// The label.
         label: String,
-        /// What is wrong with it.
+        /// The fault.
         reason: &'static str,
     },
-    /// The same label name twice, constant and automatic labels included.
+    /// A label name occurs twice, constant and scope labels included.
     #[error(
         "label {label:?} of metric {name:?} is given twice (labels of the metric's scope count); remove or rename one"
     )]
@@ -221,30 +231,30 @@ pub enum RegisterError {
         /// The label.
         label: String,
     },
-    /// A name is taken by a metric that differs.
+    /// The name belongs to a metric with another property.
     #[error(
         "metric {name:?} is already registered with another {what}: {existing} is there, {requested} was asked for; use the registered one, or another name"
     )]
     Conflict {
         /// The metric.
         name: String,
-        /// Which property differs.
+        /// The property that differs.
         what: &'static str,
         /// The registered property.
         existing: String,
         /// The requested property.
         requested: String,
     },
-    /// A sample name of one metric is a sample name of another, as `x_count` of histogram `x`.
+    /// A sample name of one metric is a sample name of another, for example `x_count` of histogram `x`.
     #[error(
         "metric {name:?} would print samples named {sample:?}, which belong to metric {other:?}; rename one of them"
     )]
     SuffixClash {
         /// The metric.
         name: String,
-        /// The metric that is there.
+        /// The registered metric.
         other: String,
-        /// The name they share.
+        /// The name that both print.
         sample: String,
     },
     /// A sample name of one metric is a sample name of another for scrapers that ask for an escaping scheme.
@@ -254,11 +264,11 @@ pub enum RegisterError {
     EscapedClash {
         /// The metric.
         name: String,
-        /// The metric that is there.
+        /// The registered metric.
         other: String,
-        /// The scheme under which they meet.
+        /// The scheme under which the names are equal.
         scheme: Escaping,
-        /// The escaped name they share.
+        /// The escaped name that both print.
         sample: String,
     },
     /// Two labels of one metric are one label for scrapers that ask for an escaping scheme.
@@ -272,9 +282,9 @@ pub enum RegisterError {
         label: String,
         /// The label that comes first.
         other: String,
-        /// The scheme under which they meet.
+        /// The scheme under which the names are equal.
         scheme: Escaping,
-        /// The escaped name they share.
+        /// The escaped name that both print.
         escaped: String,
     },
     /// Two scopes could print the same series.
@@ -286,12 +296,12 @@ pub enum RegisterError {
         name: String,
         /// Constant labels of the new one.
         scope: String,
-        /// Constant labels of the one that is there.
+        /// Constant labels of the registered one.
         other: String,
         /// The label names of the new one.
         labels: String,
     },
-    /// A callback is registered already; there is no get-or-create for closures.
+    /// A callback is registered already. Closures cannot be compared, so registering twice is an error.
     #[error(
         "metric {name:?} already has a callback with these labels; unregister it first, or give the new one other constant labels"
     )]
@@ -299,7 +309,7 @@ pub enum RegisterError {
         /// The metric.
         name: String,
     },
-    /// The unit is not the name's suffix.
+    /// The name does not end in the unit.
     #[error(
         "metric {name:?} has unit {unit:?}, which must be the end of its name (before `_total` if it is a counter); rename it to end in \"_{unit}\""
     )]
@@ -317,7 +327,7 @@ pub enum RegisterError {
         /// The unit.
         unit: String,
     },
-    /// Something was asked for that this kind of metric does not have.
+    /// An option does not exist for this kind of metric.
     #[error(
         "metric {name:?} is of kind {kind}, which cannot have {what}; leave that out of its options"
     )]
@@ -326,7 +336,7 @@ pub enum RegisterError {
         name: String,
         /// Its kind.
         kind: &'static str,
-        /// What it cannot have.
+        /// The property that the kind lacks.
         what: &'static str,
     },
     /// The name of an info metric does not end in `_info`.
@@ -342,7 +352,7 @@ pub enum RegisterError {
     States {
         /// The metric.
         name: String,
-        /// What is wrong, and what to do.
+        /// The fault, and its remedy.
         reason: String,
     },
     /// A label of a state set has the name of the state set, which is the label of its states.
@@ -358,7 +368,7 @@ pub enum RegisterError {
     Buckets {
         /// The metric.
         name: String,
-        /// What is wrong.
+        /// The fault.
         source: BucketsError,
     },
     /// The buckets of a native histogram are not usable.
@@ -366,7 +376,7 @@ pub enum RegisterError {
     Native {
         /// The metric.
         name: String,
-        /// What is wrong.
+        /// The fault.
         source: NativeBucketsError,
     },
     /// The options of a summary are not usable.
@@ -374,12 +384,12 @@ pub enum RegisterError {
     Summary {
         /// The metric.
         name: String,
-        /// What is wrong.
+        /// The fault.
         source: SummaryError,
     },
-    /// The process has no cells left, or the operating system refuses address space.
+    /// The process has no cells left, or no memory for more of them: see docs/limits.md.
     #[error(
-        "no memory for metric {name:?}: the process has {max} cells for all metrics, and a thread needs 256 MiB of address space (not memory) for them; register fewer series, or raise the address-space limit (ulimit -v)"
+        "no memory for metric {name:?}: the process has {max} cells for all metrics, of 8 bytes in each thread that records; register fewer series, or raise the limit that stands in the way (ulimit -v, ulimit -d, vm.overcommit_memory)"
     )]
     NoCells {
         /// The metric.
@@ -389,7 +399,7 @@ pub enum RegisterError {
     },
 }
 
-/// Why a trace or span identifier was refused.
+/// The reason why a trace or span identifier was refused.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 #[error(
     "{what} {id:?} is not usable in an exemplar: it needs 1 to {max} characters of [A-Za-z0-9_-], because some scrapers do not take escapes there"
@@ -398,9 +408,9 @@ pub enum RegisterError {
 pub struct ExemplarError {
     /// `trace_id` or `span_id`.
     pub what: &'static str,
-    /// What was given, cut to 128 bytes.
+    /// The identifier as given, truncated to 128 bytes.
     pub id: String,
-    /// How many characters are allowed.
+    /// The number of characters allowed.
     pub max: usize,
 }
 
@@ -411,8 +421,8 @@ pub struct ExemplarError {
 pub struct UnknownState {
     /// The metric.
     pub name: String,
-    /// What was given.
+    /// The state as given.
     pub state: String,
-    /// The states that there are.
+    /// The states of the set.
     pub known: String,
 }

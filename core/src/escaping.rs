@@ -1,23 +1,22 @@
-//! Escaping of names: how a UTF-8 name is written for a scraper that does not take it as it is.
+//! Escaping of names: the form of a UTF-8 name for a scraper that accepts only legacy names.
 //!
-//! Prometheus 3 takes any UTF-8 string as the name of a metric or label; older scrapers take only what matches
+//! Prometheus 3 accepts any UTF-8 string as the name of a metric or label; older scrapers accept only names that match
 //! the *legacy* patterns, `[a-zA-Z_:][a-zA-Z0-9_:]*` for metrics and the same without the colon for labels. A
-//! scraper says in its `Accept` header which of four schemes it wants. Rules: the escaping schemes of the
-//! Prometheus documentation, where it and `EscapeName` of prometheus/common differ (`dots`) as the code has it.
-//! One difference is on purpose: the code lets a colon pass in label names, which fails a whole scrape.
+//! scraper names one of four schemes in its `Accept` header. The rules are those of the Prometheus documentation; where it
+//! differs from `EscapeName` of prometheus/common (scheme `dots`), those of the code. One deviation is deliberate: the code
+//! keeps a colon in label names, which fails a whole scrape.
 //!
-//! **What comes out of every scheme but `allow-utf-8` matches the legacy pattern.** Two names may come out
-//! alike; the registry refuses the second ([`RegisterError::EscapedClash`](crate::RegisterError::EscapedClash)).
-//! An escaping costs one pass over the characters; names are escaped when they are registered or laid out, not
-//! once a scrape.
+//! **The result of every scheme but `allow-utf-8` matches the legacy pattern.** Two names may have the same result; the
+//! registry refuses the second ([`RegisterError::EscapedClash`](crate::RegisterError::EscapedClash)). Escaping costs one
+//! pass over the characters. Names are escaped when they are registered or rendered, not in each scrape.
 
 use std::borrow::Cow;
 use std::fmt::{self, Write};
 
-/// A scheme for names that a scraper does not take as they are.
+/// A scheme that turns UTF-8 names into legacy names.
 ///
-/// Escape the name of a *family* and append suffixes as `_bucket` afterwards, as client_golang does: consumers
-/// tell by the suffix which samples belong to a `# TYPE` line.
+/// Escape the name of a *family* and append suffixes such as `_bucket` afterwards, as client_golang does: consumers
+/// find the samples of a `# TYPE` line by their suffix.
 ///
 /// ```
 /// use dynamo_metrics_core::Escaping;
@@ -30,24 +29,24 @@ use std::fmt::{self, Write};
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Escaping {
-    /// Names as they are; one that is not legacy must be written in quotes.
+    /// Keeps names as they are; a name that is not legacy must be written in quotes.
     AllowUtf8,
-    /// Each character that is not allowed becomes `_`. What a scraper gets that asks for nothing.
+    /// Turns each character that is not allowed into `_`. The default for scrapers that name no scheme.
     #[default]
     Underscores,
-    /// `.` becomes `_dot_`, `_` becomes `__`, any other character that is not allowed becomes `__`. The only
+    /// Turns `.` into `_dot_`, `_` into `__`, and any other character that is not allowed into `__`. The only
     /// scheme that also changes legacy names.
     Dots,
-    /// `U__`, then `_` as `__` and each character that is not allowed as `_<hexadecimal code point>_`. Can be
-    /// decoded.
+    /// Prefixes `U__`, and turns `_` into `__` and each character that is not allowed into `_<hexadecimal code point>_`.
+    /// Can be decoded.
     Values,
 }
 
 impl Escaping {
-    /// Every scheme, from the one that changes least.
+    /// All schemes; the one that changes least is first.
     pub const ALL: [Self; 4] = [Self::AllowUtf8, Self::Underscores, Self::Dots, Self::Values];
 
-    /// Its name in `Accept` and `Content-Type` headers.
+    /// Returns its name in `Accept` and `Content-Type` headers.
     ///
     /// ```
     /// assert_eq!(dynamo_metrics_core::Escaping::AllowUtf8.as_str(), "allow-utf-8");
@@ -61,7 +60,7 @@ impl Escaping {
         }
     }
 
-    /// The name of a metric under this scheme; borrowed if nothing changes.
+    /// Returns the name of a metric under this scheme; borrowed if nothing changes.
     ///
     /// ```
     /// use dynamo_metrics_core::Escaping;
@@ -75,7 +74,7 @@ impl Escaping {
         self.escape(name, Pattern::Metric)
     }
 
-    /// The name of a label under this scheme; borrowed if nothing changes. A colon is not allowed in labels.
+    /// Returns the name of a label under this scheme; borrowed if nothing changes. A colon is not allowed in labels.
     ///
     /// ```
     /// use dynamo_metrics_core::Escaping;
@@ -121,7 +120,7 @@ impl Escaping {
         match self {
             Self::AllowUtf8 => true,
             Self::Underscores => pattern.matches(name),
-            // An empty name has no form of its own in any scheme; no registry accepts one.
+            // An empty name stays empty in every scheme; no registry accepts one.
             Self::Values => name.is_empty() || pattern.matches(name),
             Self::Dots => !name.contains('_') && pattern.matches(name),
         }
@@ -158,10 +157,10 @@ impl fmt::Display for Escaping {
     }
 }
 
-/// Whether a metric name matches `[a-zA-Z_:][a-zA-Z0-9_:]*`, so that every scraper takes it without quotes.
+/// Whether a metric name matches `[a-zA-Z_:][a-zA-Z0-9_:]*`, which every scraper accepts without quotes.
 ///
 /// ```
-/// use dynamo_metrics_core::is_legacy_metric_name;
+/// use dynamo_metrics_core::escaping::is_legacy_metric_name;
 ///
 /// assert!(is_legacy_metric_name("vllm:requests_total"));
 /// assert!(!is_legacy_metric_name("http.requests"));
@@ -170,10 +169,10 @@ pub fn is_legacy_metric_name(name: &str) -> bool {
     Pattern::Metric.matches(name)
 }
 
-/// Whether a label name matches `[a-zA-Z_][a-zA-Z0-9_]*`, so that every scraper takes it without quotes.
+/// Whether a label name matches `[a-zA-Z_][a-zA-Z0-9_]*`, which every scraper accepts without quotes.
 ///
 /// ```
-/// use dynamo_metrics_core::is_legacy_label_name;
+/// use dynamo_metrics_core::escaping::is_legacy_label_name;
 ///
 /// assert!(is_legacy_label_name("model"));
 /// assert!(!is_legacy_label_name("vllm:model"), "a colon is for metrics only");
@@ -193,7 +192,7 @@ impl Pattern {
         !name.is_empty() && name.char_indices().all(|(at, c)| self.allows(at, c))
     }
 
-    /// Whether `c` may stand `at` bytes from the beginning.
+    /// Whether `c` is allowed `at` bytes from the beginning.
     fn allows(self, at: usize, c: char) -> bool {
         let colon = matches!(self, Self::Metric) && c == ':';
         c.is_ascii_alphabetic() || c == '_' || colon || (at > 0 && c.is_ascii_digit())
@@ -205,7 +204,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// What a decoder of `values` reads, as `UnescapeName` of prometheus/common; `None` if it is not one.
+    /// Decodes a name of scheme `values`, as `UnescapeName` of prometheus/common does; `None` if it is not one.
     fn decode(escaped: &str) -> Option<String> {
         let mut rest = escaped.strip_prefix("U__")?;
         let mut name = String::new();

@@ -1,5 +1,5 @@
-//! An allocator that counts with a counter of ours: its recordings come from inside of a thread's first allocation, which
-//! is where a recording must not allocate, or it would come back to itself without end.
+//! An allocator that counts with a counter of this crate. Its recordings happen inside of allocations, so a recording must
+//! not allocate, or it would call itself without end.
 
 use dynamo_metrics_core::{Counter, Registry, shard_count};
 use std::alloc::{GlobalAlloc, Layout, System};
@@ -14,7 +14,7 @@ struct CountedByUs;
 static ALLOCATOR: CountedByUs = CountedByUs;
 
 static COUNTER: OnceLock<Counter> = OnceLock::new();
-/// The same count, by other means.
+/// The same count in a plain atomic.
 static ALLOCATIONS: AtomicU64 = AtomicU64::new(0);
 
 // SAFETY: every method hands its arguments to `System`, which keeps the contract, and does nothing else with them.
@@ -35,14 +35,14 @@ unsafe impl GlobalAlloc for CountedByUs {
 }
 
 #[test]
-fn an_allocator_may_count_with_a_counter_and_every_allocation_counts() {
+fn an_allocator_can_count_every_allocation_with_a_counter() {
     let registry = Registry::new();
     let counter = registry.counter(("allocations_total", "")).unwrap();
     assert!(COUNTER.set(counter.clone()).is_ok());
     for _ in 0..20 {
         thread::spawn(|| drop(black_box(Box::new(1)))).join().unwrap();
     }
-    // The harness has threads of its own, which may allocate between two of these lines.
+    // Threads of the harness may allocate between two of these lines.
     loop {
         let before = ALLOCATIONS.load(Ordering::Relaxed);
         let counted = counter.get();
@@ -52,6 +52,6 @@ fn an_allocator_may_count_with_a_counter_and_every_allocation_counts() {
             break;
         }
     }
-    // This thread, one other at a time, and the harness: none has leased a second one.
+    // This thread, one other at a time, and the harness: no thread has leased a second shard.
     assert!(shard_count() <= 4, "{} shards", shard_count());
 }

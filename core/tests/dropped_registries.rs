@@ -1,13 +1,13 @@
-//! A dropped registry's memory is free at once: a job that makes a registry, fills it and drops it can be run any number of times
-//! on one thread. A process of its own, because it looks at the resident memory of the process.
+//! A dropped registry frees its memory at once: a job that creates a registry, fills it and drops it can run any number of times
+//! on one thread. The test has a process of its own, because it measures the resident memory of the process.
 
 use dynamo_metrics_core::{Buckets, Counter, Opts, Registry};
 
 const REGISTRIES: u64 = 10_000;
 const SERIES: u64 = 200;
-/// The cap of a family, so that a series that finds no cells shows in the overflow series.
+/// The limit of series of a family, so that a series without cells shows in the overflow series.
 const CAP: usize = 1000;
-/// Growth that is not ours: the allocator keeps pages. One registry that stayed would be 100 KiB, all of them 1 GB.
+/// Allowed growth, for pages that the allocator keeps. One registry that is not freed is 100 KiB, all of them 1 GB.
 const GROWTH_KIB_MAX: u64 = 8 * 1024;
 
 fn job() {
@@ -40,7 +40,7 @@ fn ten_thousand_registries_on_one_thread_leave_nothing_behind() {
     }
 }
 
-/// Resident memory of this process; `None`, and a word about it, where there is no `/proc`.
+/// Returns the resident memory of this process; prints that it is skipped and returns `None` without `/proc`.
 fn resident_kib() -> Option<u64> {
     let Ok(status) = std::fs::read_to_string("/proc/self/status") else {
         println!("SKIPPED the look at resident memory: there is no /proc here");

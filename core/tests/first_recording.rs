@@ -24,15 +24,17 @@ mod stepped {
         Buckets, Counter, Exemplar, FloatCounter, Histogram, NativeBuckets, NativeHistogram, Opts,
         Registry, Summary, SummaryOpts, UpDownCounter, shard_count,
     };
+    use dynamo_metrics_test_support::Forked;
     use std::arch::asm;
     use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
+    use std::time::Duration;
 
     /// Steps of one recording at the most: a few hundred instructions of ours, and those of `mmap` in libc.
     const STEPS_MAX: u64 = 100_000;
     /// Children that run at the same time.
     const AT_ONCE: u64 = 4;
-    /// Seconds after which a child that hangs is ended.
-    const CHILD_SECONDS: u32 = 20;
+    /// When a child that hangs is ended.
+    const CHILD_LIMIT: Duration = Duration::from_secs(20);
 
     /// One metric of each kind.
     struct Metrics {
@@ -171,30 +173,6 @@ mod stepped {
         STEPS.load(Ordering::Relaxed)
     }
 
-    /// Starts `child` in a forked process.
-    fn fork(child: impl FnOnce() -> u8) -> libc::pid_t {
-        // SAFETY: this process has one thread, so the child has every lock.
-        let pid = unsafe { libc::fork() };
-        assert!(pid >= 0, "fork: {}", std::io::Error::last_os_error());
-        if pid == 0 {
-            // SAFETY: an alarm whose default action ends the child.
-            unsafe { libc::alarm(CHILD_SECONDS) };
-            let result = child();
-            // SAFETY: ends the child at once, without the parent's destructors.
-            unsafe { libc::_exit(i32::from(result)) }
-        }
-        pid
-    }
-
-    /// Waits for a child; returns its result, or `None` if it died.
-    fn result_of(pid: libc::pid_t) -> Option<u8> {
-        let mut status = 0;
-        // SAFETY: waits for a child of this process.
-        let waited = unsafe { libc::waitpid(pid, &raw mut status, 0) };
-        assert_eq!(waited, pid);
-        libc::WIFEXITED(status).then(|| libc::WEXITSTATUS(status) as u8)
-    }
-
     const EXACT: u8 = 10;
     const TOO_MANY_SHARDS: u8 = 11;
     const LOST_BY_THE_HANDLER: u8 = 12;
@@ -247,10 +225,13 @@ mod stepped {
             while goes_on {
                 assert!(steps < STEPS_MAX, "{}: the recording does not end", case.name);
                 let children: Vec<_> = (steps + 1..=steps + AT_ONCE)
-                    .map(|step| (step, fork(|| check(case, &interrupted, handled, step))))
+                    .map(|step| {
+                        let check = || check(case, &interrupted, handled, step);
+                        (step, Forked::start(CHILD_LIMIT, check))
+                    })
                     .collect();
                 for (step, child) in children {
-                    let fault = match result_of(child) {
+                    let fault = match child.result() {
                         Some(NO_MORE_STEPS) => {
                             goes_on = false;
                             continue;

@@ -22,8 +22,8 @@ fn total(shards: &Shards) -> u64 {
     shards.iter().map(|shard| shard.read(cell())).sum()
 }
 
-/// A thread lives its life and dies; another one records once, which adopts the shard if it is free by then; a scrape
-/// runs besides. At the end all of the `recorded` are there, in at most two shards and the fallback.
+/// A thread runs and ends; another one records once, and adopts the shard if it is free by then; a scrape runs besides. At
+/// the end all of the `recorded` are counted, in at most two shards and the fallback.
 fn check(recorded: u64, life_and_death: fn(&Lease, &Shards)) {
     let mut builder = loom::model::Builder::new();
     builder.preemption_bound = Some(2);
@@ -83,7 +83,7 @@ fn a_recording_to_the_shard_that_was_given_back_is_lost() {
     });
 }
 
-/// The first recording of the thread's life comes after its end: it gets no shard, which nobody would give back.
+/// The first recording of a thread comes after its end: it gets no shard, because no destructor would give it back.
 #[test]
 fn a_thread_that_begins_after_its_end_gets_no_shard() {
     check(2, |lease, shards| {
@@ -130,7 +130,7 @@ fn plain_stores_to_the_fallback_overwrite_each_other() {
 }
 
 /// A local handle that lives in another thread-local outlives the guard and keeps the shard: it writes there with a load
-/// and a store, so nobody may adopt it before.
+/// and a store, so no thread may adopt it before.
 #[test]
 fn a_local_handle_keeps_the_shard_beyond_the_end() {
     check(3, |lease, shards| {

@@ -9,6 +9,7 @@
 //! writer's store, and half of the interleavings are never run (seen with loom 0.7.3).
 #![cfg(loom)]
 
+use dynamo_metrics_core::__private::model::{Step, leave_out};
 use dynamo_metrics_core::__private::{
     CellIndex, Shards, add, add_f64_release, add_f64_release_shared, add_release,
     add_release_shared, add_shared,
@@ -87,6 +88,86 @@ fn a_relaxed_hand_over_loses_counts() {
             .collect();
         let counted: u64 = writers.into_iter().map(|writer| writer.join().unwrap()).sum();
         assert_eq!(cell.load(Ordering::Relaxed), counted, "a count is lost");
+    });
+}
+
+/// A thread leases while another one leases both free shards and gives the first back, so that the stack of free shards looks as
+/// it did before. Each ends with a shard of its own.
+#[test]
+fn a_shard_that_comes_back_meanwhile_is_leased_once() {
+    let mut builder = loom::model::Builder::new();
+    builder.preemption_bound = Some(3);
+    builder.check(|| {
+        let shards = Arc::new(Shards::new());
+        let two = [shards.lease().unwrap(), shards.lease().unwrap()];
+        two.into_iter().for_each(|shard| shards.give_back(shard));
+        let other = {
+            let shards = Arc::clone(&shards);
+            thread::spawn(move || {
+                let (first, second) = (shards.lease().unwrap(), shards.lease().unwrap());
+                shards.give_back(first);
+                std::ptr::from_ref(second).addr()
+            })
+        };
+        let own = std::ptr::from_ref(shards.lease().unwrap()).addr();
+        assert_ne!(own, other.join().unwrap(), "a shard with two writers");
+        assert!(shards.count() <= 3);
+    });
+}
+
+/// The twin: a top without a tag. Numbers of free shards, 0 for none, and of the one below each.
+struct Untagged {
+    top: AtomicU64,
+    below: [AtomicU64; 3],
+}
+
+impl Untagged {
+    fn pop(&self) -> Option<u64> {
+        let mut top = self.top.load(Ordering::Acquire);
+        while top != 0 {
+            let below = self.below[top as usize].load(Ordering::Relaxed);
+            match self.top.compare_exchange(top, below, Ordering::Acquire, Ordering::Acquire) {
+                Ok(_) => return Some(top),
+                Err(seen) => top = seen,
+            }
+        }
+        None
+    }
+
+    fn push(&self, number: u64) {
+        let mut top = self.top.load(Ordering::Relaxed);
+        loop {
+            self.below[number as usize].store(top, Ordering::Relaxed);
+            match self.top.compare_exchange(top, number, Ordering::Release, Ordering::Relaxed) {
+                Ok(_) => return,
+                Err(seen) => top = seen,
+            }
+        }
+    }
+}
+
+#[test]
+#[should_panic(expected = "a shard with two writers")]
+fn a_top_without_a_tag_gives_a_shard_away_twice() {
+    loom::model(|| {
+        let below = [0, 0, 0].map(AtomicU64::new);
+        let free = Arc::new(Untagged { top: AtomicU64::new(0), below });
+        [1, 2].into_iter().for_each(|number| free.push(number));
+        let other = {
+            let free = Arc::clone(&free);
+            thread::spawn(move || {
+                let (first, second) = (free.pop(), free.pop());
+                first.into_iter().for_each(|first| free.push(first));
+                second
+            })
+        };
+        let mut own = vec![free.pop(), free.pop()];
+        own.push(other.join().unwrap());
+        let mut held: Vec<u64> = own.into_iter().flatten().collect();
+        let count = held.len();
+        held.sort_unstable();
+        held.dedup();
+        assert_eq!(held.len(), count, "a shard with two writers");
     });
 }
 
@@ -172,7 +253,7 @@ fn begin_here_end_there(shards: &Arc<Shards>) -> Vec<thread::JoinHandle<()>> {
 #[test]
 fn nested_counts_stay_nested_across_threads() {
     let mut builder = loom::model::Builder::new();
-    builder.preemption_bound = Some(3);
+    builder.preemption_bound = Some(2);
     builder.check(|| {
         let shards = Arc::new(Shards::new());
         let threads = begin_here_end_there(&shards);
@@ -194,7 +275,7 @@ fn nested_counts_stay_nested_across_threads() {
 #[should_panic(expected = "a fall without its rise")]
 fn reading_rises_first_breaks_the_nesting() {
     let mut builder = loom::model::Builder::new();
-    builder.preemption_bound = Some(3);
+    builder.preemption_bound = Some(2);
     builder.check(|| {
         let shards = Arc::new(Shards::new());
         let threads = begin_here_end_there(&shards);
@@ -316,4 +397,43 @@ fn a_relaxed_fallback_loses_the_order() {
         writer.join().unwrap();
         scrape.join().unwrap();
     });
+}
+
+/// Cells are handed out while a thread leases a shard: whoever has both can write them.
+fn cells_handed_out_beside_a_lease() {
+    const CELLS: u32 = 8;
+    loom::model(|| {
+        let shards = Arc::new(Shards::new());
+        let handed_out = Arc::new(AtomicBool::new(false));
+        let leasing = {
+            let (shards, handed_out) = (Arc::clone(&shards), Arc::clone(&handed_out));
+            thread::spawn(move || {
+                let shard = shards.lease().unwrap();
+                let writable = !handed_out.load(Ordering::Acquire) || shard.writable() >= CELLS;
+                assert!(writable, "cells that cannot be written");
+            })
+        };
+        let handing_out = thread::spawn(move || {
+            assert!(shards.grow(CELLS));
+            handed_out.store(true, Ordering::Release);
+            shards
+        });
+        leasing.join().unwrap();
+        let shards = handing_out.join().unwrap();
+        let all = shards.iter().all(|shard| shard.writable() >= CELLS);
+        assert!(all, "cells that cannot be written");
+    });
+}
+
+#[test]
+fn whoever_leases_can_write_what_was_handed_out() {
+    cells_handed_out_beside_a_lease();
+}
+
+/// The twin: a shard that is not in the list yet is not found by whoever hands out, and its owner does not look again.
+#[test]
+#[should_panic(expected = "cells that cannot be written")]
+fn a_lease_that_does_not_look_again_cannot_write_what_was_handed_out() {
+    leave_out(Step::LookAfterLease);
+    cells_handed_out_beside_a_lease();
 }

@@ -1,12 +1,13 @@
-//! Promises that need the operating system to be put to the test: a writer that stands still, a fork, a signal
-//! handler, memory, threads by the hundred thousand.
+//! Guarantees whose tests need the operating system: a stopped writer, a fork, a signal handler, memory, hundreds of thousands
+//! of threads.
 //!
-//! The tests run one at a time, because memory and the number of shards are the process's. Whatever might hang runs
-//! under a [`Watchdog`], so that a broken promise is a failure and not a silence.
+//! The tests run one at a time, because memory and the number of shards belong to the process. Each test that might hang runs
+//! under a [`Watchdog`], so that a hang is a failure.
 #![cfg(unix)]
 
 use dynamo_metrics_core::{
-    Buckets, Counter, Gauge, Histogram, Registry, Snapshot, UpDownCounter, Value, shard_count,
+    Buckets, Counter, Gauge, Histogram, Registry, Snapshot, UpDownCounter, shard_count,
+    snapshot::Value,
 };
 use parking_lot::Mutex;
 use std::os::unix::thread::JoinHandleExt;
@@ -22,7 +23,7 @@ fn unit_buckets() -> Buckets {
     Buckets::new([1.0, 2.0, 4.0, 8.0]).unwrap()
 }
 
-/// Aborts the process when it is not dropped in time.
+/// A timer that aborts the process unless it is dropped in time.
 struct Watchdog {
     _alive: mpsc::Sender<()>,
 }
@@ -56,17 +57,17 @@ fn unsigned(snapshot: &Snapshot, name: &str) -> u64 {
 
 fn distribution(snapshot: &Snapshot, name: &str) -> (u64, f64) {
     value(snapshot, name, |value| match value {
-        Value::Histogram { counts, sum } => (counts.iter().sum(), sum),
+        Value::Histogram { counts, sum } => (counts.iter().sum(), sum.to_f64()),
         other => panic!("{name} is {other:?}"),
     })
 }
 
-// ---- A writer that stands still -------------------------------------------------------------------------------
+// ---- A stopped writer -----------------------------------------------------------------------------------------
 
 static PARKED: AtomicBool = AtomicBool::new(false);
 static RELEASED: AtomicBool = AtomicBool::new(false);
 
-/// Stops the thread that gets the signal wherever it is, until it is released.
+/// Stops the thread that gets the signal at any instruction, until it is released.
 extern "C" fn park(_signal: libc::c_int) {
     PARKED.store(true, Ordering::Release);
     while !RELEASED.load(Ordering::Acquire) {
@@ -165,7 +166,7 @@ extern "C" fn record_in_handler(_signal: libc::c_int) {
     }
 }
 
-/// What `docs/orderings.md` promises under "Signals": metrics that only the handler records are exact, so are those
+/// The guarantee of `docs/orderings.md` under "Signals": metrics that only the handler records are exact, so are those
 /// that only the interrupted code records; of a metric that both record on one thread, the *handler's* recording may
 /// be lost, never the interrupted one's.
 #[test]
@@ -341,7 +342,7 @@ fn a_child_forked_in_the_middle_of_recordings_and_scrapes_records_and_reads_on()
 
 /// A whole scrape takes locks, which a scrape of the parent may hold at the fork: see "Fork" in `docs/orderings.md`.
 #[test]
-fn a_child_scrapes_itself_when_nobody_scraped_at_the_fork() {
+fn a_child_can_scrape_if_no_scrape_ran_at_the_fork() {
     let _serial = ONE_AT_A_TIME.lock();
     let _watchdog = Watchdog::new("a scrape in a forked child");
     fork_under_load(true, |Forked { registry, counter, .. }, forked| {
@@ -361,10 +362,10 @@ fn a_child_scrapes_itself_when_nobody_scraped_at_the_fork() {
 
 // ---- Memory and threads ---------------------------------------------------------------------------------------
 
-/// Without scrapes nothing piles up, unlike in peers that queue samples until somebody asks (metrics#245, #465).
+/// Without scrapes memory does not grow, unlike in peers that queue samples until a scrape (metrics#245, #465).
 #[cfg(target_os = "linux")]
 #[test]
-fn a_hundred_million_observations_that_nobody_scrapes_take_no_memory() {
+fn a_hundred_million_observations_without_a_scrape_take_no_memory() {
     let _serial = ONE_AT_A_TIME.lock();
     let registry = Registry::new();
     let histogram = registry.histogram(("unscraped", ""), &unit_buckets()).unwrap();
@@ -380,7 +381,7 @@ fn a_hundred_million_observations_that_nobody_scrapes_take_no_memory() {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn two_hundred_thousand_threads_leave_their_counts_and_nothing_else() {
+fn two_hundred_thousand_threads_leave_only_their_counts() {
     const LANES: u64 = 2;
     let _serial = ONE_AT_A_TIME.lock();
     let registry = Registry::new();

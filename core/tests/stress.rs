@@ -1,14 +1,17 @@
-//! Threads that come and go record while others scrape: nothing lost, nothing backwards, nothing inconsistent.
+//! Short-lived threads record while others scrape: no count is lost, none decreases, and every scrape is consistent.
 
-use dynamo_metrics_core::{Buckets, Counter, Opts, Registry, Snapshot, Value, shard_count};
+use dynamo_metrics_core::{
+    Buckets, Counter, Opts, Registry, Scale, Snapshot, shard_count,
+    snapshot::{Sum, Value},
+};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 const LANES: u64 = 8;
 const INCREMENTS_PER_LANE: u64 = 10_000_000;
-/// Threads that each lane runs, one after the other.
+/// Number of threads that each lane runs, one after the other.
 const THREADS_PER_LANE: u64 = 100;
-/// Series that the lanes make and remove under each other's hands.
+/// Series that all lanes create and remove.
 const MODELS: [&str; 5] = ["a", "b", "c", "d", "e"];
 
 #[test]
@@ -18,6 +21,8 @@ fn eighty_million_increments_under_churn_and_scrapes() {
     let histogram = registry
         .histogram(("stress_value", ""), &Buckets::new([1.0, 2.0, 3.0, 4.0]).unwrap())
         .unwrap();
+    let bounds = Buckets::new([1.0, 2.0, 3.0, 4.0]).unwrap();
+    let integers = registry.integer_histogram(("stress_integer", ""), &bounds, Scale::One).unwrap();
     let one = Buckets::new([1.0]).unwrap();
     let outer = registry.up_down_counter(("stress_outer", "")).unwrap();
     let inner = registry.up_down_counter(Opts::new("stress_inner", "").nested()).unwrap();
@@ -30,6 +35,7 @@ fn eighty_million_increments_under_churn_and_scrapes() {
             let mut snapshot = Snapshot::new();
             let mut scrapes = 0u64;
             let (mut last_total, mut last_sum, mut last_counts) = (0, 0.0, [0; 5]);
+            let mut last_units = 0;
             while !done.load(Ordering::Relaxed) {
                 snapshot.take(&registry);
                 scrapes += 1;
@@ -41,12 +47,13 @@ fn eighty_million_increments_under_churn_and_scrapes() {
                 assert!(total >= last_total, "{total} after {last_total}");
                 last_total = total;
                 let Value::Histogram { counts, sum } = value("stress_value") else { panic!() };
+                let sum = sum.to_f64();
                 assert!(sum >= last_sum, "{sum} after {last_sum}");
                 for (last, &now) in last_counts.iter_mut().zip(counts) {
                     assert!(now >= *last);
                     *last = now;
                 }
-                // Value i lands in bucket i - 1, so the counts give the sum that goes with them.
+                // Value i belongs to bucket i - 1, so the sum follows from the counts.
                 let covered: u64 = (1..).zip(counts).map(|(value, count)| value * count).sum();
                 assert!(sum <= covered as f64, "the sum is ahead of the buckets");
                 last_sum = sum;
@@ -56,18 +63,26 @@ fn eighty_million_increments_under_churn_and_scrapes() {
                     panic!()
                 };
                 assert!(0 <= inner && inner <= outer, "0 <= {inner} <= {outer}");
-                // Every observation of the series that come and go is 1: cells that another one left behind would show.
+                // Every observation of the removed series is 1, so cells that are not zero when they are reused would show.
                 let family = snapshot.families().find(|f| f.name() == "stress_churning").unwrap();
                 for (counts, sum) in family.parts().next().unwrap().histograms() {
                     assert_eq!(counts[1], 0, "another series' numbers");
-                    assert!(sum <= counts[0] as f64, "{sum} of {counts:?}");
+                    assert!(sum.to_f64() <= counts[0] as f64, "{sum} of {counts:?}");
                 }
+                let Value::Histogram { counts, sum: Sum::Integer(sum) } = value("stress_integer")
+                else {
+                    panic!()
+                };
+                let covered: u64 = (1..).zip(counts).map(|(value, count)| value * count).sum();
+                assert!(sum.units <= covered, "{sum} is ahead of {counts:?}");
+                assert!(sum.units >= last_units, "{sum} after {last_units}");
+                last_units = sum.units;
             }
             scrapes
         });
         let lanes: Vec<_> = (0..LANES)
             .map(|lane| {
-                let (counter, histogram) = (&counter, &histogram);
+                let (counter, histogram, integers) = (&counter, &histogram, &integers);
                 let (churning, lasting) = (&churning, &lasting);
                 let (outer, inner) = (&outer, &inner);
                 scope.spawn(move || {
@@ -82,6 +97,7 @@ fn eighty_million_increments_under_churn_and_scrapes() {
                                     counter.inc();
                                     if i % 64 == 0 {
                                         histogram.observe(((lane + turn + i) % 5 + 1) as f64);
+                                        integers.observe((lane + turn + i) % 5 + 1);
                                         observations += 1;
                                         let model = MODELS[(lane + turn + i / 64) as usize % 5];
                                         lasting.visit([model], Counter::inc);
@@ -89,11 +105,11 @@ fn eighty_million_increments_under_churn_and_scrapes() {
                                         if i % 4096 == 0 {
                                             churning.remove([model]);
                                         }
-                                        // Seen or, once in 64 times, into what is removed.
+                                        // Recorded, once in 64 times into a series that was removed.
                                         late.observe(1.0);
                                     }
                                 }
-                                // Ends here what began on the thread of the lane.
+                                // Ends here a request that began on the thread of the lane.
                                 inner.dec();
                                 outer.dec();
                                 observations
@@ -115,7 +131,7 @@ fn eighty_million_increments_under_churn_and_scrapes() {
     assert_eq!((outer.get(), inner.get()), (0, 0));
     let lasting: u64 = MODELS.iter().map(|model| lasting.with([model]).get()).sum();
     assert_eq!(lasting, observations);
-    // 8 lanes, each with one worker at a time, and the main thread at most; never one for each of 800 threads.
+    // At most 8 lanes, each with one worker at a time, and the main thread; not one shard for each of 800 threads.
     assert!(shard_count() <= 2 * LANES as usize + 1, "{} shards", shard_count());
     assert!(scrapes > 100, "only {scrapes} scrapes");
 }
@@ -201,7 +217,7 @@ fn recording_in_the_destructor_of_another_thread_local_is_not_lost() {
         .join()
         .unwrap();
     }
-    // Of each thread: here, late, and through the local handles.
+    // Recordings of each thread: in its life, after its end, and through the local handles.
     assert_eq!(counter.get(), 6);
     assert_eq!((values.get().counts, values.get().sum), (vec![14, 0], 7.0));
     assert_eq!(open.get(), 8);

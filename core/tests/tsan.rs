@@ -1,5 +1,5 @@
-//! The whole of the crate at once, for ThreadSanitizer: threads that come and go record into series that come and go,
-//! beside a scrape. As a normal test it runs for a second; `ci/tsan.sh` runs it instrumented and longer.
+//! The whole crate under ThreadSanitizer: short-lived threads record into series that are created and removed, beside a
+//! scrape. As a normal test it runs for a second; `ci/tsan.sh` runs it instrumented and longer.
 //!
 //! ThreadSanitizer works here without an instrumented standard library, under three rules: an own `main` (libtest's
 //! channels look like races), `parking_lot`'s locks on every tested path (they are compiled with us), and plain
@@ -11,14 +11,14 @@
 
 use dynamo_metrics_core::__private::{CellIndex, Shards, add, add_shared};
 use dynamo_metrics_core::{
-    Buckets, Counter, Family, Histogram, Opts, Registry, Snapshot, UpDownCounter, Value,
+    Buckets, Counter, Family, Histogram, Opts, Registry, Snapshot, UpDownCounter, snapshot::Value,
 };
 use std::cell::UnsafeCell;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 
 const LANES: u64 = 8;
-/// Series that the lanes make and remove under each other's hands.
+/// Series that all lanes create and remove.
 const MODELS: [&str; 5] = ["a", "b", "c", "d", "e"];
 const STEPS_PER_THREAD: u64 = 500;
 
@@ -38,15 +38,15 @@ struct World {
     twin: bool,
 }
 
-/// A number that all threads write as if they were alone.
+/// A number that all threads write without synchronisation.
 struct Planted(UnsafeCell<u64>);
-// SAFETY: not at all, and that is its purpose. Touched in the twin only.
+// SAFETY: none; the race is the purpose. Used only in the twin.
 unsafe impl Sync for Planted {}
 
 impl Planted {
     fn touch(&self) {
         let number = self.0.get();
-        // SAFETY: a race on purpose, on a number that nobody uses.
+        // SAFETY: a race on purpose, on a number without another use.
         let before = unsafe { number.read_volatile() };
         // SAFETY: as above.
         unsafe { number.write_volatile(before + 1) };
@@ -123,7 +123,7 @@ fn churn() {
         .map(|lane| {
             thread::spawn(move || {
                 let mut done = 0;
-                // Relaxed: a number to go by. What is asserted is the scraper's own count, below.
+                // Relaxed: only a hint; the assertion below uses the scraper's own count.
                 while done < rounds || world.scrapes.load(Ordering::Relaxed) < scrapes_min {
                     run(world, lane, done);
                     done += 1;
@@ -155,7 +155,7 @@ fn run(world: &'static World, lane: u64, round: u64) {
     world.outer.inc();
     world.inner.inc();
     thread::spawn(move || work(world, lane + round)).join().unwrap();
-    // Names of one registry come and go as well.
+    // Names of one registry are registered and unregistered as well.
     if round.is_multiple_of(8) {
         let name = format!("tsan_lane_{lane}_total");
         let fresh = world.registry.counter((&*name, "")).unwrap();
@@ -208,6 +208,7 @@ fn scrape(world: &'static World) -> u64 {
                     ("tsan_churning", Value::Histogram { counts, sum }) => {
                         // Every observation of it is 1.
                         assert_eq!(counts[1..], [0; 3], "another series' numbers");
+                        let sum = sum.to_f64();
                         assert!(sum <= counts[0] as f64, "{sum} of {counts:?}");
                     }
                     ("tsan_outer", Value::Signed(value)) => outer = value,

@@ -1,4 +1,4 @@
-//! One registry, every format: takes the snapshot, keeps what each format rendered, writes the body.
+//! The encoder of one registry in every format: takes the snapshot, keeps the rendered text of each format, writes the body.
 
 use crate::cursor::{Cursor, append};
 use crate::layout::{FamilyLayout, Form, Layout};
@@ -7,7 +7,7 @@ use crate::negotiate::{Format, Negotiated};
 use crate::protobuf::{self, ProtobufForm};
 use crate::text::{self, Dialect, EOF, TextForm, Version};
 use bytes::BytesMut;
-use dynamo_metrics_core::{Escaping, FamilySnapshot, Registry, Snapshot};
+use dynamo_metrics_core::{Escaping, Registry, Snapshot, snapshot::FamilySnapshot};
 
 /// Encodes a registry again and again into the caller's buffer.
 ///
@@ -53,7 +53,7 @@ pub struct Encoder {
     unsound_natives: u64,
 }
 
-/// Scrapes after which a format that none of them asked for gives back what it has rendered: as much as the series
+/// Scrapes after which a format that none of them asked for gives back its rendered text: as much memory as the series
 /// themselves take, and every client can ask for any of a dozen formats and escapings. Half an hour of one scraper
 /// every 15 s and another every minute, so that two that take turns, or one that comes by the hour, find theirs.
 const IDLE_SCRAPES_MAX: u64 = 150;
@@ -134,8 +134,8 @@ impl Encoder {
         self
     }
 
-    /// How often a format gave back what it had rendered, since nobody had asked for it in 150 scrapes. The next who
-    /// does makes the encoder render it anew.
+    /// Returns how often a format gave back its rendered text because none of 150 scrapes had asked for it. The next scrape
+    /// that asks for the format renders it anew.
     ///
     /// ```
     /// use bytes::BytesMut;
@@ -156,7 +156,7 @@ impl Encoder {
         self.layouts_dropped
     }
 
-    /// How often a native histogram was written as a classic one, since scrapers would refuse it: a bucket above
+    /// Returns how often a native histogram was written as a classic one because scrapers would refuse it: a bucket above
     /// 2^63 - 1, or a count above 2^64 - 1.
     ///
     /// ```
@@ -238,7 +238,7 @@ impl Encoder {
     /// ```
     /// use bytes::BytesMut;
     /// use dynamo_metrics_core::Registry;
-    /// use dynamo_metrics_encoder::foreign::{Filter, Foreign, Source};
+    /// use dynamo_metrics_encoder::passthrough::{Filter, Passthrough, Source};
     /// use dynamo_metrics_encoder::name_filter::NameFilter;
     /// use dynamo_metrics_encoder::{Encoder, negotiate::negotiate};
     ///
@@ -250,7 +250,7 @@ impl Encoder {
     /// let mut body = BytesMut::new();
     /// Encoder::new().encode_with(&registry, asked, &all, &mut body, |ours, body| {
     ///     let ours = |name: &str| ours.occupies(name);
-    ///     Foreign::new().merge([Source::new(&engine, text)], &ours, asked, &all, body);
+    ///     Passthrough::new().merge([Source::new(&engine, text)], &ours, asked, &all, body);
     /// });
     /// let expected = "# TYPE requests counter\nrequests_total 3\n# TYPE vllm:running gauge\nvllm:running 2.0\n# EOF\n";
     /// assert_eq!(body, expected.as_bytes());

@@ -1,28 +1,11 @@
-//! Bytes: a registry becomes an exposition, an engine's exposition is merged in, and a strict parser checks
-//! both.
+#![doc = include_str!("../README.md")]
 //!
-//! * [`Encoder`] writes a registry into the caller's reusable buffer: Prometheus text 0.0.4 and 1.0.0, OpenMetrics 1.0,
-//!   Prometheus protobuf with native histograms and, with the feature `openmetrics2`, OpenMetrics 2.0 (release
-//!   candidate). Everything but the numbers is rendered once; in steady state a scrape allocates nothing.
+//! # Inside
+//!
+//! * [`Encoder`] writes a registry into the caller's reusable buffer.
 //! * [`negotiate`] chooses format and escaping by a scraper's `Accept` header, [`name_filter`] the families by its query.
-//! * [`foreign`] filters and repairs what an engine printed and appends it, so that one engine's bad line costs
-//!   that line's family and nothing else.
-//! * [`strict`] is the parser that forgives nothing: it rejects what any known consumer of the format rejects.
-//!   Tests, fuzzing and `dynamo-metrics check` use it as their oracle.
-//!
-//! ```
-//! use bytes::BytesMut;
-//! use dynamo_metrics_core::Registry;
-//! use dynamo_metrics_encoder::{Encoder, strict};
-//!
-//! let registry = Registry::new();
-//! registry.counter(("tokens_total", "Tokens \\ produced."))?.add(3);
-//! let mut body = BytesMut::new();
-//! Encoder::new().encode(&registry, &mut body);
-//! let exposition = strict::parse(&body).expect("valid by construction");
-//! assert_eq!(exposition.value("tokens_total", &[]), Some(3.0));
-//! # Ok::<(), dynamo_metrics_core::RegisterError>(())
-//! ```
+//! * [`passthrough`] filters and repairs the text of engines and appends it.
+//! * [`escape`] and [`number`] write single texts and numbers as the formats spell them.
 
 #![deny(unsafe_code)] // but for one operation in cursor.rs
 #![warn(missing_docs)]
@@ -30,15 +13,14 @@
 mod cursor;
 mod encoder;
 pub mod escape;
-pub mod foreign;
 mod integer;
 mod layout;
 pub mod name_filter;
 mod native;
 pub mod negotiate;
 pub mod number;
+pub mod passthrough;
 mod protobuf;
-pub mod strict;
 mod text;
 
 pub use encoder::Encoder;

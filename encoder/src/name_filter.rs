@@ -2,8 +2,8 @@
 //!
 //! `GET /metrics?name[]=up&name[]=http_requests_total`. Client libraries differ in what they compare:
 //! client_java and client_python the names of samples, client_golang 1.24 the names of families. **Here a family
-//! is shown, and always whole, when its name or the name of any of its samples in any format is asked for**: what
-//! works with one of the three works here. Names that no family has are no error, an empty value is no name, and
+//! is shown, and always whole, when its name or the name of any of its samples in any format is asked for**: a query
+//! that works with one of the three works here. Names that no family has are no error, an empty value is no name, and
 //! a query without the parameter shows everything.
 //!
 //! Reading a query costs one pass and a sort, a family a binary search for each of its sample names; the latter
@@ -45,12 +45,12 @@ pub const NAMES_MAX: usize = 1024;
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct NameFilter {
-    /// Sorted, without duplicates; `None` if all families are shown. Bytes, because what is asked for may be
-    /// anything; what is not UTF-8 is the name of nothing.
+    /// Sorted, without duplicates; `None` if all families are shown. Bytes, because a query may hold
+    /// any; those that are not UTF-8 name no family.
     names: Option<Box<[Box<[u8]>]>>,
 }
 
-/// A query that asks for more than is looked up; answered with status 400.
+/// A query that is longer, or has more names, than the limits; it is answered with status 400.
 ///
 /// ```
 /// use dynamo_metrics_encoder::name_filter::{NameFilter, NameFilterError, QUERY_BYTES_MAX};
@@ -296,7 +296,7 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever is asked for, encoded in any way, is found, and nothing else.
+        /// A name that is asked for, encoded in any way, is found, and no other.
         #[test]
         fn agrees_with_a_plain_comparison(
             asked in prop::collection::vec(("[ab]{1,2}(_sum|_total|\\PC)?", any::<bool>()), 1..6),

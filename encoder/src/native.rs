@@ -8,12 +8,12 @@
 //! ```
 //!
 //! **A body that passes [`is_sound`] cannot bring a server down.** Prometheus up to 3.11 ends when the spans' lengths do
-//! not add up to the number of deltas, stores what later aborts queries when the schema is out of range, and from 2.50
-//! on refuses a scrape whose buckets do not add up to the count or do not fit a signed word. So what would be written
-//! is read back as a scraper reads it, and held against the counts where the snapshot has them: neither [`spans`] nor
-//! [`filled`] vouches for itself. A histogram that fails the check is written as a classic one, and counted.
+//! not add up to the number of deltas, stores a sample that later aborts queries when the schema is out of range, and from
+//! 2.50 on refuses a scrape whose buckets do not add up to the count or do not fit a signed word. So the spans and buckets to
+//! be written are read back as a scraper reads them, and compared with the counts of the snapshot: an error in [`spans`] or
+//! [`filled`] does not reach the body. A histogram that fails the check is written as a classic one, and counted.
 
-use dynamo_metrics_core::{NativeBucketCounts, NativeValue};
+use dynamo_metrics_core::snapshot::{NativeBucketCounts, NativeValue};
 
 /// Empty buckets between two others that are written rather than skipped: two deltas are two bytes or a few more, a
 /// span is four to eight.
@@ -22,7 +22,7 @@ const GAP_MAX: i32 = 2;
 /// Schemas that scrapers take.
 const SCHEMAS: std::ops::RangeInclusive<i8> = -4..=8;
 
-/// Whether scrapers survive the value.
+/// Whether every scraper reads the value and keeps running.
 pub(crate) fn is_sound(value: &NativeValue<'_>) -> bool {
     // Adding up without wrapping: what wraps is less than one of its buckets.
     let total = [value.positive, value.negative]
@@ -31,7 +31,7 @@ pub(crate) fn is_sound(value: &NativeValue<'_>) -> bool {
     SCHEMAS.contains(&value.schema) && total == Some(value.count) && value.zero_threshold >= 0.0
 }
 
-/// The sum of what a scraper reads of one sign, if it is what the snapshot holds.
+/// The sum of the buckets of one sign as a scraper reads them, if it equals that of the snapshot.
 fn read_back(side: NativeBucketCounts<'_>) -> Option<u64> {
     let mut written = filled(side).map(|(_, count)| count);
     let (mut next, mut sum, mut first) = (0i32, 0u64, true);
@@ -86,14 +86,14 @@ pub(crate) fn filled(side: NativeBucketCounts<'_>) -> impl Iterator<Item = (i32,
     })
 }
 
-/// So many buckets in a row, so far from the end of the last span.
+/// A number of buckets in a row, and their distance from the end of the last span.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Span {
     pub(crate) offset: i32,
     pub(crate) length: u32,
 }
 
-/// The spans of what [`filled`] writes.
+/// The spans of the buckets that [`filled`] writes.
 pub(crate) fn spans(side: NativeBucketCounts<'_>) -> impl Iterator<Item = Span> {
     let mut indexes = filled(side).map(|(index, _)| index).peekable();
     let mut end = 0;
@@ -112,7 +112,7 @@ pub(crate) fn spans(side: NativeBucketCounts<'_>) -> impl Iterator<Item = Span> 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use dynamo_metrics_core::{NativeBuckets, Registry, Snapshot, Value};
+    use dynamo_metrics_core::{NativeBuckets, Registry, Snapshot, snapshot::Value};
 
     /// A native histogram of powers of two after these observations.
     fn with_value(observed: &[f64], test: impl FnOnce(NativeValue<'_>)) {
@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn what_would_bring_a_server_down_is_not_sound() {
+    fn a_value_that_ends_a_scraper_is_not_sound() {
         with_value(&[1.0, 2.0], |value| {
             let broken = |change: fn(&mut NativeValue<'_>)| {
                 let mut value = value;

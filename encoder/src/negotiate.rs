@@ -7,7 +7,7 @@
 //!
 //! The clause of the highest `q` that names a format of ours wins, the first one among equals. **Only who names
 //! another format gets one**: wildcards, browsers, broken headers and no header at all mean text 0.0.4, for which
-//! every consumer is prepared; nobody gets an error. (Handed OpenMetrics it never asked for, VictoriaMetrics
+//! every consumer is prepared; no header is answered with an error. (Handed OpenMetrics it never asked for, VictoriaMetrics
 //! makes a series of each exemplar.) A wildcard says nothing about text 0.0.4 when a clause names it, as the RFC
 //! has it.
 //!

@@ -32,6 +32,9 @@ fn a_steady_scrape_allocates_nothing() {
     let native = NativeBuckets::new().schema(3).signed();
     let drifts = Opts::new("drift_seconds", "h").exemplars();
     let drifts = registry.native_histogram_family(drifts, ["model"], &native).unwrap();
+    let both = Opts::new("both_seconds", "h").exemplars();
+    let both = registry.dual_histogram_family(both, ["model"], &buckets, &NativeBuckets::new());
+    let both = both.unwrap();
     // One whose buckets do not fit the format.
     let huge = registry.native_histogram(("huge", "h"), &native).unwrap();
     huge.observe_n(1.0, u64::MAX);
@@ -43,6 +46,7 @@ fn a_steady_scrape_allocates_nothing() {
             waits.with([model]).observe(f64::from(i) / 7.0);
             let drift = (f64::from(i) - 50.0) / 7.0;
             drifts.with([model]).observe_with_exemplar(drift, &trace);
+            both.with([model]).observe_with_exemplar(f64::from(i) / 7.0, &trace);
             sizes.with([model]).observe(f64::from(i) * 100.0);
         }
         load.set(f64::from(i) / 3.0);

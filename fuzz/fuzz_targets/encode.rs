@@ -2,7 +2,7 @@
 //! strict parsers and a decoder read is what the registry's snapshot holds, sample by sample and bucket by bucket.
 #![no_main]
 
-#[path = "../../encoder/tests/decode/mod.rs"]
+#[path = "../../encoder/tests/it/decode/mod.rs"]
 mod decode;
 mod expected;
 
@@ -12,9 +12,10 @@ use dynamo_metrics_core::{
     Buckets, Counter, Escaping, Exemplar, FloatCounter, Gauge, Histogram, NativeBuckets,
     NativeHistogram, Opts, Registry, Snapshot, StateSet, Summary, SummaryOpts, UpDownCounter,
 };
+use dynamo_metrics_encoder::Encoder;
 use dynamo_metrics_encoder::name_filter::NameFilter;
 use dynamo_metrics_encoder::negotiate::{Format, Negotiated};
-use dynamo_metrics_encoder::{Encoder, strict};
+use dynamo_metrics_parser as strict;
 use expected::{Expected, Shape, assert_natives};
 use libfuzzer_sys::fuzz_target;
 use std::time::Duration;

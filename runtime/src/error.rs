@@ -1,13 +1,11 @@
-//! What can be wrong with making a metric, and what to do about it.
-//!
-//! Everything fails when a metric is made, once; recording is infallible by type.
+//! The errors of registration, each with a remedy. Only registration can fail: recording has no error.
 
 use crate::names::NameError;
 use dynamo_metrics_core::RegisterError;
-use dynamo_metrics_encoder::foreign::InvalidLabels;
+use dynamo_metrics_exporter::SourceError;
 use thiserror::Error;
 
-/// Why a level of the hierarchy or a metric was not made.
+/// The reason why a level of the hierarchy or a metric was not created.
 ///
 /// ```
 /// use dynamo_metrics::{DistributedRuntime, MetricsError};
@@ -21,7 +19,7 @@ use thiserror::Error;
 #[derive(Clone, Debug, Error, PartialEq)]
 #[non_exhaustive]
 pub enum MetricsError {
-    /// Nothing is left of a name when what scrapers refuse is taken out.
+    /// A name without a character that scrapers take.
     #[error(transparent)]
     Name(#[from] NameError),
     /// A metric without help text.
@@ -40,33 +38,20 @@ pub enum MetricsError {
         /// The label.
         label: String,
     },
-    /// More engines than a runtime takes.
-    #[error(
-        "engine source {name:?} is one too many: a runtime takes {max}; each one is read in every scrape"
-    )]
-    EngineLimit {
-        /// The source.
-        name: String,
-        /// The limit.
-        max: usize,
-    },
-    /// Two engines of one name.
-    #[error(
-        "engine source {name:?} is there already: what is measured of two engines of one name could not be told apart; give each its own name"
-    )]
-    EngineName {
-        /// The source.
-        name: String,
-    },
-    /// The labels that an engine's samples should get cannot be added.
-    #[error("engine source {name:?} cannot get these labels: {source}")]
-    EngineLabels {
-        /// The source.
-        name: String,
-        /// What is wrong with them.
-        source: InvalidLabels,
-    },
+    /// An engine, a callback or a collector was not registered.
+    #[error(transparent)]
+    Source(SourceError),
     /// The registry refused: an invalid name or label, or a collision.
     #[error(transparent)]
     Register(#[from] RegisterError),
+}
+
+impl From<SourceError> for MetricsError {
+    fn from(error: SourceError) -> Self {
+        match error {
+            // One variant for all refusals of the registry.
+            SourceError::Register(error) => Self::Register(error),
+            error => Self::Source(error),
+        }
+    }
 }

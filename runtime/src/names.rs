@@ -4,7 +4,7 @@
 //! spells them from there finds them here: `work_handler::REQUESTS_TOTAL`, `labels::NAMESPACE`. A metric's
 //! name is its prefix, one `_` and its suffix; the modules below hold suffixes.
 //!
-//! The two sanitizers at the end turn any text into something that a scraper accepts, or say why they cannot.
+//! The two functions at the end convert any text to a name that scrapers accept.
 
 use thiserror::Error;
 
@@ -26,7 +26,7 @@ pub mod labels {
     pub const COMPONENT: &str = "dynamo_component";
     /// Automatic on an endpoint.
     pub const ENDPOINT: &str = "dynamo_endpoint";
-    /// The labels that the hierarchy sets itself and that nobody else may use.
+    /// The labels that the hierarchy sets. No metric may have them as its own.
     pub const AUTOMATIC: [&str; 3] = [NAMESPACE, COMPONENT, ENDPOINT];
     /// The model's name as its worker registered it.
     pub const MODEL: &str = "model";
@@ -207,13 +207,13 @@ pub mod distributed_runtime {
     pub const UPTIME_SECONDS: &str = "uptime_seconds";
     /// Engine sources that could not be read.
     pub const ENGINE_ERRORS_TOTAL: &str = "engine_errors_total";
-    /// What of an engine's text was left out of the page.
+    /// Parts of an engine's text that were left out of the page.
     pub const ENGINE_WITHHELD_TOTAL: &str = "engine_withheld_total";
-    /// Whether the page has what an engine said for this very scrape; a whole name.
+    /// Whether the last read of an engine succeeded in time; a whole name.
     pub const ENGINE_UP: &str = "dynamo_engine_metrics_up";
-    /// Age of what the page has of an engine; a whole name.
+    /// Age of an engine's families on the page; a whole name.
     pub const ENGINE_AGE_SECONDS: &str = "dynamo_engine_metrics_age_seconds";
-    /// How long the last read of an engine's metrics took; a whole name.
+    /// Duration of the last read of an engine's metrics; a whole name.
     pub const ENGINE_FETCH_SECONDS: &str = "dynamo_engine_metrics_fetch_duration_seconds";
     /// Callbacks that were not ready for a scrape; a whole name.
     pub const CALLBACK_LATE_TOTAL: &str = "dynamo_metrics_callback_late_total";
@@ -266,7 +266,7 @@ pub mod preprocessor {
     pub const PROMPT_BYTES_TOTAL: &str = "prompt_bytes_total";
 }
 
-/// A text out of which no name can be made.
+/// The error for a text without a character that names may have.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 #[error(
     "{input:?} cannot be made a {what}: nothing but underscores is left of it; use letters and digits"
@@ -274,12 +274,12 @@ pub mod preprocessor {
 pub struct NameError {
     /// The text.
     pub input: String,
-    /// What it should have become.
+    /// The kind of name.
     pub what: &'static str,
 }
 
-/// Makes a metric name, or a part of one, out of any text, as Dynamo does: what is not in `[A-Za-z0-9_:]`
-/// becomes `_`, and what does not begin with a letter or `_` gets a `_` in front.
+/// Converts a text to a metric name, or a part of one, as Dynamo does: a character outside of `[A-Za-z0-9_:]`
+/// becomes `_`, and a text that does not begin with a letter or `_` gets a `_` in front.
 ///
 /// ```
 /// use dynamo_metrics::names::sanitize_metric_name;
@@ -291,17 +291,17 @@ pub struct NameError {
 /// ```
 ///
 /// # Errors
-/// The text is empty, or nothing but underscores is left.
+/// The text is empty, or the name would consist of underscores alone.
 pub fn sanitize_metric_name(input: &str) -> Result<String, NameError> {
     sanitize(input, "metric name", |c| c == ':')
 }
 
-/// Makes a label name out of any text, as Dynamo does. The hierarchy sends its names through it before they
-/// become the *values* of the automatic labels, so a component `py-worker` shows as `py_worker`.
+/// Converts a text to a label name, as Dynamo does. The hierarchy converts its names with it to the *values* of the
+/// automatic labels, so a component `py-worker` has the value `py_worker`.
 ///
-/// What is not in `[A-Za-z0-9_]` becomes `_`; what begins neither with a letter nor with `_` gets a `_` in
-/// front; underscores before the first other character are dropped if there are two or more, since Prometheus
-/// keeps `__` for itself, and one is put back where a digit follows.
+/// A character outside of `[A-Za-z0-9_]` becomes `_`; a text that begins neither with a letter nor with `_` gets a `_` in
+/// front; two or more underscores at the begin are dropped, since Prometheus reserves `__`, and one is put back where a
+/// digit follows.
 ///
 /// ```
 /// use dynamo_metrics::names::sanitize_label;
@@ -313,7 +313,7 @@ pub fn sanitize_metric_name(input: &str) -> Result<String, NameError> {
 /// ```
 ///
 /// # Errors
-/// The text is empty, or nothing but underscores is left.
+/// The text is empty, or the name would consist of underscores alone.
 pub fn sanitize_label(input: &str) -> Result<String, NameError> {
     let name = sanitize(input, "label", |_| false)?;
     let stem = name.trim_start_matches('_');

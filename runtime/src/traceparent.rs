@@ -1,21 +1,24 @@
-//! The trace that a request belongs to, as its `traceparent` header says (W3C Trace Context, Level 1, section 3.2).
+//! The trace of a request, from its `traceparent` header (W3C Trace Context, Level 1, section 3.2).
 
-use dynamo_metrics_core::{Exemplar, SPAN_ID_BYTES_MAX, TRACE_ID_BYTES_MAX};
+use dynamo_metrics_core::{
+    Exemplar,
+    limits::{SPAN_ID_BYTES_MAX, TRACE_ID_BYTES_MAX},
+};
 
-/// The exemplar for a request with this header. `None` if the trace is not recorded, since an exemplar would lead
-/// nowhere, and for everything that is not a valid header: a request is never refused for it.
+/// Returns the exemplar of a request with this header; `None` if the trace is not recorded, since an exemplar would lead
+/// to no trace, and for each header that is not valid.
 ///
 /// Cost: some ten nanoseconds, no allocation.
 ///
 /// ```
-/// use dynamo_metrics::traceparent;
+/// use dynamo_metrics::parse_traceparent;
 ///
 /// let header = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
-/// assert!(traceparent(header).is_some());
+/// assert!(parse_traceparent(header).is_some());
 /// let not_sampled = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-00";
-/// assert!(traceparent(not_sampled).is_none());
+/// assert!(parse_traceparent(not_sampled).is_none());
 /// ```
-pub fn traceparent(header: &str) -> Option<Exemplar> {
+pub fn parse_traceparent(header: &str) -> Option<Exemplar> {
     let mut fields = header.trim_matches([' ', '\t']).splitn(5, '-');
     let version = hex(fields.next()?, 2)?;
     let trace_id = hex(fields.next()?, TRACE_ID_BYTES_MAX)?;
@@ -23,7 +26,7 @@ pub fn traceparent(header: &str) -> Option<Exemplar> {
     let flags = u8::from_str_radix(hex(fields.next()?, 2)?, 16).ok()?;
     let is_known = match version {
         "ff" => false,
-        // A later version may have more fields, this one has not.
+        // A later version may have more fields; version 00 has four.
         "00" => fields.next().is_none(),
         _ => true,
     };
@@ -34,10 +37,10 @@ pub fn traceparent(header: &str) -> Option<Exemplar> {
     Exemplar::new(trace_id).and_then(|exemplar| exemplar.span_id(span_id)).ok()
 }
 
-/// The caller may have recorded the trace (section 3.2.2.5.1).
+/// The flag of a trace that the caller may have recorded (section 3.2.2.5.1).
 const SAMPLED: u8 = 1;
 
-/// The field if it has so many digits; capitals are not valid.
+/// Returns the field if it has so many hexadecimal digits; capitals are not valid.
 fn hex(field: &str, digits: usize) -> Option<&str> {
     let is_digit = |byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
     (field.len() == digits && field.bytes().all(is_digit)).then_some(field)
@@ -56,14 +59,14 @@ mod tests {
         for header in [
             format!("00-{TRACE}-{SPAN}-01"),
             format!(" 00-{TRACE}-{SPAN}-03\t"),
-            format!("cc-{TRACE}-{SPAN}-01-what-the-future-will-be"),
+            format!("cc-{TRACE}-{SPAN}-01-of-a-later-version"),
         ] {
-            assert_eq!(traceparent(&header), Some(expected), "{header}");
+            assert_eq!(parse_traceparent(&header), Some(expected), "{header}");
         }
     }
 
     #[test]
-    fn everything_else_gives_none() {
+    fn invalid_headers_and_traces_that_are_not_sampled_give_none() {
         let (zeros, capitals) = ("0".repeat(32), TRACE.to_ascii_uppercase());
         for header in [
             String::new(),
@@ -82,7 +85,7 @@ mod tests {
             format!("00-{TRACE}-{SPAN}-0g"),
             format!("00-{TRACE}-{SPAN}-+1"),
         ] {
-            assert_eq!(traceparent(&header), None, "{header}");
+            assert_eq!(parse_traceparent(&header), None, "{header}");
         }
     }
 }

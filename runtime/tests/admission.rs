@@ -1,5 +1,7 @@
-//! Model names that clients make up: a million of them cost what the first few cost.
+//! Model names that only clients use: a million of them cost no more than the first few. A process of its own, whose memory is
+//! measured.
 
+#[path = "it/page/mod.rs"]
 mod page;
 
 use dynamo_metrics::{
@@ -14,9 +16,9 @@ const LET_IN: usize = 100;
 const SERVED: &str = "Qwen/Qwen3-0.6B";
 /// Requests for the served model, one in so many of junk.
 const SERVED_EVERY: usize = 100;
-/// How much slower the median request may be among junk: by far more than noise, and less than a search through it.
+/// The factor by which the median request may be slower among junk: far above noise, and below a search through it.
 const SLOWER_MAX: u128 = 5;
-/// What a million junk names may leave behind: an arena's worth, not 128 bytes each.
+/// Bytes that a million junk names may leave behind: the memory of an allocator's arena, not 128 bytes each.
 const GROWTH_BYTES_MAX: usize = 4 << 20;
 
 fn at(ms: u64) -> Timestamp {
@@ -78,7 +80,7 @@ fn a_million_junk_names_stop_at_the_cap_and_leave_the_served_model_exact() {
     let series = Page::of(&registry).series.len();
     let resident_before = resident();
     for number in 0..JUNK {
-        // Ever new, longer than a label may be, and different only at the end of what is left of it.
+        // Each is new, longer than a label value may be, and differs only at the end of the part that is kept.
         request(&frontend, &format!("{number:0>128}{}", "x".repeat(128)));
         if number % SERVED_EVERY == 0 {
             request(&frontend, SERVED);
@@ -93,7 +95,7 @@ fn a_million_junk_names_stop_at_the_cap_and_leave_the_served_model_exact() {
     assert_eq!(page.count_and_sum(durations).map(|(count, _)| count), Some(JUNK as u64));
     let rejected = page.number("dynamo_metrics_rejected_label_values_total{label=\"model\"}");
     assert_eq!(rejected, Some(JUNK as f64));
-    // What `unknown_model` has, and what counts it; no more.
+    // The series of `unknown_model` and the counter of its requests; no more.
     let of_unknown = page.series.keys().filter(|key| key.contains("\"unknown_model\"")).count();
     assert_eq!(page.series.len(), series + of_unknown + 1);
     if let (Some(before), Some(after)) = (resident_before, resident_after) {
@@ -101,7 +103,7 @@ fn a_million_junk_names_stop_at_the_cap_and_leave_the_served_model_exact() {
         assert!(growth < GROWTH_BYTES_MAX, "{growth} bytes more");
         println!("resident memory grew by {growth} bytes over {JUNK} junk names");
     }
-    // A busy machine moves the tail as it likes, and the least of several medians hardly.
+    // A busy machine changes the tail much, and the least of several medians hardly.
     let after: Vec<(u128, u128)> = (0..5).map(|_| median_and_p99(&frontend)).collect();
     let median_after = after.iter().map(|(median, _)| *median).min().unwrap();
     println!("a request took {median_before} ns before and {median_after} ns after (medians)");
@@ -110,7 +112,7 @@ fn a_million_junk_names_stop_at_the_cap_and_leave_the_served_model_exact() {
 }
 
 #[test]
-fn the_first_to_come_are_let_in_and_stay() {
+fn the_first_unserved_names_get_series_and_keep_them() {
     let (registry, frontend) = frontend(2);
     let begin = |model: &str| {
         frontend.begin(HttpEndpoint::ChatCompletions, RequestType::Unary, model, at(0))
@@ -128,7 +130,7 @@ fn the_first_to_come_are_let_in_and_stay() {
         assert_eq!(gauge(&page, "inflight_requests", model), Some(0.0), "{model}");
         assert_eq!(gauge(&page, "queued_requests", model), Some(0.0), "{model}");
     }
-    // One of them gets a worker and goes on counting; its place is free for the next.
+    // One of them gets a worker and keeps its counts; another name takes its place.
     frontend.models().add("a", 7, &ModelCard::default(), &RuntimeConfig::default());
     request(&frontend, "a");
     request(&frontend, "c");
@@ -137,14 +139,14 @@ fn the_first_to_come_are_let_in_and_stay() {
     assert_eq!(requests(&page, "a"), Some(3.0));
     assert_eq!(requests(&page, "c"), Some(1.0));
     assert_eq!(requests(&page, "d"), None);
-    // It loses its worker and keeps its name.
+    // The model loses its worker and keeps its series.
     frontend.models().remove("a", 7);
     request(&frontend, "a");
     assert_eq!(requests(&Page::of(&registry), "a"), Some(4.0));
 }
 
 #[test]
-fn names_that_are_no_label_value_are_not_let_in_and_long_ones_are_cut() {
+fn names_that_are_no_label_value_get_no_series_and_long_ones_are_cut() {
     let (registry, frontend) = frontend(2);
     request(&frontend, "");
     request(&frontend, "unknown_model");

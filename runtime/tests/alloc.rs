@@ -1,8 +1,8 @@
-//! Tokens cost no allocation: proven by an allocator that counts, in a process of its own.
+//! A token allocates nothing, by an allocator that counts, in a process of its own.
 
 use dynamo_metrics::{
     DistributedRuntime, EngineSource, Filter, FrontendConfig, FrontendMetrics, HttpEndpoint,
-    MetricsExposition, ModelCard, Registry, RequestType, RuntimeConfig, Timestamp,
+    ModelCard, Registry, RequestType, RuntimeConfig, Timestamp,
 };
 use dynamo_metrics_server::bytes::BytesMut;
 use dynamo_metrics_test_support::{Counting, allocations};
@@ -54,13 +54,13 @@ fn a_scrape_with_an_engine_and_a_callback_allocates_nothing() {
         Ok(())
     });
     runtime.add_engine_source(source).unwrap();
-    let exposition = MetricsExposition::of_runtime(&runtime);
+    let exposition = runtime.exposition();
     let mut body = BytesMut::with_capacity(1 << 20);
     let mut scrape = || {
         body.clear();
         allocations(|| exposition.write(&mut body))
     };
-    // What may be late on a busy machine has made its series by then.
+    // After these pages the counters of late sources, which a busy machine may cause, have their series.
     (0..20).for_each(|_| _ = scrape());
     let least = (0..20).map(|_| scrape()).min();
     assert_eq!(least, Some(0));

@@ -1,11 +1,10 @@
-//! Why a server does not start: each message says who set what, and what to do next.
+//! The errors of a server's start. Each message names the setting and its value, and a remedy.
 
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-/// Why [`ServerBuilder::spawn`](crate::ServerBuilder::spawn) failed. Nothing is left behind: no
-/// thread, no listener.
+/// The error of [`ServerBuilder::spawn`](crate::ServerBuilder::spawn). Nothing is left behind: no thread, no listener.
 ///
 /// ```
 /// use dynamo_metrics_server::{Server, StartError};
@@ -32,7 +31,7 @@ pub enum StartError {
         setting: &'static str,
         /// The path as it was given.
         path: String,
-        /// What is wrong, and what to write.
+        /// The fault, and what to write.
         problem: String,
     },
 
@@ -44,7 +43,7 @@ pub enum StartError {
         first: &'static str,
         /// The path that repeats it.
         second: &'static str,
-        /// What both are.
+        /// Their common value.
         path: String,
     },
 
@@ -54,7 +53,7 @@ pub enum StartError {
     LimitOutOfRange {
         /// The field of [`Limits`](crate::Limits).
         name: &'static str,
-        /// What it may be.
+        /// Its range.
         range: &'static str,
     },
 
@@ -66,7 +65,7 @@ pub enum StartError {
         address: SocketAddr,
         /// The variable or flag that set it, when the builder was told.
         setting: Option<String>,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
 
@@ -76,7 +75,7 @@ pub enum StartError {
     UnixSocket {
         /// The path that was asked for.
         path: PathBuf,
-        /// What the system said, or what is there.
+        /// The system's error, or what is in the way.
         source: io::Error,
     },
 
@@ -84,7 +83,7 @@ pub enum StartError {
     #[error("{problem}")]
     #[non_exhaustive]
     WebConfig {
-        /// The file, the line and the key, what is wrong there, and what to write.
+        /// The file, the line and the key, the fault there, and what to write.
         problem: String,
     },
 
@@ -94,7 +93,7 @@ pub enum StartError {
     Thread {
         /// The thread's name.
         thread: &'static str,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
 }

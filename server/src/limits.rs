@@ -1,9 +1,8 @@
-//! Every bound of the server in one place: what it is, why it has that figure, and which counter
-//! tells that it was hit.
+//! Every bound of the server in one place, each with its default, the reason for that figure, and its counter.
 //!
-//! A limit is a field of [`Limits`] (what the embedder may change), an associated constant (its
-//! default, with the reason beside it) and, where a client can run into it, a variant of
-//! [`Limit`](crate::Limit) (its counter in [`ServerTelemetry`](crate::ServerTelemetry)).
+//! A limit is a field of [`Limits`] (which the program may change), an associated constant (its default, with the reason
+//! beside it) and, where a client can run into it, a variant of [`Limit`](crate::Limit) (its counter in
+//! [`ServerTelemetry`](crate::ServerTelemetry)).
 
 use std::time::Duration;
 
@@ -31,14 +30,13 @@ use crate::reason::Limit;
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Limits {
-    /// Open connections, 1 or more. At the limit a connection that waits for its client gives way
-    /// to the new one ([`Limit::GaveWay`]); when all of them are being answered, the new one is
+    /// Open connections, 1 or more. At the limit a connection that waits for its client is evicted for
+    /// the new one ([`Limit::Evicted`]); when all of them are being answered, the new one is
     /// closed ([`Limit::Connections`]).
     pub connections: usize,
     /// Open connections of one address (of IPv6: of one network of 64 bits; a Unix socket is one), 1 or
-    /// more. At the limit one of its own gives way to its new one, or that is closed;
-    /// [`Limit::AddressConnections`]. Who puts a proxy in front of the server, or raises
-    /// `connections`, may want to raise it.
+    /// more. At the limit one of its own is evicted for its new one, or the new one is closed;
+    /// [`Limit::AddressConnections`]. Raise it behind a proxy, or together with `connections`.
     pub connections_an_address: usize,
     /// From accept, or from the first byte of a later request, to the end of its head. 1 ms to
     /// 24 h; [`Limit::HeadDeadline`].
@@ -55,7 +53,7 @@ pub struct Limits {
     /// Requests of one connection, 1 or more; the last one's response says `Connection: close`.
     /// [`Limit::ConnectionRequests`].
     pub connection_requests: u32,
-    /// Whole heads of one connection that wait behind the request in progress, 1 or more; no more
+    /// Complete heads of one connection that wait behind the request in progress, 1 or more; no more
     /// is read until one of them is answered. [`Limit::Pipelined`].
     pub pipelined: usize,
     /// Bytes of a request's head (request line and headers), 8192 or more; beyond it the answer is
@@ -73,12 +71,12 @@ pub struct Limits {
     /// Bytes a second that a client takes on average over each [`Limits::write_window`], once it
     /// has stopped taking bytes; 0 asks for none. [`Limit::WriteRate`].
     pub write_rate: u32,
-    /// How long a client's rate is averaged. 1 ms to 24 h.
+    /// The time over which a client's rate is averaged. 1 ms to 24 h.
     pub write_window: Duration,
-    /// TLS handshakes that begin in a second, 1 or more, a fifth of them at once; others wait for their
-    /// turn, within `head_deadline`. [`Limit::Handshakes`].
+    /// TLS handshakes that begin in a second, 1 or more, a fifth of them at once; further ones wait for their turn, within
+    /// `head_deadline`. [`Limit::Handshakes`].
     pub handshakes: u32,
-    /// How long a client that has sent more than is read may take to read its last answer and close.
+    /// The time in which a client that has sent more than is read must read its last answer and close.
     /// 1 ms to 24 h; [`Limit::Linger`].
     pub linger: Duration,
     /// Connections that the kernel completes ahead of `accept`, 1 or more. The kernel may cut it
@@ -91,11 +89,11 @@ pub struct Limits {
     pub accept_pause_min: Duration,
     /// Longest pause after an `accept` that failed. 1 ms to 24 h.
     pub accept_pause_max: Duration,
-    /// Scrapes that may wait for a gather at one time, 1 or more; beyond it the answer is 503 with
+    /// Scrapes that may wait for their pages at one time, 1 or more; beyond it the answer is 503 with
     /// `Retry-After`. [`Limit::Scrapes`]. The server never lets scrapes take all connections, so
     /// the figure in force is also at most three quarters of `connections` (rounded up).
     pub scrapes: usize,
-    /// How long a scrape may wait for its gather before it is answered 503; a shorter
+    /// The time that a scrape may wait for its page before it is answered 503; a shorter
     /// `X-Prometheus-Scrape-Timeout-Seconds` shortens it. 1 ms to 24 h; [`Limit::ScrapeDeadline`].
     pub scrape_deadline: Duration,
 }
@@ -104,10 +102,10 @@ impl Limits {
     /// One or two scrapers, their spares, a few probes and some humans fit into 64; a flood of
     /// thousands costs at most this many descriptors and buffers.
     pub const CONNECTIONS: usize = 64;
-    /// Half of them: whatever one address does, the others have as much, and scrapes of one address
-    /// cannot take all places of [`Self::SCRAPES`].
+    /// Half of [`Self::CONNECTIONS`]: all other addresses together have as much, and scrapes of one address cannot take all
+    /// places of [`Self::SCRAPES`].
     pub const CONNECTIONS_AN_ADDRESS: usize = Self::CONNECTIONS / 2;
-    /// As VictoriaMetrics. A head is one packet; who needs longer dribbles on purpose.
+    /// As VictoriaMetrics. A head is one packet; a client that needs longer delays it on purpose.
     pub const HEAD_DEADLINE: Duration = Duration::from_secs(5);
     /// As nginx. Longer than Prometheus' default scrape interval of 60 s, so that a scraper keeps
     /// its connection between two scrapes.
@@ -125,21 +123,21 @@ impl Limits {
     pub const PIPELINED: usize = 16;
     /// As nginx, and the least that hyper takes. A Prometheus head is below 1 KiB.
     pub const HEAD_BYTES: usize = 8 * 1024;
-    /// What every browser and proxy takes. Some sixty names in `name[]=` fit.
+    /// The length that every browser and proxy takes. Some sixty names in `name[]=` fit.
     pub const URI_BYTES: usize = 2 * 1024;
     /// Browsers send about 20, proxies add a handful; httparse stops at what it is given.
     pub const HEADERS: usize = 64;
     /// Prometheus gives up after 10 s by default, so a body that is not taken by then is lost
     /// anyway, and a client that reads one byte a second holds one body for no longer.
     pub const WRITE_DEADLINE: Duration = Duration::from_secs(10);
-    /// As Kestrel: slower than any link that people use, so who stays below it does so on purpose.
+    /// As Kestrel: slower than any link in use, so a client that stays below it does so on purpose.
     pub const WRITE_RATE: u32 = 240;
     /// As Kestrel. A receive window opens in steps of up to half of it, so that a slow but honest
     /// client seems to take nothing for seconds.
     pub const WRITE_WINDOW: Duration = Duration::from_secs(5);
     /// A signature takes the network thread 0.1 ms with an ECDSA key, 1 ms with RSA of 2048 bits, 7 ms of
-    /// 4096: a flood of handshakes then takes a twentieth of it, or a third. Scrapers keep connections
-    /// for minutes, and nobody has so many probes.
+    /// 4096: a flood of handshakes then takes a twentieth of it, or a third. Scrapers keep connections for minutes, and no
+    /// host has so many probes.
     pub const HANDSHAKES: u32 = 50;
     /// A few round trips.
     pub const LINGER: Duration = Duration::from_secs(1);
@@ -152,12 +150,12 @@ impl Limits {
     /// connections for ever.
     pub const SCRAPE_DEADLINE: Duration = Duration::from_secs(30);
 
-    /// A scraper's timeout below this counts as this. Nobody's network and page fit into less, and a
-    /// page is not begun in such a hurry that all of it must be left out.
+    /// The least timeout of a scraper; a shorter one counts as this. A network and a page do not fit into less, and a page
+    /// is not begun in such a hurry that all of it must be left out.
     pub const SCRAPE_TIMEOUT_MIN: Duration = Duration::from_millis(100);
 
     /// Connections taken in a row before those that are open get their turn: a flood is drained from
-    /// the kernel's queue before it overflows, and delays nobody by more than some 64 accepts.
+    /// the kernel's queue before it overflows, and delays no client by more than some 64 accepts.
     pub const ACCEPTS_A_WAKE: u32 = 64;
     /// Descriptors kept for when the process has no other: one for a scrape, one for a probe beside it,
     /// and one to take the next by.

@@ -1,7 +1,6 @@
-//! The reasons for which a connection is closed or a request refused, each with a counter.
+//! The reasons for which a connection is closed or a request rejected, each with a counter.
 
-/// A bound that a client, or the lack of a resource, ran into: the reason of a closed connection or
-/// a refused request.
+/// A bound that a client, or the lack of a resource, ran into: the reason of a closed connection or a rejected request.
 ///
 /// ```
 /// use dynamo_metrics_server::{Limit, ServerTelemetry};
@@ -15,13 +14,14 @@
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Limit {
-    /// A new connection was closed at once: the cap was reached and nobody could give way.
+    /// A new connection was closed at once: the cap was reached and no other could be evicted.
     Connections,
-    /// A waiting connection was closed for a new one.
-    GaveWay,
+    /// A connection that waited for its client was closed for a new one. Its name is `gave_way`, for the sake of
+    /// dashboards.
+    Evicted,
     /// A head did not arrive in time.
     HeadDeadline,
-    /// A keep-alive connection was idle for too long: no fault of anybody.
+    /// A keep-alive connection was idle for too long, which is no fault.
     KeepAliveIdle,
     /// A head was too long; answered 431.
     HeadSize,
@@ -29,13 +29,13 @@ pub enum Limit {
     WriteDeadline,
     /// A scrape was refused because too many were waiting.
     Scrapes,
-    /// A scrape was answered 503 because its gather took too long.
+    /// A scrape was answered 503 because its page took too long.
     ScrapeDeadline,
     /// `accept` failed (descriptors or memory ran out) and the listener paused.
     AcceptPause,
     /// A connection was cut because the shutdown's grace ended before its response did.
     ShutdownGrace,
-    /// A connection was ended because it had lived long enough: no fault of anybody.
+    /// A connection was ended because it had lived long enough, which is no fault.
     ConnectionLifetime,
     /// A connection was ended because it had made enough requests.
     ConnectionRequests,
@@ -47,7 +47,7 @@ pub enum Limit {
     HeaderCount,
     /// A client took its response too slowly.
     WriteRate,
-    /// A client that was refused, or told that no more is served, did not close in time.
+    /// A client that was rejected, or told that its connection ends, did not close in time.
     Linger,
     /// A connection was taken on a descriptor of the reserve, because the process had no other.
     DescriptorReserve,
@@ -63,7 +63,7 @@ pub enum Limit {
     Expectation,
     /// A request had another version than 1.0 or 1.1; answered 505.
     Version,
-    /// A client spoke TLS where none is; closed without an answer.
+    /// A client spoke TLS to a plain port; closed without an answer.
     TlsHello,
     /// A TLS handshake failed: another protocol, nothing in common, no certificate or a wrong one.
     TlsHandshake,
@@ -73,16 +73,15 @@ pub enum Limit {
     Logins,
     /// A request was beyond the `rate_limit` of the web configuration; answered 429.
     RateLimit,
-    /// A scrape asked for what the exposition does not answer; answered 400.
+    /// The exposition refused a scrape; answered 400.
     ScrapeRefused,
-    /// An address held its share of the connections: one of them made room for its new one, or that
-    /// was closed.
+    /// An address held its share of the connections: one of them was evicted for its new one, or the new one was closed.
     AddressConnections,
-    /// A TLS handshake waited for its turn, because too many began.
+    /// A TLS handshake waited for its turn, because many began at once.
     Handshakes,
-    /// A path that is none of the server's; answered 404.
+    /// A request had an unknown path; answered 404.
     NotFound,
-    /// A method other than `GET` and `HEAD`; answered 405.
+    /// A request had another method than `GET` and `HEAD`; answered 405.
     Method,
 }
 
@@ -90,7 +89,7 @@ impl Limit {
     /// All limits, in the order of their declaration.
     pub const ALL: &'static [Self] = &[
         Self::Connections,
-        Self::GaveWay,
+        Self::Evicted,
         Self::HeadDeadline,
         Self::KeepAliveIdle,
         Self::HeadSize,
@@ -130,7 +129,7 @@ impl Limit {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Connections => "connections",
-            Self::GaveWay => "gave_way",
+            Self::Evicted => "gave_way",
             Self::HeadDeadline => "head_deadline",
             Self::KeepAliveIdle => "keep_alive_idle",
             Self::HeadSize => "head_size",

@@ -1,7 +1,7 @@
-//! A server that runs: the handle that tells where it is and ends its two threads.
+//! The handle of a running server, which has its address and ends its two threads.
 //!
-//! The order of the end matters: first the network thread, for its scrapes need gathers, then the
-//! gather thread, which has nothing left to do unless a gather hangs.
+//! The order of the end matters: first the network thread, since its scrapes need the gather thread, then the gather
+//! thread, which has nothing left to do unless an exposition hangs.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -11,9 +11,9 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
-use crate::gather::Gatherer;
+use crate::auth::Watch;
+use crate::scrape::gather::Gatherer;
 use crate::telemetry::ServerTelemetry;
-use crate::web::Watch;
 
 /// A server that runs, until it is shut down or dropped.
 ///
@@ -50,7 +50,7 @@ pub struct RunningServer {
     running: Option<Running>,
 }
 
-/// What ends the two threads.
+/// The means to end the two threads.
 pub(crate) struct Running {
     /// Brings the grace to the network thread.
     pub(crate) stop: oneshot::Sender<Duration>,
@@ -71,31 +71,33 @@ impl RunningServer {
         Self { address, scheme, telemetry, running: Some(running) }
     }
 
-    /// Where it listens, with the port that the system chose.
+    /// Returns the address that it listens on, with the port that the system chose.
     #[must_use]
     pub fn local_addr(&self) -> SocketAddr {
         self.address
     }
 
-    /// What TCP clients put before the address: `https` when it started with TLS, else `http`.
+    /// Returns the scheme of its URLs: `https` when it started with TLS, else `http`.
     #[must_use]
     pub fn scheme(&self) -> &'static str {
         self.scheme
     }
 
-    /// What it has counted.
+    /// Returns its counters.
     #[must_use]
     pub fn telemetry(&self) -> &Arc<ServerTelemetry> {
         &self.telemetry
     }
 
-    /// Stops accepting, lets requests in progress finish for at most `grace`, closes what is left,
-    /// and joins both threads. It returns as soon as nothing is in progress: idle connections are
-    /// closed at once.
+    /// Stops the server: lets requests in progress finish for at most `grace`, closes the connections that are left, and
+    /// joins both threads. It blocks until then, so do not call it from an async task of a busy runtime. It returns as
+    /// soon as nothing is in progress.
     ///
-    /// A gather cannot be interrupted. One that outlasts the grace keeps its thread until it
-    /// returns, and the report says so. Do not call it from an async task of a busy runtime: it
-    /// blocks.
+    /// * A connection that the kernel has completed by now is served; later ones are refused.
+    /// * A request that has arrived by now, and any that is read later, is answered **with `Connection: close`**.
+    /// * A connection that is idle, or has sent only a part of a head, is closed at once.
+    /// * An exposition cannot be interrupted. One that outlasts the grace keeps its thread until it returns, and the
+    ///   report says so.
     pub fn shutdown(mut self, grace: Duration) -> ShutdownReport {
         self.stop(grace)
     }
@@ -125,7 +127,7 @@ impl RunningServer {
 }
 
 impl Drop for RunningServer {
-    /// A shutdown with a grace of 100 ms.
+    /// Stops the server with a grace of 100 ms.
     fn drop(&mut self) {
         self.stop(DROP_GRACE);
     }
@@ -140,7 +142,7 @@ impl fmt::Debug for RunningServer {
     }
 }
 
-/// What a shutdown could not finish.
+/// The work that a shutdown could not finish.
 ///
 /// ```
 /// use dynamo_metrics_server::ShutdownReport;
@@ -153,7 +155,7 @@ impl fmt::Debug for RunningServer {
 pub struct ShutdownReport {
     /// Connections that were closed with a request in progress.
     pub connections_cut: usize,
-    /// The gather in progress did not return; its thread ends when it does.
+    /// Whether the exposition did not return in time; its thread ends when it does.
     pub gather_abandoned: bool,
 }
 

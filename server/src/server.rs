@@ -1,28 +1,32 @@
-//! The settings of a server. Nothing is checked here and nothing fails: see `start`.
+//! The settings of a server. They are checked in `start`; nothing fails here.
 
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
+#[cfg(any(unix, feature = "auth"))]
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::compress::Compression;
-use crate::exposition::Exposition;
-use crate::health::{Health, Unmonitored};
-use crate::landing::LandingPage;
+use crate::auth::AuthSettings;
+use crate::http::health::{Health, Unmonitored};
+use crate::http::landing::LandingPage;
+use crate::http::static_page::StaticPage;
 use crate::limits::Limits;
-use crate::telemetry::ServerTelemetry;
 #[cfg(unix)]
-use crate::unix::UNIX_SOCKET_MODE;
+use crate::net::unix::UNIX_SOCKET_MODE;
+use crate::scrape::compress::Compression;
+use crate::scrape::exposition::Exposition;
+use crate::scrape::gather::{Gatherer, StartGatherer};
+use crate::telemetry::ServerTelemetry;
 
-/// Where a server begins: [`Server::builder`].
+/// The entry to this crate: [`Server::builder`].
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct Server;
 
 impl Server {
-    /// A builder with every default: `127.0.0.1`, a port that the system chooses, `/metrics`,
+    /// Returns a builder with every default: `127.0.0.1`, a port that the system chooses, `/metrics`,
     /// `/health`, `/live`, [`Limits::default`].
     ///
     /// ```
@@ -52,19 +56,19 @@ impl Server {
             health_path: "/health".into(),
             live_path: "/live".into(),
             landing_page: None,
+            pages: Vec::new(),
             not_found_body: Bytes::new(),
-            exposition: None,
+            gatherer: None,
             health: Box::new(Unmonitored),
             compression: Compression::default(),
             limits: Limits::default(),
             telemetry: Arc::default(),
-            web_config_file: None,
-            probes_without_auth: false,
+            auth: AuthSettings::default(),
         }
     }
 }
 
-/// A server that does not run yet. Setters only store; [`ServerBuilder::spawn`] checks.
+/// The settings of a server that does not run yet. Setters only store; [`ServerBuilder::spawn`] checks.
 #[must_use = "a builder does nothing until `spawn`"]
 pub struct ServerBuilder {
     pub(crate) address: SocketAddr,
@@ -77,26 +81,26 @@ pub struct ServerBuilder {
     pub(crate) health_path: String,
     pub(crate) live_path: String,
     pub(crate) landing_page: Option<LandingPage>,
+    pub(crate) pages: Vec<StaticPage>,
     pub(crate) not_found_body: Bytes,
-    pub(crate) exposition: Option<Box<dyn Exposition>>,
+    pub(crate) gatherer: Option<StartGatherer>,
     pub(crate) health: Box<dyn Health>,
     pub(crate) compression: Compression,
     pub(crate) limits: Limits,
     pub(crate) telemetry: Arc<ServerTelemetry>,
-    pub(crate) web_config_file: Option<PathBuf>,
-    pub(crate) probes_without_auth: bool,
+    pub(crate) auth: AuthSettings,
 }
 
 impl ServerBuilder {
-    /// Where to listen; port 0 lets the system choose one, which
-    /// [`RunningServer::local_addr`](crate::RunningServer::local_addr)
-    /// tells. Default: `127.0.0.1:0`. `[::]` takes IPv4 connections too.
+    /// Sets the address to listen on. With port 0 the system chooses one, which
+    /// [`RunningServer::local_addr`](crate::RunningServer::local_addr) returns. `[::]` takes IPv4 connections too.
+    /// Default: `127.0.0.1:0`.
     pub fn address(mut self, address: SocketAddr) -> Self {
         self.address = address;
         self
     }
 
-    /// The variable or flag that the address comes from, named in errors.
+    /// Sets the name of the variable or flag that the address comes from, for errors. Default: none.
     ///
     /// ```
     /// # use dynamo_metrics_server::{ContentType, ScrapeRequest, Server, bytes::BytesMut};
@@ -118,7 +122,7 @@ impl ServerBuilder {
 
     /// Listens on a Unix domain socket too, beside TCP. Its file is made with the mode of
     /// [`ServerBuilder::unix_socket_mode`] and removed when the server ends. A file that a dead
-    /// server left there is replaced; anything else that is there is an error of `spawn`.
+    /// server left there is replaced; any other file there is an error of `spawn`. Default: none.
     ///
     /// ```
     /// # use dynamo_metrics_server::{ContentType, ScrapeRequest, Server, bytes::BytesMut};
@@ -143,35 +147,35 @@ impl ServerBuilder {
         self
     }
 
-    /// The mode of the Unix socket's file; whoever may write to it may scrape. Default: `0o600`,
-    /// the server's user alone; the process's umask plays no part.
+    /// Sets the mode of the Unix socket's file; users that may write to it may scrape. The process's umask plays no part.
+    /// Default: `0o600`, the server's user alone.
     #[cfg(unix)]
     pub fn unix_socket_mode(mut self, mode: u32) -> Self {
         self.unix_socket_mode = mode;
         self
     }
 
-    /// The path of the exposition. Default: `/metrics`. It begins with `/`, has neither `?` nor
-    /// `#`, and is compared byte by byte: percent-encode what a URI requires to be encoded.
+    /// Sets the path of the exposition. It begins with `/`, has neither `?` nor `#`, and is compared byte by byte:
+    /// percent-encode the bytes that a URI requires to be encoded. Default: `/metrics`.
     pub fn metrics_path(mut self, path: impl Into<String>) -> Self {
         self.metrics_path = path.into();
         self
     }
 
-    /// The path of [`Health::health`]. Default: `/health`.
+    /// Sets the path of [`Health::health`]. Default: `/health`.
     pub fn health_path(mut self, path: impl Into<String>) -> Self {
         self.health_path = path.into();
         self
     }
 
-    /// The path of [`Health::live`]. Default: `/live`.
+    /// Sets the path of [`Health::live`]. Default: `/live`.
     pub fn live_path(mut self, path: impl Into<String>) -> Self {
         self.live_path = path.into();
         self
     }
 
-    /// Answers `/` with a small HTML page that links to the other paths. Default: none, and `/` is
-    /// answered as any other path, as Dynamo's servers have it.
+    /// Answers `/` with a small HTML page that links to the other paths. Default: none; `/` is then answered as any
+    /// unknown path, as by Dynamo's servers.
     ///
     /// ```
     /// # use dynamo_metrics_server::{ContentType, ScrapeRequest, Server, bytes::BytesMut};
@@ -194,26 +198,50 @@ impl ServerBuilder {
         self
     }
 
-    /// What any other path answers with its 404, as `text/plain; charset=utf-8`. Default: empty, as
-    /// Dynamo's frontend has it; its component says `Route not found`.
+    /// Adds a page that never changes; may be called again for others. Default: none.
+    ///
+    /// ```
+    /// # use dynamo_metrics_server::{ContentType, ScrapeRequest, Server, StaticPage, bytes::BytesMut};
+    /// # let empty = |_: &ScrapeRequest<'_>, _: &mut BytesMut| Ok(ContentType::TEXT_0_0_4);
+    /// use dynamo_metrics_server::http::HeaderValue;
+    /// use std::io::{Read, Write};
+    ///
+    /// let page = StaticPage::new("/help", HeaderValue::from_static("text/plain"), "Ask the operator.");
+    /// let server = Server::builder().page(page).exposition(empty).spawn()?;
+    /// let mut client = std::net::TcpStream::connect(server.local_addr())?;
+    /// client.write_all(b"GET /help HTTP/1.0\r\n\r\n")?;
+    /// let mut response = String::new();
+    /// client.read_to_string(&mut response)?;
+    /// assert!(response.ends_with("Ask the operator."));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn page(mut self, page: StaticPage) -> Self {
+        self.pages.push(page);
+        self
+    }
+
+    /// Sets the body of the 404 of an unknown path, sent as `text/plain; charset=utf-8`. Default: empty, as Dynamo's
+    /// frontend has it; its component says `Route not found`.
     pub fn not_found_body(mut self, body: impl Into<Bytes>) -> Self {
         self.not_found_body = body.into();
         self
     }
 
-    /// The source of the metrics; required.
+    /// Sets the source of the metrics; required.
     pub fn exposition(mut self, exposition: impl Exposition) -> Self {
-        self.exposition = Some(Box::new(exposition));
+        self.gatherer = Some(Box::new(move |compression, telemetry| {
+            Gatherer::spawn(exposition, compression, telemetry)
+        }));
         self
     }
 
-    /// What the two probes answer. Default: 200 `{"status":"healthy"}` and `{"status":"live"}`.
+    /// Sets the answers of the two probes. Default: 200 with `{"status":"healthy"}` and `{"status":"live"}`.
     pub fn health(mut self, health: impl Health) -> Self {
         self.health = Box::new(health);
         self
     }
 
-    /// Which compressions are offered. Default: [`Compression::default`].
+    /// Sets the compressions that are offered. Default: [`Compression::default`].
     ///
     /// ```
     /// # use dynamo_metrics_server::{ContentType, ScrapeRequest, Server, bytes::BytesMut};
@@ -238,13 +266,13 @@ impl ServerBuilder {
         self
     }
 
-    /// The bounds. Default: [`Limits::default`].
+    /// Sets the bounds. Default: [`Limits::default`].
     pub fn limits(mut self, limits: Limits) -> Self {
         self.limits = limits;
         self
     }
 
-    /// The counters to count in. Default: the server's own.
+    /// Sets the counters to count in, such as those that are on the page already. Default: new ones.
     pub fn telemetry(mut self, telemetry: Arc<ServerTelemetry>) -> Self {
         self.telemetry = telemetry;
         self
@@ -252,12 +280,12 @@ impl ServerBuilder {
 }
 
 impl ServerBuilder {
-    /// A file in the form of Prometheus' exporter-toolkit (`--web.config.file`), with TLS (feature
-    /// `tls`), basic authentication, headers and a rate limit. Default: none, plain and open.
+    /// Sets a file in the form of Prometheus' exporter-toolkit (`--web.config.file`), with TLS (feature `tls`), basic
+    /// authentication, headers and a rate limit. Default: none; the port is plain and open.
     ///
-    /// It is read by `spawn`, and again within two seconds whenever it or a file that it names has
-    /// changed; one that cannot be taken then is logged and counted, and the old one holds. A
-    /// change never takes TLS or authentication away: that needs a restart. Costs two threads.
+    /// It is read by `spawn`, and again within two seconds whenever it or a file that it names has changed. A changed
+    /// file that is invalid is logged and counted, and the old one stays in force. A change never takes TLS or
+    /// authentication away: that needs a restart. Costs two threads.
     ///
     /// ```
     /// # use dynamo_metrics_server::{ContentType, ScrapeRequest, Server, bytes::BytesMut};
@@ -277,16 +305,18 @@ impl ServerBuilder {
     /// # std::fs::remove_file(&file)?;
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
+    #[cfg(feature = "auth")]
     pub fn web_config_file(mut self, file: impl Into<PathBuf>) -> Self {
-        self.web_config_file = Some(file.into());
+        self.auth.file = Some(file.into());
         self
     }
 
-    /// Lets `/health` and `/live` pass without a password and outside of the rate limit; TLS and
-    /// its client certificates stay. Default: false, everything is behind them, as with the
-    /// exporter-toolkit. Kubernetes' probes can send a password only in a header of the manifest.
+    /// Lets `/health` and `/live` pass without a password and outside of the rate limit; TLS and its client certificates
+    /// stay. Kubernetes' probes can send a password only in a header of the manifest. Default: false; every path is
+    /// behind them, as with the exporter-toolkit.
+    #[cfg(feature = "auth")]
     pub fn probes_without_auth(mut self, pass: bool) -> Self {
-        self.probes_without_auth = pass;
+        self.auth.probes_pass = pass;
         self
     }
 }

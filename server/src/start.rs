@@ -1,33 +1,44 @@
 //! The start: every setting is checked, the sockets listen, and two threads begin.
 //!
-//! The network thread has its own single-threaded event loop and the gather thread has none, so a
-//! server can be started from anywhere: from `main`, from inside any async runtime, from a host that
-//! has no runtime at all. Everything that can fail, fails in [`ServerBuilder::spawn`], and what was
-//! begun by then is undone.
+//! The network thread has its own single-threaded event loop and the gather thread has none, so a server can be started
+//! from anywhere: from `main`, from inside any async runtime, from a host that has no runtime at all. Everything that can
+//! fail, fails in [`ServerBuilder::spawn`], and what was begun by then is undone.
 
+use std::io;
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::{Arc, mpsc};
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use http::uri::PathAndQuery;
+use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
 use tokio::task::LocalSet;
 
-use crate::door::{Door, bind};
-use crate::error::StartError;
-use crate::gather::{GATHER_THREAD, Gatherer};
-use crate::listen::Network;
-use crate::reserve::Reserve;
-use crate::respond::{Responder, Routes};
-use crate::running::{Running, RunningServer};
-use crate::scraping::Scraping;
-use crate::server::ServerBuilder;
 #[cfg(feature = "tls")]
-use crate::tls_stream::Handshakes;
+use crate::auth::Current;
+use crate::auth::Loaded;
+use crate::error::StartError;
+use crate::http::health::Health;
+use crate::http::respond::{Responder, Routes};
+use crate::http::serve::{http_builder, serve};
+use crate::http::static_page::StaticPage;
+use crate::limits::Limits;
+use crate::net::accept::AcceptLoop;
+use crate::net::descriptors::DescriptorReserve;
+#[cfg(feature = "tls")]
+use crate::net::listener::TlsSource;
+use crate::net::listener::{Bound, Listener, bind};
+#[cfg(feature = "tls")]
+use crate::net::tls::Handshakes;
 #[cfg(unix)]
-use crate::unix::UnixBound;
-use crate::web::{self, Guard, Loaded, PasswordChecker};
+use crate::net::unix::UnixBound;
+use crate::running::{Running, RunningServer};
+use crate::scrape::gather::GATHER_THREAD;
+use crate::scrape::service::ScrapeService;
+use crate::server::ServerBuilder;
+use crate::telemetry::ServerTelemetry;
 
 impl ServerBuilder {
     /// Checks everything, listens, and starts both threads; when it returns, connections are being
@@ -35,7 +46,54 @@ impl ServerBuilder {
     ///
     /// # Errors
     /// A [`StartError`] that names the setting at fault. Nothing runs then.
-    pub fn spawn(self) -> Result<RunningServer, StartError> {
+    pub fn spawn(mut self) -> Result<RunningServer, StartError> {
+        self.validate_paths()?;
+        self.limits.validate()?;
+        let start_gatherer = self.gatherer.take().ok_or(StartError::ExpositionMissing)?;
+        let web = self.auth.load()?;
+        let (bound, address) = self.bind()?;
+
+        // A failure from here on leaves threads that end by themselves.
+        let scheme = web.as_ref().map_or("http", Loaded::scheme);
+        #[cfg(feature = "tls")]
+        let tls = web.as_ref().map(|loaded| Arc::clone(loaded.current()));
+        let protect = |loaded| self.auth.protect(loaded, &self.limits, &self.telemetry);
+        let (guard, watch) = web.map(protect).transpose()?.unzip();
+        let telemetry = Arc::clone(&self.telemetry);
+        let gatherer = start_gatherer(self.compression.clone(), Arc::clone(&telemetry))
+            .map_err(|source| StartError::Thread { thread: GATHER_THREAD, source })?;
+        let scrapes = ScrapeService::new(
+            gatherer.queue(),
+            self.compression.clone(),
+            &self.limits,
+            Arc::clone(&telemetry),
+        );
+        let limits = self.limits.clone();
+        let (routes, health) = self.routes();
+        let responder =
+            Responder { routes, health, scrapes, telemetry: Arc::clone(&telemetry), guard };
+        let network = NetworkThread {
+            bound,
+            reserve: DescriptorReserve::new(), // While there surely is a descriptor.
+            responder,
+            limits,
+            telemetry: Arc::clone(&telemetry),
+            #[cfg(feature = "tls")]
+            tls,
+        };
+        match network.spawn() {
+            Ok((network, stop)) => {
+                let running = Running { stop, network, gatherer, _watch: watch };
+                Ok(RunningServer::new(address, scheme, telemetry, running))
+            }
+            Err(source) => {
+                gatherer.stop(Duration::MAX); // It has nothing to gather, so it ends at once.
+                Err(StartError::Thread { thread: NETWORK_THREAD, source })
+            }
+        }
+    }
+
+    fn validate_paths(&self) -> Result<(), StartError> {
         let mut paths = vec![
             ("metrics", self.metrics_path.as_str()),
             ("health", &self.health_path),
@@ -44,132 +102,124 @@ impl ServerBuilder {
         if self.landing_page.is_some() {
             paths.push(("landing page's", LANDING_PATH));
         }
-        validate_paths(&paths)?;
-        self.limits.validate()?;
-        let exposition = self.exposition.ok_or(StartError::ExpositionMissing)?;
+        paths.extend(self.pages.iter().map(|page| ("page's", page.path())));
+        validate_paths(&paths)
+    }
 
-        let web = self
-            .web_config_file
-            .map(Loaded::load)
-            .transpose()
-            .map_err(|problem| StartError::WebConfig { problem: problem.to_string() })?;
-        let has_tls = web.as_ref().is_some_and(|loaded| loaded.current().load().has_tls());
-        let scheme = if has_tls { "https" } else { "http" };
-        let listen_error = {
-            let (address, setting) = (self.address, self.address_source);
-            move |source| StartError::Listen { address, setting, source }
-        };
+    /// Listens on every socket that was asked for; returns the TCP socket's address too.
+    fn bind(&mut self) -> Result<(Bound, SocketAddr), StartError> {
         let bound = bind(self.address, self.limits.backlog)
             .and_then(|listener| listener.local_addr().map(|address| (listener, address)));
-        let (listener, address) = bound.map_err(listen_error)?;
-
+        let (tcp, address) = bound.map_err(|source| StartError::Listen {
+            address: self.address,
+            setting: self.address_source.take(),
+            source,
+        })?;
         #[cfg(unix)]
-        let unix = match self.unix_socket {
+        let unix = match self.unix_socket.take() {
             Some(path) => {
                 let bound = UnixBound::bind(&path, self.unix_socket_mode, self.limits.backlog);
                 Some(bound.map_err(|source| StartError::UnixSocket { path, source })?)
             }
             None => None,
         };
+        let bound = Bound {
+            tcp,
+            #[cfg(unix)]
+            unix,
+        };
+        Ok((bound, address))
+    }
 
-        // What fails from here on leaves threads that end by themselves.
-        #[cfg(feature = "tls")]
-        let current = web.as_ref().map(|loaded| Arc::clone(loaded.current()));
-        let (mut guard, mut watch) = (None, None);
-        if let Some(loaded) = web {
-            let waiting = (self.limits.connections / 4).min(web::WAITING_MAX);
-            let passwords = PasswordChecker::spawn(waiting, Arc::clone(&self.telemetry))
-                .map_err(|source| StartError::Thread { thread: web::PASSWORD_THREAD, source })?;
-            guard = Some(Guard::new(
-                Arc::clone(loaded.current()),
-                self.probes_without_auth,
-                passwords,
-                self.limits.scrape_deadline,
-            ));
-            let watched = loaded.watch(Arc::clone(&self.telemetry));
-            watch = Some(
-                watched
-                    .map_err(|source| StartError::Thread { thread: web::CONFIG_THREAD, source })?,
-            );
-        }
-
-        let gatherer =
-            Gatherer::spawn(exposition, self.compression.clone(), Arc::clone(&self.telemetry))
-                .map_err(|source| StartError::Thread { thread: GATHER_THREAD, source })?;
-        let queue = gatherer.queue();
-        let landing = self
-            .landing_page
-            .map(|page| page.render(&[&self.metrics_path, &self.health_path, &self.live_path]));
+    fn routes(self) -> (Routes, Box<dyn Health>) {
+        let mut links = vec![&*self.metrics_path, &self.health_path, &self.live_path];
+        links.extend(self.pages.iter().filter(|page| page.is_linked()).map(StaticPage::path));
+        let landing = self.landing_page.map(|page| page.render(&links));
         let routes = Routes {
             metrics: self.metrics_path,
             health: self.health_path,
             live: self.live_path,
             landing: landing.map(|page| (LANDING_PATH, page)),
+            pages: self.pages,
             not_found_body: self.not_found_body,
         };
-        let reserve = Reserve::new(); // While there surely is a descriptor.
+        (routes, self.health)
+    }
+}
+
+/// All that the network thread is made of.
+struct NetworkThread {
+    bound: Bound,
+    reserve: DescriptorReserve,
+    responder: Responder,
+    limits: Limits,
+    telemetry: Arc<ServerTelemetry>,
+    #[cfg(feature = "tls")]
+    tls: Option<Arc<Current>>,
+}
+
+impl NetworkThread {
+    /// Starts the thread; when it returns, connections are being taken. The thread returns how many connections were cut.
+    fn spawn(self) -> io::Result<(JoinHandle<usize>, oneshot::Sender<Duration>)> {
         let (stop, stopped) = oneshot::channel();
         let (started, start) = mpsc::sync_channel(1);
-        let telemetry = Arc::clone(&self.telemetry);
-        let network = move || {
-            let prepared = tokio::runtime::Builder::new_current_thread()
-                .enable_all()
-                .build()
-                .and_then(|runtime| {
-                    let _context = runtime.enter();
-                    #[cfg(unix)]
-                    let door = Door::open(listener, unix)?;
-                    #[cfg(not(unix))]
-                    let door = Door::open(listener)?;
-                    #[cfg(feature = "tls")]
-                    let door = {
-                        let (rate, telemetry) = (self.limits.handshakes, Arc::clone(&telemetry));
-                        door.with_web(current, Handshakes::new(rate, telemetry))
-                    };
-                    Ok((runtime, door))
-                });
-            let (runtime, door) = match prepared {
-                Ok(prepared) => prepared,
-                Err(error) => {
-                    drop(started.send(Err(error)));
-                    return 0;
-                }
-            };
-            // `spawn` waits for this, so its receiver is there.
-            drop(started.send(Ok(())));
-            let scraping =
-                Scraping::new(queue, self.compression, &self.limits, Arc::clone(&telemetry));
-            let responder = Responder {
-                routes,
-                health: self.health,
-                scraping,
-                telemetry: Arc::clone(&telemetry),
-                guard,
-            };
-            let responder = Rc::new(responder);
-            let network = Network { door, reserve, limits: self.limits, telemetry, responder };
-            LocalSet::new().block_on(&runtime, network.run(stopped))
-        };
-        let spawned = thread::Builder::new().name(NETWORK_THREAD.into()).spawn(network);
-        let thread_error = |source| StartError::Thread { thread: NETWORK_THREAD, source };
-        let network = match spawned {
-            Ok(network) => network,
-            Err(source) => {
-                gatherer.stop(Duration::MAX); // It has nothing to gather, so it ends at once.
-                return Err(thread_error(source));
-            }
-        };
-        let running = Running { stop, network, gatherer, _watch: watch };
-        let server = RunningServer::new(address, scheme, self.telemetry, running);
-        match start.recv() {
-            Ok(Ok(())) => Ok(server),
-            // Dropping `server` joins both threads.
-            Ok(Err(source)) => Err(thread_error(source)),
-            Err(_disconnected) => {
-                Err(thread_error(std::io::Error::other("the thread ended before it started")))
-            }
-        }
+        let thread = thread::Builder::new()
+            .name(NETWORK_THREAD.into())
+            .spawn(move || self.run(stopped, &started))?;
+        let ended = || io::Error::other("the thread ended before it started");
+        start.recv().unwrap_or_else(|_disconnected| Err(ended()))?;
+        Ok((thread, stop))
     }
+
+    fn run(
+        self,
+        stopped: oneshot::Receiver<Duration>,
+        started: &mpsc::SyncSender<io::Result<()>>,
+    ) -> usize {
+        let Self { bound, reserve, responder, limits, telemetry, .. } = self;
+        #[cfg(feature = "tls")]
+        let tls = self.tls.map(|current| TlsSource {
+            config: Box::new(move || current.tls()),
+            handshakes: Handshakes::new(limits.handshakes, Arc::clone(&telemetry)),
+        });
+        let opened = open(
+            bound,
+            #[cfg(feature = "tls")]
+            tls,
+        );
+        // `spawn` waits for this, so its receiver is there.
+        let (runtime, listener) = match opened {
+            Ok(opened) => {
+                drop(started.send(Ok(())));
+                opened
+            }
+            Err(error) => {
+                drop(started.send(Err(error)));
+                return 0;
+            }
+        };
+        let (http, responder) = (http_builder(&limits), Rc::new(responder));
+        let accept_loop =
+            AcceptLoop::new(listener, reserve, limits, telemetry, move |accepted, admission| {
+                serve(accepted, admission, http.clone(), Rc::clone(&responder))
+            });
+        LocalSet::new().block_on(&runtime, accept_loop.run(stopped))
+    }
+}
+
+/// Makes the event loop of this thread and ties the sockets to it.
+fn open(
+    bound: Bound,
+    #[cfg(feature = "tls")] tls: Option<TlsSource>,
+) -> io::Result<(Runtime, Listener)> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let _context = runtime.enter();
+    let listener = bound.open(
+        #[cfg(feature = "tls")]
+        tls,
+    )?;
+    drop(_context);
+    Ok((runtime, listener))
 }
 
 const LANDING_PATH: &str = "/";

@@ -1,15 +1,14 @@
-//! What the server knows about itself: plain counters that the embedder reads when it wants.
+//! The server's metrics about itself: plain counters that the program reads when it wants.
 //!
 //! All accesses are `Relaxed`: each counter stands alone, nothing is published through one, and a
 //! reader that sees one counter a moment earlier than another draws no wrong conclusion from it.
-//! The server does not expose them itself, for it knows no metric by name.
+//! The server does not expose them itself, since it knows no metric by name.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use http::StatusCode;
 
-use crate::exposition::GatherFailure;
 use crate::reason::Limit;
 
 /// Counters of one server (or of several that share it).
@@ -71,7 +70,7 @@ impl Default for LimitHits {
 }
 
 impl ServerTelemetry {
-    /// Connections taken from the kernel, those that were refused at the cap included.
+    /// Connections accepted, those that were closed at the cap included.
     #[must_use]
     pub fn connections_accepted(&self) -> u64 {
         self.connections_accepted.load(Relaxed)
@@ -84,13 +83,13 @@ impl ServerTelemetry {
         self.connections_open.load(Relaxed)
     }
 
-    /// How often a limit was hit.
+    /// The number of times that a limit was hit.
     #[must_use]
     pub fn limit_hits(&self, limit: Limit) -> u64 {
         self.limit_hits.0[limit as usize].load(Relaxed)
     }
 
-    /// Responses by class, 1 to 5 for 1xx to 5xx; 0 for any other class. Heads that were refused
+    /// Responses by class, 1 to 5 for 1xx to 5xx; 0 for any other class. Heads that were rejected
     /// before they became a request (400, 414, 431) count as 4xx.
     #[must_use]
     pub fn responses(&self, class: u16) -> u64 {
@@ -112,7 +111,7 @@ impl ServerTelemetry {
         self.gathers.load(Relaxed)
     }
 
-    /// Pages of which the exposition said that it failed. Scrapes that it refuses are no failure;
+    /// Pages that the exposition failed to write. Scrapes that it refuses are no failure;
     /// [`Limit::ScrapeRefused`] counts them.
     #[must_use]
     pub fn gather_errors(&self) -> u64 {
@@ -131,7 +130,7 @@ impl ServerTelemetry {
         Duration::from_nanos(self.gather_ns.load(Relaxed))
     }
 
-    /// Scrapes that were answered with the gather of another scrape.
+    /// Scrapes that were answered with the page of another scrape.
     #[must_use]
     pub fn scrapes_shared(&self) -> u64 {
         self.scrapes_shared.load(Relaxed)
@@ -143,7 +142,7 @@ impl ServerTelemetry {
         self.buffers_allocated.load(Relaxed)
     }
 
-    /// Bodies that were compressed, once for all scrapes that shared the gather.
+    /// Bodies that were compressed, each once for all scrapes that shared it.
     #[must_use]
     pub fn compressions(&self) -> u64 {
         self.compressions.load(Relaxed)
@@ -173,14 +172,14 @@ impl ServerTelemetry {
         self.password_checks.load(Relaxed)
     }
 
-    /// How often the web configuration was exchanged because its files had changed.
+    /// The number of times that a changed web configuration was taken.
     #[must_use]
     pub fn config_reloads(&self) -> u64 {
         self.config_reloads.load(Relaxed)
     }
 
-    /// How often the files of the web configuration had changed and were not taken; the log says
-    /// why, and the old configuration holds.
+    /// The number of times that a changed web configuration was invalid; the log has the reason, and the old
+    /// configuration stays in force.
     #[must_use]
     pub fn config_reload_errors(&self) -> u64 {
         self.config_reload_errors.load(Relaxed)
@@ -192,10 +191,12 @@ impl ServerTelemetry {
         !self.config_is_stale.load(Relaxed)
     }
 
+    #[cfg(feature = "auth")]
     pub(crate) fn password_checked(&self) {
         self.password_checks.fetch_add(1, Relaxed);
     }
 
+    #[cfg(feature = "auth")]
     pub(crate) fn config_reloaded(&self, taken: bool) {
         let count = if taken { &self.config_reloads } else { &self.config_reload_errors };
         count.fetch_add(1, Relaxed);
@@ -242,11 +243,8 @@ impl ServerTelemetry {
         self.compression_bytes_out.fetch_add(after as u64, Relaxed);
     }
 
-    pub(crate) fn gather_failed(&self, failure: GatherFailure) {
-        if failure.is_refusal() {
-            return self.limit_hit(Limit::ScrapeRefused);
-        }
-        let count = if failure.panicked { &self.gather_panics } else { &self.gather_errors };
+    pub(crate) fn gather_failed(&self, panicked: bool) {
+        let count = if panicked { &self.gather_panics } else { &self.gather_errors };
         count.fetch_add(1, Relaxed);
     }
 

@@ -3,6 +3,7 @@
 //! The exposition runs on that thread, so what its allocation counter says from one call to the
 //! next covers all between: the gather itself, the compression, the handing out.
 
+#[path = "it/common/mod.rs"]
 mod common;
 
 use std::hint::black_box;

@@ -4,6 +4,7 @@
 
 #![cfg(target_os = "linux")] // The child reads its CPU time from /proc.
 
+#[path = "it/common/mod.rs"]
 mod common;
 
 use std::fs::File;
@@ -19,24 +20,37 @@ use dynamo_metrics_server::{Limit, Limits, Server};
 
 const CHILD: &str = "DYNAMO_METRICS_SERVER_TEST_CHILD";
 const DESCRIPTORS: usize = 64;
+/// Scrapes that wait for their turn: several times the descriptors that may be left.
+const CONNECTIONS: usize = 24;
+/// The time that each of them waits for an answer before the next one comes.
+const ANSWER: Duration = Duration::from_millis(100);
 
 #[test]
 fn a_listener_survives_the_lack_of_descriptors() {
     if std::env::var_os(CHILD).is_some() {
         return run_out_and_recover();
     }
-    let program = std::env::current_exe().expect("this test's program");
-    let output = Command::new("sh")
-        .arg("-c")
-        .arg(format!("ulimit -n {DESCRIPTORS} && exec \"$0\" --exact \"$1\" --nocapture"))
-        .arg(program)
-        .arg("a_listener_survives_the_lack_of_descriptors")
-        .env(CHILD, "1")
-        .output()
-        .expect("a shell");
-    let text = String::from_utf8_lossy(&output.stdout);
-    assert!(output.status.success(), "{text}\n{}", String::from_utf8_lossy(&output.stderr));
-    assert!(text.contains("recovered"), "{text}");
+    let (mut child, address, output) = child("a_listener_survives_the_lack_of_descriptors");
+    // From this process, so that no near end needs a descriptor that the child's reserve may take first. A connection may be
+    // evicted until its request is read, and not while its scrape is in progress. So each next one waits until the one before
+    // is served: the answer to the first of its two requests comes when the second, a scrape, is there already. Those that
+    // find no descriptor are never answered.
+    let held: Vec<TcpStream> = (0..CONNECTIONS)
+        .map(|_| {
+            let mut client = TcpStream::connect(address).expect("the kernel's queue has room");
+            let scrape =
+                "GET /live HTTP/1.1\r\nHost: t\r\n\r\nGET /metrics HTTP/1.1\r\nHost: t\r\n\r\n";
+            client.write_all(scrape.as_bytes()).expect("it takes bytes");
+            client.set_read_timeout(Some(ANSWER)).expect("a time limit");
+            // An answer, or none; both are right.
+            let _ = client.read(&mut [0; 1024]);
+            client
+        })
+        .collect();
+    let text: Vec<String> = output.map_while(Result::ok).collect();
+    assert!(child.wait().expect("the child ends").success(), "{text:?}");
+    assert!(text.iter().any(|line| line.contains("recovered")), "{text:?}");
+    drop(held);
 }
 
 fn run_out_and_recover() {
@@ -49,22 +63,13 @@ fn run_out_and_recover() {
     let address = server.local_addr();
     let stat = File::open("/proc/self/stat").expect("the process's status"); // While one can.
 
-    // Files take all descriptors. Then each file that is given back becomes the near end of a
-    // connection, whose far end has to come from the reserve, as long as there is one.
     let mut files = Vec::new();
     while let Ok(file) = File::open("/dev/null") {
         files.push(file);
         assert!(files.len() < DESCRIPTORS, "the limit does not hold");
     }
     let telemetry = server.telemetry();
-    let mut held = Vec::new();
-    for _ in 0..10 {
-        drop(files.pop());
-        let mut client = TcpStream::connect(address).expect("the kernel's queue has room");
-        // A scrape that is being gathered gives way to nobody.
-        client.write_all(b"GET /metrics HTTP/1.1\r\nHost: t\r\n\r\n").expect("it takes bytes");
-        held.push(client);
-    }
+    println!("\naddress {address}"); // The parent connects now.
     common::eventually("accept fails", || telemetry.limit_hits(Limit::AcceptPause) > 0);
     common::eventually("the reserve is spent", || {
         telemetry.limit_hits(Limit::DescriptorReserve) >= Limits::DESCRIPTOR_RESERVE as u64
@@ -79,11 +84,10 @@ fn run_out_and_recover() {
     assert!(ticks <= 10, "{ticks} ticks in two seconds");
 
     gate.allow(usize::MAX);
-    drop((held, files));
+    drop(files);
     let begin = Instant::now();
     assert_eq!(get(address, "/metrics").status, 200);
     let recovery = begin.elapsed();
-    assert!(recovery < Duration::from_secs(3), "{recovery:?}");
     println!("recovered in {recovery:?}; {pauses} pauses and {ticks} ticks in two seconds");
 }
 
@@ -108,7 +112,7 @@ fn a_process_that_holds_all_descriptors_elsewhere_is_still_probed_and_scraped() 
         assert_eq!(get(address, "/health").status, 200, "round {round}");
         assert_eq!(get(address, "/metrics").status, 200, "round {round}");
     }
-    // Who keeps its connection takes one from the reserve, and gives way when there is no other.
+    // A client that keeps its connection takes a descriptor of the reserve, and is evicted when there is no other.
     let mut kept: Vec<Client> = Vec::new();
     for round in 0..10 {
         let mut client = Client::connect(address);
@@ -116,7 +120,7 @@ fn a_process_that_holds_all_descriptors_elsewhere_is_still_probed_and_scraped() 
         kept.push(client);
         assert_eq!(get(address, "/health").status, 200, "round {round}");
     }
-    // The same for whoever says nothing.
+    // The same for clients that say nothing.
     let silent: Vec<_> =
         (0..10).map(|_| TcpStream::connect(address).expect("it listens")).collect();
     assert_eq!(get(address, "/health").status, 200);
@@ -154,7 +158,7 @@ fn silent_connections_that_take_all_descriptors_keep_nobody_out() {
         println!("\naddress {}", server.local_addr());
         std::io::stdin().read_to_end(&mut Vec::new()).expect("the parent's end");
         let telemetry = server.telemetry();
-        println!("{} gave way", telemetry.limit_hits(Limit::GaveWay));
+        println!("{} gave way", telemetry.limit_hits(Limit::Evicted));
         return;
     }
     let (mut child, address, mut output) =

@@ -1,5 +1,6 @@
 //! An allocator that fails costs one answer, from whichever large allocation of a scrape on it does.
 
+#[path = "it/common/mod.rs"]
 mod common;
 
 use common::Client;

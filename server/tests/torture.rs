@@ -1,5 +1,6 @@
 //! Clients that vanish at every byte: nothing panics, nothing leaks, the next one is served.
 
+#[path = "it/common/mod.rs"]
 mod common;
 
 use std::io::{Read, Write};
@@ -7,7 +8,7 @@ use std::net::TcpStream;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use common::{PATIENCE, eventually, get, plain_server};
+use crate::common::{PATIENCE, eventually, get, plain_server};
 use dynamo_metrics_server::bytes::BytesMut;
 use dynamo_metrics_server::{ContentType, RunningServer, ScrapeRequest, Server};
 

@@ -1,13 +1,19 @@
-//! Shared by the tests of several packages: an allocator that counts, and one that fails ([`FailAt`]).
+//! Shared by the tests of several packages: an allocator that counts, one that fails ([`FailAt`]), pages that are nearly
+//! valid ([`pages`]), and work in a forked process (`Forked`).
 //!
 //! Counts are of the thread that asks, so what the test harness and other tests do meanwhile is not among them. Freeing is
 //! not counted: "allocates nothing" is what the tests say, and what is freed was allocated.
 //!
-//! The `unsafe` here is that of handing calls on to the system's allocator; nothing that is published links it.
+//! The `unsafe` here is that of handing calls on to the system's allocator and of forking; nothing that is published links it.
 
 mod failing;
+#[cfg(unix)]
+mod forked;
+pub mod pages;
 
 pub use failing::FailAt;
+#[cfg(unix)]
+pub use forked::Forked;
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;

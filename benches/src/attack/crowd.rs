@@ -2,9 +2,9 @@
 //!
 //! They are weighed by the processor time of the server, so one server suffers at a time.
 
-use super::besieged::{Besieged, Confines};
 use super::client;
 use super::figures::Figure;
+use super::under_load::{Confines, UnderLoad};
 use super::{Outcome, Plan, in_turns};
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -33,19 +33,19 @@ pub(super) fn no_descriptors(plan: &Plan) -> Outcome<Vec<Figure>> {
     let wait = if plan.quick { EXHAUSTED / 3 } else { EXHAUSTED };
     let rows = in_turns(|server| {
         let confines = Confines { descriptors: Some(DESCRIPTORS), cpu: None };
-        let besieged = Besieged::start(server, confines)?;
-        let connect = |_| client::connect(besieged.address, Duration::from_secs(2)).ok();
+        let under_load = UnderLoad::start(server, confines)?;
+        let connect = |_| client::connect(under_load.address, Duration::from_secs(2)).ok();
         let held: Vec<_> = (0..HELD).filter_map(connect).collect();
-        let (begin, cpu) = (Instant::now(), besieged.cpu_seconds()?);
+        let (begin, cpu) = (Instant::now(), under_load.cpu_seconds()?);
         thread::sleep(wait);
-        let share = (besieged.cpu_seconds()? - cpu) / begin.elapsed().as_secs_f64() * 100.0;
+        let share = (under_load.cpu_seconds()? - cpu) / begin.elapsed().as_secs_f64() * 100.0;
         let meanwhile =
-            (0..5).filter(|_| besieged.try_scrape(Duration::from_millis(500)).is_some());
+            (0..5).filter(|_| under_load.try_scrape(Duration::from_millis(500)).is_some());
         let meanwhile = meanwhile.count();
         drop(held);
         let begin = Instant::now();
         let recovered = loop {
-            if besieged.try_scrape(Duration::from_secs(1)).is_some() {
+            if under_load.try_scrape(Duration::from_secs(1)).is_some() {
                 break Some(begin.elapsed().as_secs_f64());
             }
             if begin.elapsed() > RECOVERY {
@@ -70,17 +70,17 @@ pub(super) fn no_descriptors(plan: &Plan) -> Outcome<Vec<Figure>> {
 pub(super) fn flood(plan: &Plan) -> Outcome<Vec<Figure>> {
     let wait = if plan.quick { FLOOD / 6 } else { FLOOD };
     let rows = in_turns(|server| {
-        let besieged = Besieged::start(server, Confines::default())?;
-        let (memory, cpu) = (besieged.memory_kib()?, besieged.cpu_seconds()?);
+        let under_load = UnderLoad::start(server, Confines::default())?;
+        let (memory, cpu) = (under_load.memory_kib()?, under_load.cpu_seconds()?);
         let (begin, over) = (Instant::now(), AtomicBool::new(false));
         let (mut times, mut tried) = (Vec::new(), 0);
         let mut descriptors = 0.0;
         let connects = thread::scope(|scope| -> Outcome<usize> {
-            let flood = scope.spawn(|| hold_and_renew(&besieged, &over));
+            let flood = scope.spawn(|| hold_and_renew(&under_load, &over));
             while begin.elapsed() < wait {
-                times.extend(besieged.try_scrape(Duration::from_secs(2)));
+                times.extend(under_load.try_scrape(Duration::from_secs(2)));
                 tried += 1;
-                descriptors = f64::max(descriptors, besieged.descriptors().unwrap_or_default());
+                descriptors = f64::max(descriptors, under_load.descriptors().unwrap_or_default());
                 thread::sleep(SCRAPE_EVERY);
             }
             over.store(true, Ordering::Relaxed); // The flag is the whole message.
@@ -95,15 +95,15 @@ pub(super) fn flood(plan: &Plan) -> Outcome<Vec<Figure>> {
             figure("scrapes that succeed, %", Some(times.len() as f64 / f64::from(tried) * 100.0)),
             figure("a scrape meanwhile, p99 ms", times.get(times.len() * 99 / 100).copied()),
             figure("descriptors at most", Some(descriptors)),
-            figure("% of a processor", Some((besieged.cpu_seconds()? - cpu) / seconds * 100.0)),
-            figure("memory afterwards, KiB more", Some(besieged.memory_kib()? - memory)),
+            figure("% of a processor", Some((under_load.cpu_seconds()? - cpu) / seconds * 100.0)),
+            figure("memory afterwards, KiB more", Some(under_load.memory_kib()? - memory)),
         ])
     })?;
     Ok(rows.concat())
 }
 
 /// Connects at its rate until it is over; tells how often.
-fn hold_and_renew(besieged: &Besieged, over: &AtomicBool) -> usize {
+fn hold_and_renew(under_load: &UnderLoad, over: &AtomicBool) -> usize {
     let (mut connects, mut held) = (0, VecDeque::new());
     let begin = Instant::now();
     while !over.load(Ordering::Relaxed) {
@@ -112,7 +112,7 @@ fn hold_and_renew(besieged: &Besieged, over: &AtomicBool) -> usize {
             thread::sleep(Duration::from_micros(500));
             continue;
         }
-        held.extend(client::connect(besieged.address, Duration::from_secs(1)));
+        held.extend(client::connect(under_load.address, Duration::from_secs(1)));
         connects += 1;
         if held.len() > FLOOD_HELD {
             held.pop_front();

@@ -8,8 +8,8 @@
 //! On a machine that does something else, rates and the 99th percentile are also that. The server's processor time
 //! a scrape is not: it is the figure to trust, and a million over it is what one processor can serve in a second.
 
-use super::besieged::{Besieged, Confines};
 use super::servers::{self, SERVERS, STATIC};
+use super::under_load::{Confines, UnderLoad};
 use super::{Outcome, client};
 use serde::Serialize;
 use std::fmt::Write as _;
@@ -58,8 +58,8 @@ pub fn throughput(rounds: usize) -> Outcome<Vec<Row>> {
     names.push(STATIC.into());
     names.extend(servers::behind_hyper_names());
     let confines = Confines { descriptors: None, cpu: Some(SERVER_CPU) };
-    let started = names.iter().map(|name| Besieged::start(name, confines));
-    let servers: Vec<Besieged> = started.collect::<Outcome<_>>()?;
+    let started = names.iter().map(|name| UnderLoad::start(name, confines));
+    let servers: Vec<UnderLoad> = started.collect::<Outcome<_>>()?;
     servers::pin(CLIENT_CPU)?;
     let mut rows = Vec::new();
     for connections in CONNECTIONS {
@@ -124,7 +124,7 @@ struct Turn {
     cpu_seconds: f64,
 }
 
-fn turn(server: &Besieged, connections: usize) -> Outcome<Turn> {
+fn turn(server: &UnderLoad, connections: usize) -> Outcome<Turn> {
     let (address, cpu, begin) = (server.address, server.cpu_seconds()?, Instant::now());
     let clients = thread::scope(|scope| {
         let clients: Vec<_> =

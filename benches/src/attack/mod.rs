@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! servers    the child: ours and the peers', as their documentation shows them; nothing is tuned
-//! besieged   the parent's view of a child: its address, memory, processor time, descriptors
+//! under_load   the parent's view of a child: its address, memory, processor time, descriptors
 //! client     raw bytes over a socket, answers counted
 //! waiting    those who hold connections and are slow: dribbled heads, silence, slow readers
 //! crowd      those who come in numbers: out of descriptors, a flood of connections
@@ -15,13 +15,13 @@
 //! A figure is of one attack on a fresh process, so that no attack profits from the one before. An attack that waits is
 //! run on all servers at once, one that takes the processor on one server after the other.
 
-mod besieged;
 mod client;
 mod crowd;
 pub mod figures;
 pub mod load;
 mod requests;
 pub mod servers;
+mod under_load;
 mod waiting;
 
 use figures::Figure;

@@ -4,9 +4,9 @@
 //! *Refused* means: one answer that says so (4xx or 5xx, other than "no such path" and "no such method") or none,
 //! and the connection closed. *Smuggled* means: a second answer, to bytes that another reader takes for a body.
 
-use super::besieged::{Besieged, Confines};
 use super::client::{self, Reaction};
 use super::figures::Figure;
+use super::under_load::{Confines, UnderLoad};
 use super::{Outcome, Plan, at_once};
 use std::time::Duration;
 
@@ -17,16 +17,16 @@ const SECOND: &str = "GET /metrics HTTP/1.1\r\nHost: smuggled\r\n\r\n";
 
 pub(super) fn refused(_: &Plan) -> Outcome<Vec<Figure>> {
     let rows = at_once(|server| {
-        let besieged = Besieged::start(server, Confines::default())?;
-        let memory = besieged.memory_kib()?;
+        let under_load = UnderLoad::start(server, Confines::default())?;
+        let memory = under_load.memory_kib()?;
         let (mut grown, mut figures) = (0.0, Vec::new());
         let mut figure = |figure: String, value| {
             figures.push(Figure { attack: "requests", figure, server, value })
         };
         let mut provoke = |requests: &[String]| -> Outcome<Vec<Reaction>> {
             let reactions = requests.iter().map(|request| {
-                let reaction = client::provoke(besieged.address, request.as_bytes(), QUIET);
-                grown = f64::max(grown, besieged.memory_kib()? - memory);
+                let reaction = client::provoke(under_load.address, request.as_bytes(), QUIET);
+                grown = f64::max(grown, under_load.memory_kib()? - memory);
                 reaction
             });
             reactions.collect()
@@ -51,7 +51,7 @@ pub(super) fn refused(_: &Plan) -> Outcome<Vec<Figure>> {
             }),
         );
         figure("memory that all of them cost, KiB".into(), Some(grown));
-        let answers = besieged.try_scrape(Duration::from_secs(2)).is_some();
+        let answers = under_load.try_scrape(Duration::from_secs(2)).is_some();
         figure("and a scrape succeeds".into(), Some(f64::from(u8::from(answers))));
         Ok(figures)
     })?;

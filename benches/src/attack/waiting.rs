@@ -3,9 +3,9 @@
 //! They cost no processor time, so all servers suffer them at the same time, which also gives them the same
 //! machine.
 
-use super::besieged::{Besieged, Confines};
 use super::client::{self, SCRAPE};
 use super::figures::Figure;
+use super::under_load::{Confines, UnderLoad};
 use super::{Outcome, Plan, at_once};
 use socket2::{Domain, Socket, Type};
 use std::io::{ErrorKind, Read, Write};
@@ -34,8 +34,8 @@ const READING: Duration = Duration::from_secs(20);
 pub(super) fn slow_heads(plan: &Plan) -> Outcome<Vec<Figure>> {
     let wait = if plan.quick { HEADS / 4 } else { HEADS };
     let rows = at_once(|server| {
-        let dribbled = Besieged::start(server, Confines::default())?;
-        let silenced = Besieged::start(server, Confines::default())?;
+        let dribbled = UnderLoad::start(server, Confines::default())?;
+        let silenced = UnderLoad::start(server, Confines::default())?;
         let memory = dribbled.memory_kib()?;
         let mut dribblers = connections(dribbled.address, DRIBBLERS)?;
         let mut silent = connections(silenced.address, SILENT)?;
@@ -78,11 +78,11 @@ pub(super) fn slow_heads(plan: &Plan) -> Outcome<Vec<Figure>> {
 pub(super) fn slow_readers(plan: &Plan) -> Outcome<Vec<Figure>> {
     let wait = if plan.quick { READING / 5 } else { READING };
     let rows = at_once(|server| {
-        let besieged = Besieged::start(server, Confines::default())?;
-        let memory = besieged.memory_kib()?;
+        let under_load = UnderLoad::start(server, Confines::default())?;
+        let memory = under_load.memory_kib()?;
         let mut readers = Vec::new();
         for _ in 0..READERS {
-            let mut stream = reader(besieged.address)?;
+            let mut stream = reader(under_load.address)?;
             stream.write_all(&page().repeat(PAGES))?;
             readers.push(stream);
         }
@@ -95,7 +95,7 @@ pub(super) fn slow_readers(plan: &Plan) -> Outcome<Vec<Figure>> {
             if readers.len() < before {
                 last_closed = Some(begin.elapsed().as_secs_f64());
             }
-            grown = f64::max(grown, besieged.memory_kib()? - memory);
+            grown = f64::max(grown, under_load.memory_kib()? - memory);
         }
         let figure = |figure: String, value| Figure { attack: "readers", figure, server, value };
         let closed = if readers.is_empty() { last_closed } else { None };

@@ -7,18 +7,18 @@ use bytes::BytesMut;
 use dynamo_metrics::{
     FrontendConfig, FrontendMetrics, HttpEndpoint, ModelCard, RequestType, RuntimeConfig, Timestamp,
 };
-use dynamo_metrics_core::{Buckets, Counter, Escaping, Family, LabelEnum, Opts, Registry};
+use dynamo_metrics_core::{Buckets, Counter, Escaping, Family, LabelEnum, Opts, Registry, Scale};
 use dynamo_metrics_encoder::Encoder;
-use dynamo_metrics_encoder::foreign::{Filter, Foreign, Source};
 use dynamo_metrics_encoder::name_filter::NameFilter;
 use dynamo_metrics_encoder::negotiate::{Format, Negotiated};
+use dynamo_metrics_encoder::passthrough::{Filter, Passthrough, Source};
 use std::hint::black_box;
 use std::time::Duration;
 
-#[path = "../../../encoder/tests/foreign_support/vllm.rs"]
+#[path = "../../../encoder/tests/it/passthrough/support/vllm.rs"]
 mod vllm;
 
-const OPERATIONS: [&str; 15] = [
+const OPERATIONS: [&str; 17] = [
     "counter-inc",
     "counter-local-inc",
     "float-counter-add",
@@ -28,6 +28,8 @@ const OPERATIONS: [&str; 15] = [
     "histogram-observe-n",
     "histogram-observe-signed",
     "histogram-local-observe",
+    "integer-histogram-observe",
+    "integer-histogram-observe-split",
     "family-visit-inc",
     "family-visit-new-address",
     "family-visit-beyond-cap",
@@ -37,9 +39,9 @@ const OPERATIONS: [&str; 15] = [
 ];
 
 /// One merge of an engine's text into a page: [`ENGINES`] label sets a family, 52 KB. Counted a byte of the text.
-const FOREIGN: [(&str, Format); 2] = [
-    ("encode-foreign-byte", Format::Text),
-    ("encode-foreign-openmetrics-byte", Format::OpenMetrics),
+const PASSTHROUGH: [(&str, Format); 2] = [
+    ("encode-passthrough-byte", Format::Text),
+    ("encode-passthrough-openmetrics-byte", Format::OpenMetrics),
 ];
 const ENGINES: usize = 2;
 
@@ -81,11 +83,11 @@ fn main() {
         OPERATIONS.iter().for_each(|operation| println!("{operation} 1"));
         ENCODES.iter().for_each(|(operation, ..)| println!("{operation} {SERIES}"));
         let bytes = vllm::vllm_text(ENGINES).len();
-        FOREIGN.iter().for_each(|(operation, _)| println!("{operation} {bytes}"));
+        PASSTHROUGH.iter().for_each(|(operation, _)| println!("{operation} {bytes}"));
         return;
     };
     let times: u64 = times.parse().expect("a number of times");
-    if let Some((_, format)) = FOREIGN.iter().find(|(of, _)| *of == operation) {
+    if let Some((_, format)) = PASSTHROUGH.iter().find(|(of, _)| *of == operation) {
         merge(times, *format);
         return;
     }
@@ -98,6 +100,9 @@ fn main() {
     let inflight = registry.up_down_counter(("u", "")).expect("a new name");
     let eleven = Buckets::new(ELEVEN).expect("increasing");
     let eleven = registry.histogram(("h11", ""), &eleven).expect("a new name");
+    let buckets = Buckets::new(ELEVEN).expect("increasing");
+    let integers = registry.integer_histogram(("i11", ""), &buckets, Scale::Nano);
+    let integers = integers.expect("a new name");
     let many = Buckets::exponential(0.0001, 1.3, 64).expect("increasing");
     let many = registry.histogram(("h64", ""), &many).expect("a new name");
     let signed = Buckets::new(ELEVEN.map(|bound| bound - 1.0)).expect("increasing");
@@ -126,6 +131,12 @@ fn main() {
         "histogram-local-observe" => {
             let local = eleven.local().expect("address space");
             repeat(times, |i| black_box(&local).observe(value(i)));
+        }
+        "integer-histogram-observe" => {
+            repeat(times, |i| black_box(&integers).observe(((i & 127) + 1) * 10_000_000));
+        }
+        "integer-histogram-observe-split" => {
+            repeat(times, |i| black_box(&integers).observe_split(((i & 127) + 1) * 10_000_000, 7));
         }
         "float-counter-add" => repeat(times, |i| black_box(&float).add(value(i))),
         "family-visit-new-address" => visit_at_new_addresses(times, &family, &models),
@@ -200,12 +211,12 @@ fn merge(times: u64, format: Format) {
     let text = vllm::vllm_text(ENGINES);
     let (filter, names) = (Filter::vllm(), NameFilter::default());
     let asked = Negotiated::new(format, Escaping::Underscores);
-    let (mut foreign, mut body) = (Foreign::new(), BytesMut::with_capacity(8 * text.len()));
+    let (mut passthrough, mut body) = (Passthrough::new(), BytesMut::with_capacity(8 * text.len()));
     let ours = |name: &str| name.starts_with("dynamo_");
     for _ in 0..times {
         body.clear();
         let source = Source::new(&filter, text.as_bytes());
-        foreign.merge([source], &ours, asked, &names, &mut body);
+        passthrough.merge([source], &ours, asked, &names, &mut body);
     }
     black_box(&body);
 }

@@ -1,11 +1,12 @@
-//! How cost grows: recording with the number of threads, a snapshot with shards and series, memory with both, and
-//! what a million threads leave behind. Memory is that of a process of its own for each point, since a process never
+//! How cost grows: recording with the number of threads, a snapshot with shards and series, memory with both, what comes and goes
+//! with how much there is, and what a million threads leave behind. Memory is that of a process of its own for each point, since a process never
 //! gives a shard back.
 //!
 //! `cargo run --release -p dynamo-metrics-benches --bin scaling [-- --svg FILE]`
 
 #![forbid(unsafe_code)]
 
+use dynamo_metrics_benches::growth;
 use dynamo_metrics_core::{Buckets, Counter, Opts, Registry, Snapshot, shard_count};
 use std::fmt::Write as _;
 use std::hint::black_box;
@@ -24,10 +25,17 @@ const BORN: usize = 1_000_000;
 
 /// How the program starts itself: `--memory SHARDS SERIES` prints the bytes of that point, and nothing else.
 const MEMORY: &str = "--memory";
+/// `--growth` prints the table of what comes and goes.
+const GROWTH: &str = "--growth";
 
 fn main() {
     let mut arguments = std::env::args().skip(1);
-    if arguments.next().as_deref() == Some(MEMORY) {
+    let first = arguments.next();
+    if first.as_deref() == Some(GROWTH) {
+        growth::print();
+        return;
+    }
+    if first.as_deref() == Some(MEMORY) {
         let [shards, series] = [arguments.next(), arguments.next()]
             .map(|number| number.and_then(|number| number.parse().ok()).expect("a number"));
         println!("{}", grown(shards, series));
@@ -37,6 +45,7 @@ fn main() {
     // First, while the process has few shards: each measurement adds some.
     let snapshots = snapshots();
     recording();
+    growth_elsewhere();
     born_and_gone();
     if let Some(file) = svg {
         std::fs::write(&file, plot(&snapshots)).unwrap_or_else(|error| panic!("{file}: {error}"));
@@ -137,6 +146,13 @@ fn grown_elsewhere(shards: usize, series: usize) -> f64 {
     let output = Command::new(program).args(arguments).output().expect("this program starts");
     let bytes = String::from_utf8_lossy(&output.stdout).trim().parse::<f64>();
     bytes.expect("it prints a number")
+}
+
+/// [`growth::print`] in a process of its own.
+fn growth_elsewhere() {
+    let program = std::env::current_exe().expect("this program");
+    let status = Command::new(program).arg(GROWTH).status().expect("this program starts");
+    assert!(status.success(), "{status}");
 }
 
 /// Time of a snapshot, and memory, by shards and series. Every thread touches every series.

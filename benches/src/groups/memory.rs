@@ -39,7 +39,7 @@ pub(super) fn run() -> (Vec<Row>, String) {
 
 fn measure(metric: &'static str, shape: &Shape, cells: usize) -> Vec<Row> {
     let (ours, kept) = alone(|| {
-        // A thread leases its shard once; that is nobody's series.
+        // A thread leases its shard once, which belongs to no series.
         ours::counter().inc();
         let (registry, ours) = heap::measure(|| ours::registry(shape));
         let mut scraper = Scraper::new(registry);

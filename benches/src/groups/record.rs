@@ -1,6 +1,7 @@
 //! Groups whose rows are one operation of recording.
 
 use super::Options;
+use crate::floors;
 use crate::measure::{self, Case, Plan};
 use crate::ours::{self, NAME};
 use crate::peers::{
@@ -8,7 +9,7 @@ use crate::peers::{
     metrics, metriken, opentelemetry, prometheus, prometheus_client,
 };
 use crate::report::{self, Row};
-use crate::values::{Data, bounds};
+use crate::values::{Data, bounds, token_bounds};
 use std::hint::black_box;
 use std::sync::Arc;
 
@@ -65,9 +66,10 @@ pub(super) fn time(
             }
         }
         let ours = whats.iter().position(|what| *what == NAME).map_or(&[][..], |at| &times[at]);
-        for (what, times) in whats.iter().zip(&times) {
-            rows.push(Row::timed(group, what, threads, times, ours));
-        }
+        let timed = |(what, of): (&&str, &Vec<f64>)| Row::timed(group, what, threads, of, ours);
+        let mut here: Vec<Row> = whats.iter().zip(&times).map(timed).collect();
+        report::compare_with_floors(&mut here, &times);
+        rows.extend(here);
     }
     rows
 }
@@ -128,6 +130,7 @@ fn histogram(data: &Data, count: usize) -> Vec<Case> {
     let bounds = bounds(count);
     let mut cases: Vec<Case> = [
         vec![loop_and_value(data)],
+        floors::histogram(data, &bounds),
         dynamo_metrics::histogram(data, &bounds),
         fast_telemetry::histogram(data, &bounds),
         fastmetrics::histogram(data, &bounds),
@@ -166,6 +169,7 @@ fn family(data: &Data) -> Vec<Case> {
 
 fn token(data: &Data) -> Vec<Case> {
     [
+        vec![floors::token(data, &token_bounds())],
         dynamo_metrics::token(data),
         fast_telemetry::token(data),
         fastmetrics::token(data),

@@ -1,6 +1,7 @@
 //! Ourselves: the rows that all others are compared with, and variants of them.
 
 use super::MANY_SHARDS;
+use crate::floors::nanos;
 use crate::measure::Case;
 use crate::ours::{self, NAME, Scraper};
 use crate::scrape::Scrape;
@@ -56,7 +57,12 @@ pub(crate) fn updown() -> Vec<Case> {
 
 pub(crate) fn histogram(data: &Data, bounds: &[f64]) -> Vec<Case> {
     let (shared, pinned) = (ours::histogram(bounds), ours::histogram(bounds));
+    let integers = ours::integer_histogram(bounds);
     vec![
+        Case::over("dynamo-metrics IntegerHistogram", &nanos(&data.latencies), move || {
+            let histogram = integers.clone();
+            move |nanos| histogram.observe(nanos)
+        }),
         Case::over(NAME, &data.latencies, move || {
             let histogram = shared.clone();
             move |value| histogram.observe(value)
@@ -113,7 +119,8 @@ pub(crate) fn token(data: &Data) -> Vec<Case> {
     let card = ModelCard { context_length: 4096, kv_cache_block_size: 16, migration_limit: 3 };
     frontend.models().add(MODELS[0], 1, &card, &RuntimeConfig::default());
     let (tokens, latency) = ours::token(&token_bounds());
-    let nanos = Arc::new(data.tokens_micros.map(|micros| micros * 1000));
+    let (counted, integers) = ours::integer_token(&token_bounds());
+    let nanos = nanos(&data.tokens);
     vec![
         Case::over(NAME, &nanos, move || {
             let mut now = 0;
@@ -124,6 +131,13 @@ pub(crate) fn token(data: &Data) -> Vec<Case> {
             move |nanos| {
                 now += nanos;
                 request.tokens(1, at(now));
+            }
+        }),
+        Case::over("dynamo-metrics, handles of integers", &nanos, move || {
+            let (tokens, latency) = (counted.clone(), integers.clone());
+            move |nanos| {
+                tokens.inc();
+                latency.observe(nanos);
             }
         }),
         Case::over("dynamo-metrics, handles", &data.tokens, move || {

@@ -2,7 +2,7 @@
 //! histogram until it is drained into buckets.
 //!
 //! The recorder is called directly, which is a little less than what the facade's macros do. Histograms are
-//! drained every [`DRAIN_EVERY`] observations and the drain is timed, since somebody has to pay for it; left
+//! drained every [`DRAIN_EVERY`] observations and the drain is timed, since a program pays for it; left
 //! undrained, they would take 16 bytes an observation.
 
 use crate::measure::Case;

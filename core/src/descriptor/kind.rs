@@ -1,24 +1,27 @@
-//! The types of metrics.
+//! The kinds of metrics, and the types that formats have for them.
 
-/// The type of a metric. What scrapers see as its type is [`Kind::exposed`].
+/// The suffix of every info metric's name.
+pub(crate) const INFO_SUFFIX: &str = "_info";
+
+/// The kind of a metric. [`Kind::exposed`] is the type that scrapers see.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Kind {
-    /// Monotone `u64`.
+    /// A `u64` that only grows.
     Counter,
-    /// Monotone `f64`.
+    /// An `f64` that only grows.
     FloatCounter,
-    /// `f64` that is set.
+    /// An `f64` that is set.
     Gauge,
-    /// `i64` that is counted up and down.
+    /// An `i64` that is counted up and down.
     UpDownCounter,
     /// Fixed buckets, count and sum.
     Histogram,
-    /// Monotone `u64` that a closure computes at scrape time.
+    /// A `u64` that only grows, computed by a closure at scrape time.
     CounterCallback,
-    /// `f64` that a closure computes at scrape time.
+    /// An `f64` that a closure computes at scrape time.
     GaugeCallback,
-    /// Labels that say what something is; the value is always 1.
+    /// Labels that describe something; the value is always 1.
     Info,
     /// Up to 64 named states, each on or off.
     StateSet,
@@ -29,7 +32,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// The type that text format 0.0.4 has for it: `counter`, `gauge`, `histogram` or `summary`.
+    /// Returns the type in text format 0.0.4: `counter`, `gauge`, `histogram` or `summary`.
     pub fn exposed(self) -> &'static str {
         match self {
             Self::Counter | Self::FloatCounter | Self::CounterCallback => "counter",
@@ -43,8 +46,8 @@ impl Kind {
         }
     }
 
-    /// The type that OpenMetrics has for it: as [`exposed`](Self::exposed), but for `info` and `stateset`, which
-    /// text format 0.0.4 lacks.
+    /// Returns the type in OpenMetrics: that of [`exposed`](Self::exposed), except `info` and `stateset`, which text format
+    /// 0.0.4 lacks.
     ///
     /// ```
     /// use dynamo_metrics_core::Kind;
@@ -59,8 +62,8 @@ impl Kind {
         }
     }
 
-    /// Whether it starts at zero when its series is made and grows from there, so that a start timestamp means
-    /// something. A callback's count began elsewhere.
+    /// Whether values start at zero when their series is created, so that the time of creation is their start time. The
+    /// count of a callback began elsewhere.
     pub fn accumulates(self) -> bool {
         matches!(
             self,
@@ -72,8 +75,8 @@ impl Kind {
         )
     }
 
-    /// The name of a metric of this kind without the `_total` that ends a counter's. In any other kind's that is a part of
-    /// the name as any other, and the unit stands after it.
+    /// Returns the name without the suffix `_total` if this kind is a counter. Other kinds keep the suffix, as a part of
+    /// their name; their unit comes after it.
     ///
     /// ```
     /// use dynamo_metrics_core::Kind;

@@ -1,12 +1,12 @@
-//! The options of a metric at its registration.
+//! The options of a metric's registration.
 
 use crate::label::{LABEL_VALUE_BYTES_MAX, OPERATOR_LABEL_VALUE_BYTES_MAX};
 
-/// Series that one family may have unless [`Opts::series_max`] says otherwise. Ten thousand series of a
-/// 20-bucket histogram are 230,000 lines a scrape, about what a Prometheus of default limits still takes.
+/// Default of [`Opts::series_max`]. Ten thousand series of a 20-bucket histogram are 230,000 lines a scrape, about the
+/// most that a Prometheus with default limits accepts.
 pub const SERIES_MAX_DEFAULT: usize = 10_000;
 
-/// What is common to all registrations: name, help and the rarely needed rest.
+/// The options that all kinds of metrics share: name, help and rarely used settings.
 ///
 /// A pair of name and help converts into it:
 ///
@@ -33,7 +33,7 @@ pub struct Opts {
 }
 
 impl Opts {
-    /// A metric of this name and help text.
+    /// Returns the options of a metric with this name and help text, and defaults for the rest.
     ///
     /// ```
     /// # use dynamo_metrics_core::{Opts, Registry};
@@ -58,7 +58,36 @@ impl Opts {
         }
     }
 
-    /// The unit in OpenMetrics' sense. It must be the end of the name; of a counter's, before `_total`.
+    /// Returns the name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Returns the help text.
+    pub fn help(&self) -> &str {
+        &self.help
+    }
+
+    /// Returns the constant labels, in the order in which they were added.
+    pub fn const_labels(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.const_labels.iter().map(|(label, value)| (label.as_str(), value.as_str()))
+    }
+
+    /// Replaces the name, as by one with a prefix.
+    ///
+    /// ```
+    /// # use dynamo_metrics_core::Opts;
+    /// let opts = Opts::new("requests_total", "Requests received.");
+    /// let name = format!("http_{}", opts.name());
+    /// assert_eq!(opts.renamed(name).name(), "http_requests_total");
+    /// ```
+    #[must_use]
+    pub fn renamed(mut self, name: impl Into<String>) -> Self {
+        self.name = name.into();
+        self
+    }
+
+    /// Sets the unit, as defined by OpenMetrics. The name must end in it (before `_total` if it is a counter).
     ///
     /// ```
     /// # use dynamo_metrics_core::{Opts, Registry};
@@ -73,8 +102,8 @@ impl Opts {
         self
     }
 
-    /// A label with one value for all series of the family. With an empty value it is no label at all, as Prometheus
-    /// has it.
+    /// Adds a label with one value for all series of the family. An empty value is the same as no label, as in
+    /// Prometheus.
     ///
     /// ```
     /// use dynamo_metrics_core::{Opts, Registry};
@@ -92,8 +121,8 @@ impl Opts {
         self
     }
 
-    /// How many series the family may have; beyond it observations fold into one series whose label values are
-    /// all `other`. [`SERIES_MAX_DEFAULT`] unless set; at least 1.
+    /// Sets the largest number of series of the family, at least 1; the default is [`SERIES_MAX_DEFAULT`]. Recordings
+    /// with further label values go to one overflow series, whose label values are all `other`.
     ///
     /// ```
     /// # use dynamo_metrics_core::{Opts, Registry};
@@ -109,13 +138,13 @@ impl Opts {
         self
     }
 
-    /// How many bytes of a label value the family keeps, from 1 to
-    /// [`OPERATOR_LABEL_VALUE_BYTES_MAX`](crate::OPERATOR_LABEL_VALUE_BYTES_MAX); [`LABEL_VALUE_BYTES_MAX`] unless set. Longer values
-    /// are cut on a character boundary, and `dynamo_metrics_cut_label_values_total` counts the lookup. Raise it for values that the
-    /// operator chose, of which two may differ at the end only.
+    /// Sets the largest number of bytes of a label value, from 1 to
+    /// [`OPERATOR_LABEL_VALUE_BYTES_MAX`](crate::limits::OPERATOR_LABEL_VALUE_BYTES_MAX); the default is [`LABEL_VALUE_BYTES_MAX`].
+    /// Longer values are truncated on a character boundary, and `dynamo_metrics_cut_label_values_total` counts the lookup.
+    /// Raise the limit for values that the operator chooses, because two of them may differ only at the end.
     ///
     /// ```
-    /// # use dynamo_metrics_core::{OPERATOR_LABEL_VALUE_BYTES_MAX, Opts, Registry};
+    /// # use dynamo_metrics_core::{Opts, Registry, limits::OPERATOR_LABEL_VALUE_BYTES_MAX};
     /// # let registry = Registry::new();
     /// let opts = Opts::new("requests_total", "").label_value_bytes_max(OPERATOR_LABEL_VALUE_BYTES_MAX);
     /// let requests = registry.counter_family(opts, ["model"])?;
@@ -132,8 +161,8 @@ impl Opts {
         self
     }
 
-    /// For an [`UpDownCounter`](crate::UpDownCounter) that counts a part of what another one counts: it rises
-    /// after and falls before the one around it. Then it exceeds the other in no scrape.
+    /// Marks an [`UpDownCounter`](crate::UpDownCounter) that counts a part of what another one counts. It must rise
+    /// after the other and fall before it; then no scrape shows it above the other.
     ///
     /// ```
     /// # use dynamo_metrics_core::{Opts, Registry};
@@ -153,10 +182,9 @@ impl Opts {
         self
     }
 
-    /// Allows any non-empty UTF-8 text (without NUL) as the name of the metric and of its own labels, as
-    /// OpenTelemetry's `http.server.duration`. Scrapers that do not ask for UTF-8 get names that are
-    /// [escaped](crate::Escaping), so a name that meets another one under any scheme is refused. Labels of scopes keep
-    /// to the legacy pattern.
+    /// Allows any non-empty UTF-8 text (without NUL) as the name of the metric and of its own labels, for example
+    /// OpenTelemetry's `http.server.duration`. Scrapers that do not accept UTF-8 get [escaped](crate::Escaping) names, so a
+    /// name that equals another one under any scheme is refused. Labels of scopes must match the legacy pattern.
     ///
     /// ```
     /// use dynamo_metrics_core::{Escaping, Opts, RegisterError, Registry};
@@ -164,7 +192,7 @@ impl Opts {
     /// let registry = Registry::new();
     /// let opts = Opts::new("http.server.requests_total", "Requests.").utf8_names();
     /// registry.counter_family(opts, ["http.route"])?.with(["/v1/models"]).inc();
-    /// // What scrapers that do not ask for UTF-8 see is taken now.
+    /// // The escaped name is in use now.
     /// let error = registry.counter(("http_server_requests_total", "Requests.")).unwrap_err();
     /// assert!(matches!(error, RegisterError::EscapedClash { scheme: Escaping::Underscores, .. }));
     /// # Ok::<(), RegisterError>(())
@@ -175,8 +203,8 @@ impl Opts {
         self
     }
 
-    /// For a counter or histogram that keeps the newest [`Exemplar`](crate::Exemplar): one a counter, one a bucket.
-    /// Each takes 72 bytes of the series. Without this, exemplars given to a metric are dropped.
+    /// Keeps the newest [`Exemplar`](crate::Exemplar) of each counter, or of each bucket of a histogram, in 72 bytes each.
+    /// Without this option, exemplars are dropped.
     ///
     /// ```
     /// # use dynamo_metrics_core::{Opts, Registry};

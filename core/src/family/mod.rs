@@ -1,50 +1,35 @@
-//! Label values -> series, with a cap.
+//! Families: the map from label values to series, with a limit.
 //!
-//! A lookup hashes the values, with seeds that are the operating system's randomness and another one for each family,
-//! and then **compares** them: two sets of values never share a series because their hashes, or their
-//! concatenations, are equal. The hash is fast and not cryptographic: should a client find values whose hashes are equal,
-//! a lookup costs a comparison for each of them, and the cap bounds how many there are. Resolve a handle once and keep
-//! it; recording through a handle does no lookup.
+//! A lookup hashes the values, with random seeds of the operating system that differ between families, and then **compares**
+//! them: two sets of values never share a series because their hashes or concatenations are equal. The hash is fast and not
+//! cryptographic: if a client finds values with equal hashes, a lookup costs a comparison for each of them, and the limit
+//! bounds their number. Look up a handle once and keep it; recording through a handle needs no lookup.
 //!
-//! **The cap.** A family has at most `series_max` series. A set of values beyond it gets the handle of one
-//! overflow series, whose values are all `other`, and `dynamo_metrics_series_overflow_total` counts the lookup. Such
-//! values come from clients and in any number, so they leave nothing behind: no memory, no entry in a thread's cache, and
-//! they take no lock that keeps others from looking up.
+//! **The limit.** A family has at most `series_max` series. Further sets of values get the handle of one overflow series,
+//! whose values are all `other`, and `dynamo_metrics_series_overflow_total` counts the lookup. Clients may send any number of
+//! such values, so a lookup of them stores nothing: no memory, no entry in a thread's cache; and it takes no lock that delays
+//! other lookups.
 
+mod dynamic;
+mod enumerated;
+pub(crate) mod lookup;
+mod removals;
 mod table;
 
+pub use dynamic::{DynamicFamily, DynamicLookup};
+pub use enumerated::EnumeratedFamily;
 pub(crate) use table::{FamilyCore, SeriesList};
 
-use crate::descriptor::Kind;
-use crate::lookup::{self, AnyHandle};
-use crate::series::SeriesRef;
-use crate::sync::Ordering;
+use crate::handle::Metric;
+use crate::sync::{Ordering, Step, left_out};
 use std::marker::PhantomData;
 use std::sync::Arc;
 use table::Found;
 
-/// Each label value of the series that takes what lies beyond the cap.
+/// The label value of the overflow series, which counts recordings beyond the limit of series.
 pub const OVERFLOW_VALUE: &str = "other";
 
-pub(crate) mod sealed {
-    pub trait Sealed {}
-}
-
-/// A kind of metric that a [`Family`] can hold: a handle to one series.
-pub trait Metric: Clone + Send + Sync + sealed::Sealed + 'static {
-    #[doc(hidden)]
-    const KIND: Kind;
-    #[doc(hidden)]
-    fn bind(series: SeriesRef) -> Self;
-    #[doc(hidden)]
-    fn series(&self) -> &SeriesRef;
-    #[doc(hidden)]
-    fn into_any(self) -> AnyHandle;
-    #[doc(hidden)]
-    fn from_any(any: &AnyHandle) -> Option<&Self>;
-}
-
-/// All series of one metric, told apart by `N` label values.
+/// All series of one metric, one for each set of `N` label values.
 ///
 /// ```
 /// use dynamo_metrics_core::{Counter, Family, Registry};
@@ -76,15 +61,15 @@ impl<M: Metric, const N: usize> Family<M, N> {
         Self { core, metric: PhantomData }
     }
 
-    /// The handle of the series with these label values, in the order of the family's label names; made if it
-    /// is not there. Values are cut to
-    /// [`LABEL_VALUE_BYTES_MAX`](crate::LABEL_VALUE_BYTES_MAX) bytes, or as
+    /// Returns the handle of the series with these label values, in the order of the family's label names; creates the
+    /// series if it does not exist. Values are truncated to
+    /// [`LABEL_VALUE_BYTES_MAX`](crate::limits::LABEL_VALUE_BYTES_MAX) bytes, or as
     /// [`Opts::label_value_bytes_max`](crate::Opts::label_value_bytes_max) says.
     ///
-    /// Cost: that of [`visit`](Self::visit) and an atomic increment of the series' reference count; the first call with new
-    /// values allocates. Never fails: beyond the family's cap it is the handle of the overflow series.
+    /// Never fails: beyond the family's limit it returns the handle of the overflow series.
     ///
-    /// For a single recording [`visit`](Self::visit) is cheaper; for many, keep the handle.
+    /// Cost: that of [`visit`](Self::visit) and an atomic increment of the series' reference count; the first call with new
+    /// values allocates. For a single recording [`visit`](Self::visit) is cheaper; for many, keep the handle.
     ///
     /// ```
     /// # let registry = dynamo_metrics_core::Registry::new();
@@ -98,12 +83,11 @@ impl<M: Metric, const N: usize> Family<M, N> {
         self.visit(values, M::clone)
     }
 
-    /// Calls `record` with the handle of the series with these label values, as [`with`](Self::with) would give it,
-    /// and returns what it returns.
+    /// Calls `record` with the handle that [`with`](Self::with) would return, and returns its result.
     ///
-    /// Cost: a comparison, and a hash if the strings are not where they were when the thread visited this series last. A
-    /// thread remembers the series that it visited last, and a visit to one of those touches no memory that another
-    /// thread writes: it costs the same on any number of threads.
+    /// Cost: a comparison of the values, and a hash if the strings have other addresses than in the thread's last visit of
+    /// this series. Each thread caches the series of its last visits. A visit that finds its series there writes no memory that
+    /// other threads use, so it costs the same on any number of threads.
     ///
     /// ```
     /// # let registry = dynamo_metrics_core::Registry::new();
@@ -116,8 +100,8 @@ impl<M: Metric, const N: usize> Family<M, N> {
     pub fn visit<R>(&self, values: [&str; N], record: impl FnOnce(&M) -> R) -> R {
         // Relaxed: a lookup that races with a removal may come before it. See `FamilyCore::key` for those that do not.
         let key = self.core.key.load(Ordering::Relaxed);
-        // Values that are to be cut have no equal among those that are remembered, so only a miss looks at lengths. The hash is
-        // that of the kept part all the same, which bounds it.
+        // A value that is too long equals no cached one, so only a miss checks lengths. The hash is always that of the truncated
+        // value, which bounds its cost.
         let hash = || self.core.hash(&values.map(|value| self.core.cut(value)));
         match lookup::find(key, &values, hash, record) {
             Ok(result) => result,
@@ -139,23 +123,30 @@ impl<M: Metric, const N: usize> Family<M, N> {
         let hash = self.core.hash(values);
         match self.core.get_or_create(hash, values) {
             Found::Own(series) => {
+                let key = if left_out(Step::KeyBeforeSearch) { self.key() } else { key };
                 let handle = M::bind(series);
                 lookup::remember(key, hash, &self.core.liveness, handle.clone().into_any());
                 handle
             }
-            // Not remembered: it would push out what is looked up again, and hide that there is room meanwhile.
+            // Not cached: it would evict series that are looked up again, and hide that the family has room again.
             Found::Overflow(series) => M::bind(series),
         }
     }
 
-    /// A number that is another one after each removal of a series.
+    /// Returns the family without its type, for models.
+    #[cfg(loom)]
+    pub(crate) fn core(&self) -> &FamilyCore {
+        &self.core
+    }
+
+    /// Returns a number that each removal of a series replaces.
     #[inline]
     pub(crate) fn key(&self) -> u64 {
         // Relaxed: as in `visit`.
         self.core.key.load(Ordering::Relaxed)
     }
 
-    /// [`with`](Self::with), and whether the handle is that of the overflow series although the values are others.
+    /// Returns the handle of [`with`](Self::with), and whether it is the overflow series in place of one of its own.
     pub(crate) fn find_or_make(&self, values: [&str; N]) -> (M, bool) {
         let values = self.core.kept(values);
         match self.core.get_or_create(self.core.hash(&values), &values) {
@@ -164,7 +155,7 @@ impl<M: Metric, const N: usize> Family<M, N> {
         }
     }
 
-    /// The handle of the series with these label values, if it is there.
+    /// Returns the handle of the series with these label values, if it exists.
     ///
     /// ```
     /// # let registry = dynamo_metrics_core::Registry::new();
@@ -178,8 +169,8 @@ impl<M: Metric, const N: usize> Family<M, N> {
         self.core.get(&values.map(|value| self.core.cut(value))).map(M::bind)
     }
 
-    /// Removes one series from the exposition; says whether it was there. Handles to it go on working, unseen.
-    /// The same values later make a new series that starts at zero.
+    /// Removes one series from later scrapes; returns whether it existed. Handles to it still work, but no scrape shows
+    /// their recordings. A later lookup of the same values creates a new series that starts at zero.
     ///
     /// ```
     /// # let registry = dynamo_metrics_core::Registry::new();
@@ -187,7 +178,7 @@ impl<M: Metric, const N: usize> Family<M, N> {
     /// let model = requests.with(["qwen3-0.6b"]);
     /// model.inc();
     /// assert!(requests.remove(["qwen3-0.6b"]) && !requests.remove(["qwen3-0.6b"]));
-    /// model.inc(); // harmless, and seen by nobody
+    /// model.inc(); // harmless, and in no scrape
     /// assert_eq!(requests.with(["qwen3-0.6b"]).get(), 0);
     /// # Ok::<(), dynamo_metrics_core::RegisterError>(())
     /// ```
@@ -195,8 +186,12 @@ impl<M: Metric, const N: usize> Family<M, N> {
         self.core.remove_one(&values.map(|value| self.core.cut(value)))
     }
 
-    /// Removes every series whose labels have all the given values, as `[("model", "qwen3-0.6b")]`; returns how
-    /// many. A name that is not a label of the family matches nothing.
+    /// Removes every series that has all the given labels, for example `[("model", "qwen3-0.6b")]`; returns their number.
+    /// A name that is not a label of the family matches no series.
+    ///
+    /// Every series that is there when the call begins is gone when it returns, if it matches. Lookups go on meanwhile, in
+    /// between batches of some hundred series: one that makes a series which matches, for the first time or anew, may find it
+    /// removed or not, and a scrape may see some of the batches. Cost: one look at each series of the family.
     ///
     /// ```
     /// # let registry = dynamo_metrics_core::Registry::new();
@@ -209,7 +204,7 @@ impl<M: Metric, const N: usize> Family<M, N> {
     /// # Ok::<(), dynamo_metrics_core::RegisterError>(())
     /// ```
     pub fn remove_matching(&self, labels: &[(&str, &str)]) -> usize {
-        let names = &self.core.shape.descriptor.label_names;
+        let names = &self.core.metadata.descriptor.label_names;
         let mut wanted: Vec<(usize, &str)> = Vec::with_capacity(labels.len());
         for (label, value) in labels {
             match names.iter().position(|name| &**name == *label) {
@@ -222,7 +217,7 @@ impl<M: Metric, const N: usize> Family<M, N> {
         })
     }
 
-    /// Removes all series.
+    /// Removes all series at one instant, whatever others look up: those that they make afterwards stay.
     ///
     /// ```
     /// # let registry = dynamo_metrics_core::Registry::new();
@@ -234,10 +229,10 @@ impl<M: Metric, const N: usize> Family<M, N> {
     /// # Ok::<(), dynamo_metrics_core::RegisterError>(())
     /// ```
     pub fn clear(&self) {
-        self.core.remove(|_| true);
+        self.core.clear();
     }
 
-    /// How many series there are.
+    /// Returns the number of series.
     pub fn len(&self) -> usize {
         self.core.len()
     }
@@ -261,14 +256,14 @@ mod tests {
 
     fn overflows(registry: &Registry) -> u64 {
         let name = crate::telemetry::OVERFLOWED;
-        let opts =
-            Opts::new(name.0, name.1).label_value_bytes_max(crate::OPERATOR_LABEL_VALUE_BYTES_MAX);
+        let opts = Opts::new(name.0, name.1)
+            .label_value_bytes_max(crate::limits::OPERATOR_LABEL_VALUE_BYTES_MAX);
         let overflowed = registry.counter_family(opts, name.2).unwrap();
         overflowed.with(["x_total"]).get()
     }
 
     #[test]
-    fn two_families_hash_the_same_strings_differently() {
+    fn families_hash_the_same_strings_differently() {
         let registry = Registry::new();
         let families: Vec<_> =
             (0..8).map(|at| family(&registry, &format!("x{at}_total"), 10)).collect();
@@ -281,11 +276,11 @@ mod tests {
     }
 
     #[test]
-    fn lookups_beyond_the_cap_leave_neighbours_in_the_threads_cache() {
+    fn lookups_beyond_the_limit_evict_no_series_from_the_threads_cache() {
         let registry = Registry::new();
         let family = family(&registry, "x_total", 16);
         let models: Vec<String> = (0..16).map(|i| format!("model-{i}")).collect();
-        family.with(["junk"]); // makes the counter of such lookups, which is looked up as well
+        family.with(["junk"]); // creates the counter of such lookups, which is looked up as well
         models.iter().for_each(|model| drop(family.with([model])));
         family.with(["junk"]);
         let cached = || {
@@ -320,7 +315,7 @@ mod tests {
     }
 
     #[test]
-    fn values_beyond_the_cap_get_a_series_once_there_is_room() {
+    fn values_beyond_the_limit_get_a_series_when_there_is_room() {
         let registry = Registry::new();
         let family = family(&registry, "x_total", 2);
         ["a", "b", "c"].into_iter().for_each(|model| family.with([model]).inc());

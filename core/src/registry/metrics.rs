@@ -1,18 +1,17 @@
-//! Every kind of metric that a [`Registry`] makes: one without labels, and a family with.
+//! Registration of counters, gauges and histograms: one metric without labels, or a family with labels.
 
 use super::Registry;
-use crate::buckets::Buckets;
-use crate::counter::{Counter, FloatCounter};
-use crate::descriptor::{Kind, Opts};
+use crate::descriptor::Opts;
 use crate::error::RegisterError;
 use crate::family::Family;
-use crate::gauge::{Gauge, UpDownCounter};
-use crate::histogram::Histogram;
-use crate::series::Callback;
+use crate::kinds::Histogram;
+use crate::kinds::{Counter, FloatCounter};
+use crate::kinds::{Gauge, UpDownCounter};
+use crate::layout::Buckets;
 use std::sync::Arc;
 
 impl Registry {
-    /// A counter without labels of its own.
+    /// Registers a counter without labels of its own.
     ///
     /// ```
     /// # let registry = dynamo_metrics_core::Registry::new();
@@ -23,12 +22,12 @@ impl Registry {
     /// ```
     ///
     /// # Errors
-    /// As for every registration: an invalid name or label, or a collision; see [`RegisterError`].
+    /// An invalid name or label, or a collision with another metric; see [`RegisterError`].
     pub fn counter(&self, opts: impl Into<Opts>) -> Result<Counter, RegisterError> {
         Ok(self.counter_family(opts, [])?.with([]))
     }
 
-    /// Counters told apart by label values.
+    /// Registers a family of counters, one for each set of label values.
     ///
     /// ```
     /// # let registry = dynamo_metrics_core::Registry::new();
@@ -49,7 +48,7 @@ impl Registry {
         self.family(opts.into(), label_names, None)
     }
 
-    /// A float counter without labels of its own.
+    /// Registers a float counter without labels of its own.
     ///
     /// ```
     /// # let registry = dynamo_metrics_core::Registry::new();
@@ -65,7 +64,7 @@ impl Registry {
         Ok(self.float_counter_family(opts, [])?.with([]))
     }
 
-    /// Float counters told apart by label values.
+    /// Registers a family of float counters, one for each set of label values.
     ///
     /// ```
     /// # let registry = dynamo_metrics_core::Registry::new();
@@ -85,7 +84,7 @@ impl Registry {
         self.family(opts.into(), label_names, None)
     }
 
-    /// A gauge without labels of its own.
+    /// Registers a gauge without labels of its own.
     ///
     /// ```
     /// # let registry = dynamo_metrics_core::Registry::new();
@@ -101,7 +100,7 @@ impl Registry {
         Ok(self.gauge_family(opts, [])?.with([]))
     }
 
-    /// Gauges told apart by label values.
+    /// Registers a family of gauges, one for each set of label values.
     ///
     /// ```
     /// # let registry = dynamo_metrics_core::Registry::new();
@@ -121,7 +120,7 @@ impl Registry {
         self.family(opts.into(), label_names, None)
     }
 
-    /// An up/down counter without labels of its own.
+    /// Registers an up/down counter without labels of its own.
     ///
     /// ```
     /// # let registry = dynamo_metrics_core::Registry::new();
@@ -138,7 +137,7 @@ impl Registry {
         Ok(self.up_down_counter_family(opts, [])?.with([]))
     }
 
-    /// Up/down counters told apart by label values.
+    /// Registers a family of up/down counters, one for each set of label values.
     ///
     /// ```
     /// # let registry = dynamo_metrics_core::Registry::new();
@@ -158,7 +157,7 @@ impl Registry {
         self.family(opts.into(), label_names, None)
     }
 
-    /// A histogram without labels of its own.
+    /// Registers a histogram without labels of its own.
     ///
     /// ```
     /// # use dynamo_metrics_core::Buckets;
@@ -180,7 +179,7 @@ impl Registry {
         Ok(self.histogram_family(opts, [], buckets)?.with([]))
     }
 
-    /// Histograms told apart by label values.
+    /// Registers a family of histograms, one for each set of label values.
     ///
     /// ```
     /// # use dynamo_metrics_core::Buckets;
@@ -201,61 +200,5 @@ impl Registry {
         buckets: &Buckets,
     ) -> Result<Family<Histogram, N>, RegisterError> {
         self.family(opts.into(), label_names, Some(Arc::new(buckets.clone())))
-    }
-
-    /// A counter that `value` computes at every scrape. It must not fall; a panic in it costs its sample in
-    /// that scrape and is counted in `dynamo_metrics_callback_panics_total`.
-    ///
-    /// ```
-    /// use dynamo_metrics_core::{Registry, Snapshot, Value};
-    ///
-    /// let registry = Registry::new();
-    /// registry.counter_callback(("reads_total", "Reads of another library."), || 42)?;
-    /// let mut snapshot = Snapshot::new();
-    /// snapshot.take(&registry);
-    /// let family = snapshot.families().find(|family| family.name() == "reads_total").unwrap();
-    /// let series = family.parts().next().unwrap().series(0).unwrap();
-    /// assert_eq!(series.value(), Value::Unsigned(42));
-    /// # Ok::<(), dynamo_metrics_core::RegisterError>(())
-    /// ```
-    ///
-    /// # Errors
-    /// See [`RegisterError`]; there is one callback for a name and set of constant labels.
-    pub fn counter_callback(
-        &self,
-        opts: impl Into<Opts>,
-        value: impl Fn() -> u64 + Send + Sync + 'static,
-    ) -> Result<(), RegisterError> {
-        self.callback(
-            opts.into(),
-            Kind::CounterCallback,
-            Callback::Counter(Box::new(move || Some(value()))),
-        )
-    }
-
-    /// A gauge that `value` computes at every scrape, as an uptime.
-    ///
-    /// ```
-    /// let registry = dynamo_metrics_core::Registry::new();
-    /// let start = std::time::Instant::now();
-    /// registry.gauge_callback(("uptime_seconds", "Time since the start."), move || {
-    ///     start.elapsed().as_secs_f64()
-    /// })?;
-    /// assert!(registry.occupies("uptime_seconds"));
-    /// # Ok::<(), dynamo_metrics_core::RegisterError>(())
-    /// ```
-    ///
-    /// # Errors
-    /// See [`RegisterError`]; there is one callback for a name and set of constant labels.
-    pub fn gauge_callback(
-        &self,
-        opts: impl Into<Opts>,
-        value: impl Fn() -> f64 + Send + Sync + 'static,
-    ) -> Result<(), RegisterError> {
-        self.callback(
-            opts.into(),
-            Kind::GaugeCallback,
-            Callback::Gauge(Box::new(move || Some(value()))),
-        )
     }
 }

@@ -1,37 +1,45 @@
-//! The registry: which metrics exist, under which names, in which scope.
+//! The registry: a tree of scopes that holds all metrics by name.
 //!
-//! A registry is a tree. The root has no labels; [`Registry::scope`] makes a child whose labels stand on every
-//! metric registered in it, and a scrape of any level shows that level and everything below. All levels share
-//! one pool of cells and one index of names, so that a name means one type wherever it is registered.
+//! The root has no labels; the labels of a [scope](Registry::scope) are on every metric that is registered in it, and a
+//! scrape of a scope shows its metrics and those of all scopes below. All scopes share
+//! one pool of cells and one [index](index), so that a name means one type wherever it is registered.
 //!
-//! **What is registered can be printed.** Every collision is found here, once: another type under the same
-//! name, `x_count` against the count of histogram `x`, two scopes that could print the same series. So the
-//! encoder has no error to report.
+//! **Each metric that can be registered can be printed.** Every collision is found here, once: another type under the same
+//! name, `x_count` and the count of histogram `x`, two scopes that could print the same series. So the encoder has no
+//! errors.
 
 use crate::arena::Pool;
-use crate::buckets::Buckets;
 use crate::clock::Clock;
 use crate::descriptor::{Descriptor, Kind, Opts};
 use crate::error::RegisterError;
-use crate::escaping::Escaping;
-use crate::family::{Family, FamilyCore, Metric};
+use crate::family::{Family, FamilyCore};
+use crate::handle::Metric;
 use crate::label::{OPERATOR_LABEL_VALUE_BYTES_MAX, check_label_name, check_operator_value};
-use crate::occupied::Occupied;
-use crate::series::{Callback, Shape};
-use crate::shard::CELLS_MAX;
-use crate::sync::{AtomicU64, Mutex, Ordering, RwLock};
+use crate::layout::Buckets;
+use crate::series::{FamilyMetadata, Reporter};
+use crate::shard::capacity;
+use crate::sync::{AtomicU64, Mutex, Ordering};
 use crate::telemetry::{CUT, OVERFLOWED, PANICKED, REJECTED, Telemetry};
-use std::collections::HashMap;
+use index::{Index, Labels};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
+mod callbacks;
+mod distributions;
+mod dynamic;
+mod index;
+mod info;
 mod metrics;
-
-type Labels = Box<[(Box<str>, Box<str>)]>;
+mod name_index;
+mod process;
+mod same_name;
+mod state_sets;
 
 /// A set of metrics, or one scope of it. Cheap to clone; clones are the same registry.
 ///
-/// Registering twice with an equal descriptor gives the same metric, so two parts of a program need not agree
-/// on who comes first:
+/// Registering twice with an equal descriptor returns the same metric, so two parts of a program can register it in any
+/// order:
 ///
 /// ```
 /// use dynamo_metrics_core::{Registry, RegisterError};
@@ -47,83 +55,75 @@ type Labels = Box<[(Box<str>, Box<str>)]>;
 /// ```
 #[derive(Clone, Debug)]
 pub struct Registry {
-    pub(crate) node: Arc<Node>,
-}
-
-/// One level of the tree.
-#[derive(Debug)]
-pub(crate) struct Node {
     pub(crate) root: Arc<Root>,
-    /// Labels of this level and all above.
+    /// Labels of this scope and of all above.
     labels: Labels,
-    members: RwLock<Members>,
 }
 
-#[derive(Debug, Default)]
-struct Members {
-    families: Vec<Arc<FamilyCore>>,
-    scopes: Vec<Registry>,
-}
-
-/// What all levels share.
+/// The parts that all scopes share.
 #[derive(Debug)]
 pub(crate) struct Root {
     pub(crate) pool: Arc<Pool>,
-    /// Grows whenever a family or a scope comes or goes.
+    /// Grows whenever a family is added, removed or described.
     generation: AtomicU64,
-    names: Mutex<Names>,
-    telemetry: OnceLock<Arc<Telemetry>>,
+    /// Its lock also puts registrations, removals and listings in order.
+    index: Mutex<Index>,
+    reporter: OnceLock<Arc<dyn Reporter>>,
+    /// Whether scrapes have details. Shared with their callbacks, which must not hold the registry.
+    details: Arc<AtomicBool>,
     pub(crate) clock: Option<Clock>,
 }
 
-/// The index of names. Its lock also puts registrations, removals and listings in order.
-#[derive(Debug, Default)]
-struct Names {
-    /// Family name -> its parts, one for each level and set of constant labels.
-    parts: HashMap<Box<str>, Vec<Part>>,
-    /// Sample or family name in any format and escaping scheme -> the family that occupies it.
-    occupied: Occupied,
-}
-
-#[derive(Debug)]
-struct Part {
-    /// The labels of the level tell levels apart, since a level's scopes have one label more each, and distinct ones.
-    labels: Labels,
-    family: Arc<FamilyCore>,
-}
-
-impl Part {
-    fn is_in(&self, node: &Node) -> bool {
-        self.labels == node.labels
-    }
-}
-
 impl Registry {
-    /// An empty registry.
+    /// Returns an empty registry.
     pub fn new() -> Self {
         Self::build(None)
     }
 
-    pub(crate) fn build(clock: Option<Clock>) -> Self {
+    /// Returns an empty registry with a clock, which returns the time since the Unix epoch. Counters and histograms then
+    /// store the time at which each series was created ([`SeriesSnapshot::created`](crate::snapshot::SeriesSnapshot::created)), and
+    /// exemplars without a time get one.
+    ///
+    /// Cost: 8 bytes for each series of these kinds, and a call when it is created. A panic of the clock counts as an unknown
+    /// time. No lock of the registry is held while the clock runs.
+    ///
+    /// ```
+    /// use dynamo_metrics_core::{Registry, Snapshot};
+    /// use std::time::{Duration, SystemTime, UNIX_EPOCH};
+    ///
+    /// let now = || SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    /// let registry = Registry::with_clock(now);
+    /// registry.counter(("requests_total", "Requests."))?;
+    /// let mut snapshot = Snapshot::new();
+    /// snapshot.take(&registry);
+    /// let family = snapshot.families().find(|family| family.name() == "requests_total").unwrap();
+    /// let created = family.parts().next().unwrap().series(0).unwrap().created().unwrap();
+    /// assert!(created <= now() && now() - created < Duration::from_secs(60));
+    /// # Ok::<(), dynamo_metrics_core::RegisterError>(())
+    /// ```
+    pub fn with_clock(clock: impl Fn() -> Duration + Send + Sync + 'static) -> Self {
+        Self::build(Some(Clock::new(clock)))
+    }
+
+    fn build(clock: Option<Clock>) -> Self {
         let root = Arc::new(Root {
             pool: Arc::new(Pool::new()),
             generation: AtomicU64::new(0),
-            names: Mutex::new(Names::default()),
-            telemetry: OnceLock::new(),
+            index: Mutex::new(Index::default()),
+            reporter: OnceLock::new(),
+            details: Arc::default(),
             clock,
         });
-        let node = Node { root, labels: Box::new([]), members: RwLock::new(Members::default()) };
-        let registry = Self { node: Arc::new(node) };
-        // Without address space for a single shard nothing can be registered at all, and whoever tries gets
-        // the error; the telemetry has nothing to tell then.
+        let registry = Self { root, labels: Arc::new([]) };
+        // Without address space for a single shard every registration fails with an error, so there is nothing to report.
         if let Ok(telemetry) = registry.telemetry() {
-            let _ = registry.node.root.telemetry.set(Arc::new(telemetry));
+            let _ = registry.root.reporter.set(Arc::new(telemetry));
         }
         registry
     }
 
     fn telemetry(&self) -> Result<Telemetry, RegisterError> {
-        // Families are the program's own, and two long names must not become one.
+        // Names of families are label values here, and two long ones must not become one.
         let opts = |name, help| {
             Opts::new(name, help).label_value_bytes_max(OPERATOR_LABEL_VALUE_BYTES_MAX)
         };
@@ -135,9 +135,12 @@ impl Registry {
         })
     }
 
-    /// The child whose metrics all carry these labels besides this level's; made if it is not there. Several labels are
-    /// as many levels, so one set of labels in one order is one scope on whatever way it is reached. A label with an
-    /// empty value is the same as no label, and makes no level.
+    /// Returns the scope whose metrics have these labels besides those of this scope. Several labels are as many nested scopes,
+    /// so one list of labels is one scope on every path to it. A label with an empty value is the same as no label, and makes
+    /// no scope.
+    ///
+    /// A scope consists of its labels and need not be removed: once its metrics are [unregistered](Self::unregister_all), only
+    /// handles to it are left, through which metrics can be registered again. Cost: one allocation for all its labels.
     ///
     /// ```
     /// use dynamo_metrics_core::Registry;
@@ -152,8 +155,8 @@ impl Registry {
     /// ```
     ///
     /// # Errors
-    /// A label name that is invalid, reserved, or there already; a value of more than
-    /// [`OPERATOR_LABEL_VALUE_BYTES_MAX`](crate::OPERATOR_LABEL_VALUE_BYTES_MAX) bytes.
+    /// A label name that is invalid, reserved, or a duplicate; a value of more than
+    /// [`OPERATOR_LABEL_VALUE_BYTES_MAX`](crate::limits::OPERATOR_LABEL_VALUE_BYTES_MAX) bytes.
     pub fn scope(&self, labels: &[(&str, &str)]) -> Result<Self, RegisterError> {
         let above = self.labels().map(|(label, _)| label);
         let all: Vec<&str> = above.chain(labels.iter().map(|&(label, _)| label)).collect();
@@ -168,70 +171,66 @@ impl Registry {
             check_operator_value("(scope)", label, value)?;
         }
         let told = labels.iter().filter(|(_, value)| !value.is_empty());
-        Ok(told.fold(self.clone(), |level, &(label, value)| level.child(label, value)))
+        let told = told.map(|&(label, value)| (label.into(), value.into()));
+        let labels = self.labels.iter().cloned().chain(told).collect();
+        Ok(Self { root: Arc::clone(&self.root), labels })
     }
 
-    /// The level below with one label more.
-    fn child(&self, label: &str, value: &str) -> Self {
-        let is_it = |scope: &&Self| {
-            scope.node.labels.last().is_some_and(|(l, v)| **l == *label && **v == *value)
-        };
-        let mut members = self.node.members.write();
-        if let Some(scope) = members.scopes.iter().find(is_it) {
-            return scope.clone();
-        }
-        let labels = self.node.labels.iter().cloned().chain([(label.into(), value.into())]);
-        let (root, labels) = (Arc::clone(&self.node.root), labels.collect());
-        let node = Node { root, labels, members: RwLock::new(Members::default()) };
-        let scope = Self { node: Arc::new(node) };
-        members.scopes.push(scope.clone());
-        drop(members);
-        self.node.root.changed();
-        scope
-    }
-
-    /// The labels of this level and all above.
+    /// Iterates over the labels of this scope and of all above.
     pub fn labels(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.node.labels.iter().map(|(label, value)| (&**label, &**value))
+        self.labels.iter().map(|(label, value)| (&**label, &**value))
     }
 
-    /// Removes the metric of this name from this level (not from levels above or below); says whether it was
-    /// there. Handles go on working, unseen, and the name is free again.
+    /// Removes the metric of this name from this scope (not from scopes above or below); returns whether it existed. Handles
+    /// still work, but no scrape shows their recordings; the name is free again.
     ///
     /// ```
     /// # let registry = dynamo_metrics_core::Registry::new();
     /// let requests = registry.counter(("requests_total", "Requests."))?;
     /// assert!(registry.unregister("requests_total") && !registry.unregister("requests_total"));
-    /// requests.inc(); // harmless, and seen by nobody
+    /// requests.inc(); // harmless, and in no scrape
     /// registry.gauge(("requests_total", "Another type under the same name."))?;
     /// # Ok::<(), dynamo_metrics_core::RegisterError>(())
     /// ```
     pub fn unregister(&self, name: &str) -> bool {
-        let mut names = self.node.root.names.lock();
-        let mut members = self.node.members.write();
-        let is_it = |family: &mut Arc<FamilyCore>| family.shape.descriptor.name() == name;
-        let gone: Vec<Arc<FamilyCore>> = members.families.extract_if(.., is_it).collect();
-        drop(members);
-        let removed = !gone.is_empty();
-        if removed {
-            // While the names are locked, so that whoever finds the name free finds another generation, too.
-            self.node.root.changed();
+        let mut index = self.root.index.lock();
+        let gone = index.remove(&self.labels, name);
+        if !gone.is_empty() {
+            // While the index is locked, so that a thread that finds the name free finds another generation, too.
+            self.root.changed();
         }
-        if let Some(parts) = names.parts.get_mut(name) {
-            // `gone` holds what this drops, so nothing ends here.
-            parts.retain(|part| !part.is_in(&self.node));
-            if parts.is_empty() {
-                names.parts.remove(name);
-                names.occupied.remove(name);
-            }
-        }
-        drop(names);
-        // What a callback captured ends here, and may use the registry in its own end.
-        drop(gone);
-        removed
+        drop(index);
+        // Dropping `gone` drops the values that callbacks captured, which may use the registry, so the lock is released.
+        !gone.is_empty()
     }
 
-    /// Whether any level of the tree has a metric that prints samples of this name, under any
+    /// Removes every metric of this scope and of all scopes below, as [`unregister`](Self::unregister) does, except the
+    /// registry's own. Returns their number, each name of each scope counted once. It serves parts of a program that have a scope
+    /// of their own and end, such as workers.
+    ///
+    /// The lock of the registry is released between any two removals. So a metric that is registered meanwhile may stay, and a
+    /// scrape meanwhile may show some of the metrics.
+    ///
+    /// ```
+    /// # let registry = dynamo_metrics_core::Registry::new();
+    /// let worker = registry.scope(&[("worker", "7")])?;
+    /// worker.counter(("requests_total", "Requests."))?;
+    /// worker.scope(&[("dp_rank", "0")])?.gauge(("load", "Load."))?;
+    /// registry.counter(("requests_total", "Requests."))?;
+    /// assert_eq!((worker.unregister_all(), worker.unregister_all()), (2, 0));
+    /// assert!(registry.occupies("requests_total") && !registry.occupies("load"));
+    /// # Ok::<(), dynamo_metrics_core::RegisterError>(())
+    /// ```
+    pub fn unregister_all(&self) -> usize {
+        let names = self.root.index.lock().names(&self.labels);
+        let gone = names.into_iter().filter(|(labels, name)| {
+            let scope = Self { root: Arc::clone(&self.root), labels: Arc::clone(labels) };
+            scope.unregister(name)
+        });
+        gone.count()
+    }
+
+    /// Whether any scope of the tree has a metric that prints samples of this name, under any
     /// [escaping](crate::Escaping).
     ///
     /// ```
@@ -243,7 +242,7 @@ impl Registry {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn occupies(&self, sample_name: &str) -> bool {
-        self.node.root.names.lock().occupied.contains(sample_name)
+        self.root.index.lock().prints(sample_name)
     }
 
     pub(crate) fn family<M: Metric, const N: usize>(
@@ -255,7 +254,7 @@ impl Registry {
         self.family_of(self.descriptor(opts, M::KIND, &label_names, buckets)?)
     }
 
-    /// What is asked for at this level, checked by itself.
+    /// Returns the descriptor of a registration in this scope, after the checks that need no other metric.
     pub(crate) fn descriptor(
         &self,
         opts: Opts,
@@ -263,131 +262,70 @@ impl Registry {
         label_names: &[&str],
         buckets: Option<Arc<Buckets>>,
     ) -> Result<Descriptor, RegisterError> {
-        Descriptor::new(opts, kind, &self.node.labels, label_names, buckets)
+        Descriptor::new(opts, kind, &self.labels, label_names, buckets)
     }
 
-    /// The family that is asked for; made if it is not there.
+    /// Returns the family that `asked` describes; creates it if it does not exist.
     pub(crate) fn family_of<M: Metric, const N: usize>(
         &self,
         asked: Descriptor,
     ) -> Result<Family<M, N>, RegisterError> {
-        let mut names = self.node.root.names.lock();
-        if let Some(family) = self.registered(&names, &asked)? {
-            return Ok(Family::new(family));
+        self.core_of(asked).map(Family::new)
+    }
+
+    /// Returns the family that `asked` describes, without its type.
+    fn core_of(&self, asked: Descriptor) -> Result<Arc<FamilyCore>, RegisterError> {
+        let mut index = self.root.index.lock();
+        if let Some(family) = index.find(&self.labels, &asked)? {
+            return Ok(family);
         }
         let name = asked.name.clone();
-        let family = FamilyCore::new(self.shape(asked))
-            .ok_or_else(|| RegisterError::NoCells { name: name.into(), max: CELLS_MAX })?;
-        Ok(Family::new(self.add(&mut names, family)))
+        let family = FamilyCore::new(self.metadata(asked))
+            .ok_or_else(|| RegisterError::NoCells { name: name.into(), max: capacity() })?;
+        Ok(self.add(&mut index, family))
     }
 
-    pub(crate) fn callback(
-        &self,
-        opts: Opts,
-        kind: Kind,
-        callback: Callback,
-    ) -> Result<(), RegisterError> {
-        let asked = Descriptor::new(opts, kind, &self.node.labels, &[], None)?;
-        let mut names = self.node.root.names.lock();
-        if self.registered(&names, &asked)?.is_some() {
-            return Err(RegisterError::DuplicateCallback { name: asked.name.into() });
-        }
-        let family = FamilyCore::computed(self.shape(asked), callback);
-        self.add(&mut names, family);
-        Ok(())
-    }
-
-    fn shape(&self, descriptor: Descriptor) -> Shape {
+    fn metadata(&self, descriptor: Descriptor) -> FamilyMetadata {
         static NEXT_ID: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
-        Shape {
+        FamilyMetadata {
             id: NEXT_ID.fetch_add(1, std::sync::atomic::Ordering::Relaxed),
             descriptor,
-            pool: Arc::clone(&self.node.root.pool),
-            telemetry: self.node.root.telemetry.get().cloned(),
-            clock: self.node.root.clock.clone(),
+            late_help: OnceLock::new(),
+            pool: Arc::clone(&self.root.pool),
+            reporter: self.root.reporter.get().cloned(),
+            clock: self.root.clock.clone(),
         }
     }
 
-    /// The family that `asked` describes if this level has it; an error if it collides with anything.
-    fn registered(
-        &self,
-        names: &Names,
-        asked: &Descriptor,
-    ) -> Result<Option<Arc<FamilyCore>>, RegisterError> {
-        let parts = names.parts.get(asked.name()).map_or(&[][..], Vec::as_slice);
-        for part in parts {
-            let there = &part.family.shape.descriptor;
-            if part.is_in(&self.node) {
-                if let Some(error) = there.conflict(asked) {
-                    return Err(error);
-                }
-                if there.const_labels == asked.const_labels {
-                    return Ok(Some(Arc::clone(&part.family)));
-                }
-                if !there.const_labels().map(|l| l.0).eq(asked.const_labels().map(|l| l.0)) {
-                    return Err(differs(there, "constant labels", Descriptor::scope_text, asked));
-                }
-            } else if there.kind.open_metrics() != asked.kind.open_metrics() {
-                return Err(differs(there, "type", |d| d.kind.open_metrics().into(), asked));
-            } else if there.unit != asked.unit {
-                return Err(differs(there, "unit", |d| format!("{:?}", d.unit), asked));
-            }
-        }
-        for part in parts {
-            let there = &part.family.shape.descriptor;
-            if let Some(scheme) = there.may_meet(asked) {
-                let labels: Vec<&str> =
-                    asked.const_labels().map(|label| label.0).chain(asked.label_names()).collect();
-                let labels = match scheme {
-                    Escaping::AllowUtf8 => format!("[{}]", labels.join(", ")),
-                    _ => format!("[{}] under escaping={scheme}", labels.join(", ")),
-                };
-                return Err(RegisterError::SameSeries {
-                    name: asked.name.to_string(),
-                    scope: asked.scope_text(),
-                    other: there.scope_text(),
-                    labels,
-                });
-            }
-        }
-        names.occupied.clash(asked).map_or(Ok(None), Err)
-    }
-
-    fn add(&self, names: &mut Names, family: FamilyCore) -> Arc<FamilyCore> {
+    fn add(&self, index: &mut Index, family: FamilyCore) -> Arc<FamilyCore> {
         let family = Arc::new(family);
-        let descriptor = &family.shape.descriptor;
-        names.occupied.insert(descriptor);
-        let part = Part { labels: self.node.labels.clone(), family: Arc::clone(&family) };
-        names.parts.entry(descriptor.name.clone()).or_default().push(part);
-        self.node.members.write().families.push(Arc::clone(&family));
-        self.node.root.changed();
+        index.insert(&self.labels, &family);
+        self.root.changed();
         family
     }
 
-    /// Every family of this level and below at one instant, own level first.
+    /// Returns every family of this scope and of all below, at one instant.
     ///
-    /// **Under the lock that puts registrations in order.** A name that is free again may be given to another type in
-    /// another scope, and level by level a listing could find it in both: a page that no scraper takes.
+    /// **Under the lock that orders registrations.** A free name may be registered with another type in another scope; a listing
+    /// scope by scope could find the name in both, and scrapers refuse such a page.
     pub(crate) fn families(&self) -> Vec<Arc<FamilyCore>> {
-        let mut families = Vec::new();
-        let names = self.node.root.names.lock();
-        self.families_into(&mut families);
-        drop(names);
-        families
+        self.root.index.lock().families(&self.labels)
     }
 
-    fn families_into(&self, into: &mut Vec<Arc<FamilyCore>>) {
-        let members = self.node.members.read();
-        into.extend(members.families.iter().cloned());
-        for scope in &members.scopes {
-            scope.families_into(into);
-        }
+    /// Returns whether both are the same level of the same registry.
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.root, &other.root) && self.labels == other.labels
     }
 
-    /// Grows whenever a family or scope of the tree comes or goes.
+    /// Returns the number of late descriptions.
+    pub(crate) fn descriptions(&self) -> u64 {
+        self.root.index.lock().descriptions
+    }
+
+    /// Returns a number that grows whenever a family of the tree is added, removed or described.
     pub(crate) fn generation(&self) -> u64 {
-        // Acquire pairs with the Release in `changed`: who sees the number sees the change.
-        self.node.root.generation.load(Ordering::Acquire)
+        // Acquire pairs with the Release in `changed`: a thread that sees the number sees the change.
+        self.root.generation.load(Ordering::Acquire)
     }
 }
 
@@ -401,19 +339,5 @@ impl Root {
     fn changed(&self) {
         // Release pairs with the Acquire in `Registry::generation`.
         self.generation.fetch_add(1, Ordering::Release);
-    }
-}
-
-fn differs(
-    there: &Descriptor,
-    what: &'static str,
-    property: impl Fn(&Descriptor) -> String,
-    asked: &Descriptor,
-) -> RegisterError {
-    RegisterError::Conflict {
-        name: asked.name.to_string(),
-        what,
-        existing: property(there),
-        requested: property(asked),
     }
 }

@@ -9,7 +9,7 @@
 //!         phase   why `own` is None; one byte, so that a signal handler never sees half of it
 //!         shard   the leased shard; read only in the phases that say it is there
 //!         locals  local handles alive; the shard is not given back before the last of them
-//!         turn    which cell of a sum is next, see histogram.rs
+//!         turn    which cell of a sum is next, see arena/sum.rs
 //! GUARD   (has a Drop)  gives the shard back when the thread ends
 //! ```
 //!
@@ -45,7 +45,7 @@ loom::thread_local! {
     static GUARD: Guard = Guard(());
 }
 
-/// What one thread knows of its shard. Without a destructor: it is there for as long as the thread runs any code.
+/// One thread's record of its shard. It has no destructor, so it is there for as long as the thread runs any code.
 #[derive(Debug)]
 pub struct Lease {
     own: Cell<Option<Base>>,
@@ -162,7 +162,7 @@ impl Default for Lease {
     }
 }
 
-/// Who records: the thread through its own shard, or one of many through the fallback.
+/// The way of one recording: the thread through its own shard, or one of many through the fallback.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Writer {
     /// The only writer of this block: load, add, store.
@@ -177,11 +177,20 @@ pub(crate) fn own() -> Option<Base> {
     LEASE.with(|lease| lease.own.get())
 }
 
-/// The writer for a thread whose [`own`] is `None`: attaches it, or falls back. `None` when even the fallback
-/// cannot be had, which registration has already reported as an error.
+/// The writer of one recording for a thread whose [`own`] is `None`: attaches it, or falls back, which is counted. `None`
+/// when even the fallback cannot be had, which registration has already reported as an error.
 #[cold]
 #[inline(never)]
 pub(crate) fn writer() -> Option<Writer> {
+    let writer = attach();
+    if let Some(Writer::Shared(_)) = writer {
+        shards().count_fallback_recording();
+    }
+    writer
+}
+
+/// [`writer`] without a recording.
+fn attach() -> Option<Writer> {
     // Touching the guard registers its destructor. When that is impossible the thread is past its end.
     LEASE.with(|lease| lease.attach(shards(), || GUARD.try_with(|_| ()).is_ok()))
 }
@@ -300,7 +309,7 @@ impl LocalLease {
     /// The calling thread's block, and the lease that keeps it the thread's. `None` for a thread without a shard: the
     /// fallback is written by read-modify-write, and a local handle is the plain addition.
     pub(crate) fn take() -> Option<(Self, Base)> {
-        LEASE.with(|lease| match lease.writer_or(writer)? {
+        LEASE.with(|lease| match lease.writer_or(attach)? {
             Writer::Own(base) => {
                 lease.hold();
                 Some((Self { not_send: PhantomData }, base))
@@ -321,7 +330,8 @@ struct Guard(());
 
 impl Drop for Guard {
     fn drop(&mut self) {
-        LEASE.with(|lease| lease.end(shards()));
+        // It is always there but in a model, where all of a thread's go at once; then the shard stays leased.
+        let _ = LEASE.try_with(|lease| lease.end(shards()));
     }
 }
 

@@ -1,16 +1,17 @@
-//! What a scrape saw: families, their parts, and the series of a part.
+//! Views of a snapshot: families, their parts, and the series of a part.
 //!
-//! Views into a [`Snapshot`], which is not moved or copied: a value is looked up by its place among the totals.
+//! Views borrow the [`Snapshot`] and copy nothing: a value is found by its place in the totals.
 
-use super::{Derived, FamilyEntry, PartEntry, Snapshot, Value};
+use super::{Derived, FamilyEntry, NativeValue, PartEntry, Snapshot, Sum, Value};
 use crate::arena::Rank;
+use crate::arena::sum::{SUMS, of_totals};
 use crate::descriptor::{Descriptor, Kind};
-use crate::exemplar::ExemplarValue;
+use crate::layout::IntegerSum;
+use crate::series::ExemplarValue;
 use crate::series::up_down_ranks;
-use crate::sum::{SUMS, of_totals};
 use std::time::Duration;
 
-/// One family of a [`Snapshot`]: everything that is printed under one name.
+/// One family of a [`Snapshot`]: all series with one name.
 #[derive(Clone, Copy, Debug)]
 pub struct FamilySnapshot<'a> {
     pub(super) snapshot: &'a Snapshot,
@@ -18,29 +19,30 @@ pub struct FamilySnapshot<'a> {
 }
 
 impl<'a> FamilySnapshot<'a> {
-    /// The family's name.
+    /// Returns the name of the family.
     pub fn name(&self) -> &'a str {
         self.entry.parts[0].name()
     }
 
-    /// The help text, unescaped: the first level's, where levels differ.
+    /// Returns the help text, unescaped; if parts differ, that of the part that was registered first among those that have one.
     pub fn help(&self) -> &'a str {
-        self.entry.parts[0].core.shape.descriptor.help()
+        let helps = self.entry.parts.iter().map(|part| part.core.metadata.help());
+        helps.into_iter().find(|help| !help.is_empty()).unwrap_or_default()
     }
 
-    /// `counter`, `gauge`, `histogram` or `summary`.
+    /// Returns the type in text format 0.0.4: `counter`, `gauge`, `histogram` or `summary`.
     pub fn exposed_type(&self) -> &'static str {
-        self.entry.parts[0].core.shape.descriptor.kind().exposed()
+        self.entry.parts[0].core.metadata.descriptor.kind().exposed()
     }
 
-    /// The parts, one for each level and set of constant labels under this name.
+    /// Iterates over the parts, one for each scope and set of constant labels, in the order of their registration.
     pub fn parts(&self) -> impl ExactSizeIterator<Item = PartSnapshot<'a>> + use<'a> {
         let snapshot = self.snapshot;
         self.entry.parts.iter().map(move |entry| PartSnapshot { snapshot, entry })
     }
 }
 
-/// The series of one family at one level.
+/// The series of one family in one scope.
 #[derive(Clone, Copy, Debug)]
 pub struct PartSnapshot<'a> {
     snapshot: &'a Snapshot,
@@ -48,12 +50,12 @@ pub struct PartSnapshot<'a> {
 }
 
 impl<'a> PartSnapshot<'a> {
-    /// What the part is.
+    /// Returns the descriptor.
     pub fn descriptor(&self) -> &'a Descriptor {
-        &self.entry.core.shape.descriptor
+        &self.entry.core.metadata.descriptor
     }
 
-    /// [`Descriptor::kind`], without a look at the descriptor.
+    /// Returns [`Descriptor::kind`], without reading the descriptor.
     ///
     /// ```
     /// use dynamo_metrics_core::{Kind, Registry, Snapshot};
@@ -71,18 +73,44 @@ impl<'a> PartSnapshot<'a> {
         self.entry.kind
     }
 
-    /// Identifies the part among all that the process ever had, for caches of rendered text.
+    /// Returns a number that is unique among all parts of the process, for caches of rendered text.
     #[inline]
     pub fn id(&self) -> u64 {
         self.entry.id
     }
 
-    /// Grows whenever a series is removed. While it stands still, series are only appended.
+    /// Returns the number of removals so far.
     pub fn removals(&self) -> u64 {
-        self.entry.list.removals
+        self.entry.list.removals.count()
     }
 
-    /// Whether series know when they were made; see [`SeriesSnapshot::created`].
+    /// Compares with a cache of `known` series, filled when [`removals`](Self::removals) was `seen`: returns the number of first
+    /// places to keep, and those of them that hold another series now. `None` if the cache has to be filled anew.
+    ///
+    /// ```
+    /// use dynamo_metrics_core::{Registry, Snapshot};
+    ///
+    /// let registry = Registry::new();
+    /// let family = registry.counter_family(("requests_total", ""), ["model"])?;
+    /// ["a", "b", "c"].into_iter().for_each(|model| family.with([model]).inc());
+    /// family.remove(["a"]);
+    /// let mut snapshot = Snapshot::new();
+    /// snapshot.take(&registry);
+    /// let part = snapshot.families().find(|f| f.name() == "requests_total").unwrap().parts().next().unwrap();
+    /// let (kept, replaced) = part.kept(0, 3).unwrap();
+    /// assert_eq!((kept, replaced.collect::<Vec<_>>()), (2, vec![0]));
+    /// assert_eq!(part.series(0).unwrap().label_values().next(), Some("c"), "the last one took the place");
+    /// # Ok::<(), dynamo_metrics_core::RegisterError>(())
+    /// ```
+    pub fn kept(
+        &self,
+        seen: u64,
+        known: usize,
+    ) -> Option<(usize, impl Iterator<Item = usize> + use<'a>)> {
+        self.entry.list.removals.kept(seen, known)
+    }
+
+    /// Whether series have a time of creation; see [`SeriesSnapshot::created`].
     ///
     /// ```
     /// use dynamo_metrics_core::{Registry, Snapshot};
@@ -100,7 +128,7 @@ impl<'a> PartSnapshot<'a> {
         !self.entry.list.created.is_empty()
     }
 
-    /// How many series there are.
+    /// Returns the number of series.
     pub fn len(&self) -> usize {
         self.entry.list.series.len()
     }
@@ -110,13 +138,13 @@ impl<'a> PartSnapshot<'a> {
         self.len() == 0
     }
 
-    /// The series at `at`, in order of creation.
+    /// Returns the series at index `at`, in order of creation.
     pub fn series(&self, at: usize) -> Option<SeriesSnapshot<'a>> {
         (at < self.len()).then_some(SeriesSnapshot { part: *self, at })
     }
 
-    /// The value of every series of a [`Kind::Counter`], in order of creation; empty for other kinds. Cheaper than
-    /// [`values`](Self::values) by what it costs to look which kind a value is.
+    /// Iterates over the values of a [`Kind::Counter`], in the order of its series; empty for other kinds. Cheaper than
+    /// [`values`](Self::values), which checks the kind for each value.
     #[inline]
     pub fn counts(&self) -> impl Iterator<Item = u64> + use<'a> {
         let totals = &self.snapshot.sums[Rank::Word as usize].totals;
@@ -125,7 +153,7 @@ impl<'a> PartSnapshot<'a> {
             .map(|&[place, _]| totals[place as usize])
     }
 
-    /// The value of every series of a [`Kind::Gauge`] or [`Kind::FloatCounter`], in order of creation; empty for other
+    /// Iterates over the values of a [`Kind::Gauge`] or [`Kind::FloatCounter`], in the order of its series; empty for other
     /// kinds. Cheaper than [`values`](Self::values), as [`counts`](Self::counts) is.
     ///
     /// ```
@@ -154,9 +182,8 @@ impl<'a> PartSnapshot<'a> {
         bits.map(f64::from_bits)
     }
 
-    /// The counts of the buckets and the sum of every series of a [`Kind::Histogram`], in order of creation, as in
-    /// [`Value::Histogram`]; empty for other kinds. Cheaper than [`values`](Self::values), as
-    /// [`counts`](Self::counts) is.
+    /// Iterates over the bucket counts and sums of a [`Kind::Histogram`], in the order of its series, as in
+    /// [`Value::Histogram`]; empty for other kinds. Cheaper than [`values`](Self::values), as [`counts`](Self::counts) is.
     ///
     /// ```
     /// use dynamo_metrics_core::{Buckets, Registry, Snapshot};
@@ -167,11 +194,11 @@ impl<'a> PartSnapshot<'a> {
     /// snapshot.take(&registry);
     /// let family = snapshot.families().find(|family| family.name() == "wait_seconds").unwrap();
     /// let histograms: Vec<_> = family.parts().next().unwrap().histograms().collect();
-    /// assert_eq!(histograms, [(&[0, 1][..], 2.5)]);
+    /// assert_eq!(histograms, [(&[0, 1][..], 2.5.into())]);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     #[inline]
-    pub fn histograms(&self) -> impl Iterator<Item = (&'a [u64], f64)> + use<'a> {
+    pub fn histograms(&self) -> impl Iterator<Item = (&'a [u64], Sum)> + use<'a> {
         let part = *self;
         let places = self.places_if(self.kind() == Kind::Histogram);
         places.iter().map(move |&places| part.histogram(places))
@@ -183,15 +210,19 @@ impl<'a> PartSnapshot<'a> {
     }
 
     #[inline(always)]
-    fn histogram(&self, [first, second]: [u32; 2]) -> (&'a [u64], f64) {
+    fn histogram(&self, [first, second]: [u32; 2]) -> (&'a [u64], Sum) {
         let totals = |rank: Rank| &self.snapshot.sums[rank as usize].totals;
         let counts = &totals(Rank::Word)[first as usize..][..self.entry.buckets_len as usize];
+        if let Some(scale) = self.entry.scale {
+            let units = totals(Rank::IntegerSum)[second as usize];
+            return (counts, Sum::Integer(IntegerSum { units, scale }));
+        }
         let sums = &totals(Rank::Float)[second as usize..][..SUMS as usize];
-        // Each cell's total is finite; both together may not be.
-        (counts, of_totals(sums.iter().copied()))
+        // The total of each cell is finite, but their sum may not be.
+        (counts, Sum::Float(of_totals(sums.iter().copied())))
     }
 
-    /// The value of every series, in order of creation.
+    /// Iterates over the values of all series, in order of creation.
     #[inline]
     pub fn values(&self) -> impl ExactSizeIterator<Item = Value<'a>> + use<'a> {
         let part = *self;
@@ -237,7 +268,7 @@ impl<'a> PartSnapshot<'a> {
             Derived::Words(words) => Value::States(words[at]),
             Derived::Native(scrape) => {
                 let words = &self.snapshot.sums[Rank::Word as usize].totals;
-                Value::Native(scrape.value(at, &self.entry.core.shape.descriptor, words))
+                Value::Native(scrape.value(at, &self.entry.core.metadata.descriptor, words))
             }
             Derived::Summary(scrape) => {
                 let (count, sum, quantiles) = scrape.value(at);
@@ -256,38 +287,66 @@ pub struct SeriesSnapshot<'a> {
 }
 
 impl<'a> SeriesSnapshot<'a> {
-    /// Label values in the order of [`Descriptor::label_names`], unescaped.
+    /// Iterates over the label values in the order of [`Descriptor::label_names`], unescaped.
     pub fn label_values(&self) -> impl Iterator<Item = &'a str> + use<'a> {
         self.part.entry.list.series[self.at].values().iter()
     }
 
-    /// What the series' family is.
+    /// Returns the descriptor of the series' family.
     pub fn descriptor(&self) -> &'a Descriptor {
         self.part.descriptor()
     }
 
-    /// When the series was made, since the Unix epoch, in whole milliseconds. For kinds that
-    /// [accumulate](Kind::accumulates), of a [`Registry::with_clock`](crate::Registry::with_clock); `None` for everything else.
+    /// Returns the time of the series' creation, since the Unix epoch, in whole milliseconds. `None` for kinds that do not
+    /// [accumulate](Kind::accumulates), and without a clock ([`Registry::with_clock`](crate::Registry::with_clock)).
     pub fn created(&self) -> Option<Duration> {
         self.part.entry.list.created.get(self.at)?.get()
     }
 
-    /// The newest exemplar of a counter (slot 0), or of a histogram's bucket, in the order of its counts. Copied by
-    /// [`Snapshot::take`], so that it is the same however often an encoder asks, and its value is in the counts.
+    /// Returns the newest exemplar of a counter (slot 0) or of a histogram's bucket (the bucket's index). It was copied by
+    /// [`Snapshot::take`], so every call returns the same, and its value is in the counts.
     pub fn exemplar(&self, slot: usize) -> Option<ExemplarValue> {
         let slots = self.part.descriptor().exemplar_slots();
         let words =
             self.part.entry.list.exemplars.get(self.at * slots..)?.get(..slots)?.get(slot)?;
         let exemplar = ExemplarValue::from_words(words)?;
-        // What it stands for may have been cut off by a reset.
+        // The observation may lie before a reset.
         let gone = match &self.part.entry.derived {
-            Derived::Native(scrape) => scrape.is_empty_since_reset(self.at, slot),
+            Derived::Native(scrape) => scrape.hides_exemplar(self.at, slot),
             _ => false,
         };
         (!gone).then_some(exemplar)
     }
 
-    /// The value.
+    /// Returns the native buckets of a histogram that has classic ones as its [`value`](Self::value)
+    /// ([`DualHistogram`](crate::DualHistogram)); `None` for others. Their count may differ from that of the classic buckets by
+    /// observations in progress.
+    ///
+    /// ```
+    /// use dynamo_metrics_core::{Buckets, NativeBuckets, Registry, Snapshot};
+    ///
+    /// let (registry, bounds) = (Registry::new(), Buckets::new([0.3])?);
+    /// let native = NativeBuckets::new().schema(0);
+    /// let wait = registry.dual_histogram_family(("wait_seconds", ""), [], &bounds, &native)?;
+    /// wait.with([]).observe(0.25);
+    /// let mut snapshot = Snapshot::new();
+    /// snapshot.take(&registry);
+    /// let family = snapshot.families().find(|family| family.name() == "wait_seconds").unwrap();
+    /// let native = family.parts().next().unwrap().series(0).unwrap().native_beside().unwrap();
+    /// assert_eq!(native.positive.populated().collect::<Vec<_>>(), [(-2, 1)]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn native_beside(&self) -> Option<NativeValue<'a>> {
+        match &self.part.entry.derived {
+            Derived::Native(scrape) if self.part.kind() == Kind::Histogram => {
+                let words = &self.part.snapshot.sums[Rank::Word as usize].totals;
+                Some(scrape.value(self.at, self.part.descriptor(), words))
+            }
+            _ => None,
+        }
+    }
+
+    /// Returns the value.
     pub fn value(&self) -> Value<'a> {
         self.part.value(self.at, self.part.entry.list.places[self.at])
     }

@@ -1,8 +1,9 @@
 //! A registry with every kind of metric, with names, labels and values that formats treat specially.
 
 use dynamo_metrics_core::{
-    Buckets, Counter, Exemplar, Family, FloatCounter, Gauge, Histogram, NativeBuckets,
-    NativeHistogram, Opts, Registry, StateSet, Summary, SummaryOpts, UpDownCounter,
+    Buckets, Counter, Exemplar, Family, FloatCounter, Gauge, Histogram, IntegerHistogram,
+    NativeBuckets, NativeHistogram, Opts, Registry, Scale, StateSet, Summary, SummaryOpts,
+    UpDownCounter,
 };
 use std::error::Error;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -19,6 +20,7 @@ pub(crate) struct Catalogue {
     odd: Family<Gauge, 1>,
     inflight: UpDownCounter,
     latency: Histogram,
+    integer: Family<IntegerHistogram, 1>,
     native: Family<NativeHistogram, 1>,
     signed: NativeHistogram,
     sizes: Summary,
@@ -53,6 +55,12 @@ impl Catalogue {
                 exemplified("latency_seconds", "Time to answer.").unit("seconds"),
                 &Buckets::new([0.001, 0.1, 1.0, 10.0, 1e6])?,
             )?,
+            integer: registry.integer_histogram_family(
+                exemplified("exact_seconds", "Time to answer, in nanoseconds.").unit("seconds"),
+                ["model"],
+                &Buckets::new([0.001, 0.1, 1.0, 10.0])?,
+                Scale::Nano,
+            )?,
             native: registry.native_histogram_family(
                 exemplified("first_token_seconds", "Time to the first token.").unit("seconds"),
                 ["model"],
@@ -78,7 +86,7 @@ impl Catalogue {
         })
     }
 
-    /// What is served.
+    /// The registry that is served.
     pub(crate) fn registry(&self) -> &Registry {
         &self.registry
     }
@@ -116,6 +124,9 @@ impl Catalogue {
             self.signed.observe(f64::from(at - 30) * 0.5);
             self.sizes.observe(f64::from(at * at));
         }
+        // Together more digits than a float holds.
+        self.integer.with(["Qwen/Qwen3-0.6B"]).observe_n(9_000_000_000_000_000_001, 1);
+        self.integer.with(["Qwen/Qwen3-0.6B"]).observe_with_exemplar(50_000_000, &exemplar);
         self.latency.observe(f64::INFINITY);
         self.latency.observe_with_exemplar(0.05, &exemplar);
         self.native.with(["above"]).observe(1e9);

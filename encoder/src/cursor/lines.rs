@@ -16,8 +16,9 @@
 #![forbid(unsafe_code)]
 
 use super::texts::{LINE_BYTES, LINES_AHEAD, READABLE_BEYOND};
-use super::{Cursor, HALF, LONGEST_DIGITS, SLACK, Text, Texts, digits, fraction};
+use super::{Cursor, HALF, LONGEST_DIGITS, SLACK, Text, Texts, decimal, digits, fraction};
 use crate::number;
+use dynamo_metrics_core::snapshot::Sum;
 use std::array;
 use std::mem::MaybeUninit;
 
@@ -37,7 +38,7 @@ pub(crate) struct Tails(Vec<Tail>);
 #[derive(Clone, Copy, Debug)]
 struct Tail {
     bytes: [u8; HALF],
-    /// Of a type for whose largest value every line has room, so that the room of a line is checked once.
+    /// The lengths, of a type for whose largest value every line has room, so that the room of a line is checked once.
     len: u8,
 }
 
@@ -90,7 +91,7 @@ impl Tail {
 }
 
 impl Totals {
-    /// Of series whose texts begin with `open`. `None` if that is not a name and a brace.
+    /// The lines of series whose texts begin with `open`. `None` if that is not a name and a brace.
     pub(crate) fn new(open: &str) -> Option<Self> {
         let name = open.strip_suffix(BUCKET)?;
         Some(Self { name_len: name.len(), labels: open.len() })
@@ -115,7 +116,7 @@ impl Cursor<'_> {
         text: Text<'_>,
         Tails(tails): &Tails,
         counts: &[u64],
-        totals: Option<(Totals, f64)>,
+        totals: Option<(Totals, Sum)>,
     ) -> Result<(Self, u64), Self> {
         let room = &mut self.room[self.at..];
         let (written, total) = match text.len.div_ceil(HALF) {
@@ -144,7 +145,7 @@ fn lines<const HALVES: usize>(
     text: Text<'_>,
     tails: &[Tail],
     counts: &[u64],
-    totals: Option<(Totals, f64)>,
+    totals: Option<(Totals, Sum)>,
 ) -> (usize, u64) {
     let halves = halves::<HALVES>(text.bytes);
     let text_len = text.len.min(HALVES * HALF);
@@ -200,9 +201,13 @@ fn write_halves<const HALVES: usize>(room: &mut [MaybeUninit<u8>], halves: [Half
     }
 }
 
-/// Writes a sum, as [`Cursor::value`] spells it, to the beginning of the room; returns how many bytes that is.
+/// Writes a sum, as [`Cursor::sum`] spells it, to the beginning of the room; returns how many bytes that is.
 #[inline(always)]
-fn value(room: &mut [MaybeUninit<u8>], v: f64) -> usize {
+fn value(room: &mut [MaybeUninit<u8>], sum: Sum) -> usize {
+    let v = match sum {
+        Sum::Integer(sum) => return decimal(room, sum),
+        Sum::Float(v) => v,
+    };
     match number::whole(v) {
         Some(v) if v < 0 => {
             room[0].write(b'-');
@@ -279,7 +284,8 @@ mod tests {
                 append(&mut body, 3 * (name.len() + labels.len() + 64), |cursor| {
                     let text = text.get(0);
                     assert!(totals.fit(text));
-                    cursor.cumulative_lines(text, &tails, &[42], Some((totals, sum))).unwrap().0
+                    let totals = Some((totals, sum.into()));
+                    cursor.cumulative_lines(text, &tails, &[42], totals).unwrap().0
                 });
                 let expected = format!(
                     "{open}{labels},le=\"+Inf\"}} 42\n{name}_sum{{{labels}}} {value}\n\

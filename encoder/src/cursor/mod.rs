@@ -1,7 +1,7 @@
 //! The place in a body where the next byte goes.
 //!
 //! The room for a body is reserved once a scrape, so a write needs no growth. Text is copied in whole blocks of
-//! [`BLOCK`] bytes, whatever its length: what is too much is written over by what comes next, and a copy of known
+//! [`BLOCK`] bytes, whatever its length: the next write covers the bytes beyond its end, and a copy of known
 //! size is two instructions instead of a call. So texts live in [`Texts`], where each can be read a little
 //! beyond its end.
 //!
@@ -20,6 +20,8 @@ pub(crate) use texts::{Text, Texts, touch};
 use crate::integer::{self, is_medium, is_short};
 use crate::number;
 use bytes::{BufMut, BytesMut};
+use dynamo_metrics_core::snapshot::Sum;
+use dynamo_metrics_core::{IntegerSum, Scale};
 use std::mem::MaybeUninit;
 use texts::{BLOCK, HALF};
 
@@ -52,20 +54,20 @@ pub(crate) fn append(
     body.reserve(bytes_max + SLACK);
     let written = write(Cursor { room: body.spare_capacity_mut(), at: 0 }).at;
     // SAFETY: the first `written` bytes of the spare capacity are initialised: `Cursor::at` is only moved forward by
-    // `copy_short`, `blocks`, `bytes`, `digits`, `value`, `last_value` and `newline` below and by `cumulative_lines` in
+    // `copy_short`, `blocks`, `bytes`, `digits`, `value`, `last_value`, `sum` and `newline` below and by `cumulative_lines` in
     // `lines.rs`, each of which first writes every byte that it passes; `lines`, `value`, the free `digits`,
-    // `long_number` and `fraction` return how many bytes they wrote, from the first on.
+    // `long_number`, `fraction` and `decimal` return how many bytes they wrote, from the first on.
     unsafe { body.advance_mut(written) };
 }
 
 impl Cursor<'_> {
-    /// How many bytes were written so far.
+    /// Returns how many bytes were written so far.
     #[inline]
     pub(crate) fn position(&self) -> usize {
         self.at
     }
 
-    /// Forgets what was written behind an earlier position.
+    /// Drops the bytes that were written behind an earlier position.
     pub(crate) fn rewind(self, position: usize) -> Self {
         Self { at: self.at.min(position), ..self }
     }
@@ -78,7 +80,7 @@ impl Cursor<'_> {
         self
     }
 
-    /// [`copy`](Self::copy) for what is rarely longer than half a block, as a bucket's bound.
+    /// [`copy`](Self::copy) for a text that is rarely longer than half a block, as a bucket's bound.
     #[inline(always)]
     pub(crate) fn copy_short(self, text: Text<'_>) -> Self {
         if text.len > HALF {
@@ -175,6 +177,18 @@ impl Cursor<'_> {
         }
     }
 
+    /// Appends the sum of a histogram: a float as [`value`](Self::value) does, an integer as an exact decimal number.
+    #[inline(always)]
+    pub(crate) fn sum(self, sum: Sum) -> Self {
+        match sum {
+            Sum::Float(v) => self.value(v),
+            Sum::Integer(sum) => {
+                let len = decimal(&mut self.room[self.at..], sum);
+                Self { at: self.at + len, ..self }
+            }
+        }
+    }
+
     /// Appends a sample's value and ends the line.
     #[inline(always)]
     pub(crate) fn last_value(self, v: f64) -> Self {
@@ -242,6 +256,29 @@ fn fraction(room: &mut [MaybeUninit<u8>], v: f64) -> usize {
     bytes.len()
 }
 
+/// Writes a sum of integers to the beginning of the room, without the zeros at its end; returns how many bytes that is.
+#[inline(never)]
+fn decimal(room: &mut [MaybeUninit<u8>], IntegerSum { units, scale }: IntegerSum) -> usize {
+    let (whole, part) = match scale {
+        // A constant divisor each: a multiplication instead of a division.
+        Scale::One => (units, 0),
+        Scale::Milli => (units / Scale::Milli.per_one(), units % Scale::Milli.per_one()),
+        Scale::Micro => (units / Scale::Micro.per_one(), units % Scale::Micro.per_one()),
+        Scale::Nano => (units / Scale::Nano.per_one(), units % Scale::Nano.per_one()),
+    };
+    let mut len = digits(room, whole);
+    if part > 0 {
+        room[len].write(b'.');
+        len += 1;
+        let mut buffer = itoa::Buffer::new();
+        // The digit in front keeps the zeros behind the point.
+        let part = &buffer.format(part + scale.per_one()).as_bytes()[1..];
+        let end = part.iter().rposition(|&digit| digit != b'0').map_or(0, |last| last + 1);
+        len += write(&mut room[len..], &part[..end]);
+    }
+    len
+}
+
 #[inline(always)]
 fn write(room: &mut [MaybeUninit<u8>], bytes: &[u8]) -> usize {
     room[..bytes.len()].write_copy_of_slice(bytes);
@@ -253,7 +290,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_written_is_appended_whatever_the_lengths() {
+    fn texts_of_all_lengths_are_appended() {
         for len in 0..7 * BLOCK {
             let mut texts = Texts::default();
             texts.push(|out| out.extend((0..len).map(|at| b'a' + (at % 26) as u8)));
@@ -299,6 +336,22 @@ mod tests {
             });
         }));
         assert!(result.is_err() && body.is_empty());
+    }
+
+    #[test]
+    fn sums_of_integers_are_exact_decimal_numbers() {
+        let parts = [0, 1, 10, 999, 1_000, 1_001, 50_000, 1_000_000, 123_456_789, 999_999_999];
+        for scale in [Scale::One, Scale::Milli, Scale::Micro, Scale::Nano] {
+            for units in parts
+                .into_iter()
+                .flat_map(|part| [part, part + 7 * scale.per_one(), part << 30, u64::MAX - part])
+            {
+                let sum = IntegerSum { units, scale };
+                let mut body = BytesMut::new();
+                append(&mut body, 0, |cursor| cursor.sum(Sum::Integer(sum)).newline());
+                assert_eq!(body, format!("{sum}\n").as_bytes());
+            }
+        }
     }
 
     #[test]

@@ -15,8 +15,9 @@ use crate::protobuf::native::NativeHistogram;
 use crate::protobuf::wire::{Growing, Message, Sink, Size};
 use crate::text::unit;
 use dynamo_metrics_core::{
-    Escaping, FamilySnapshot, Kind, NativeValue, PartSnapshot, SPAN_ID_BYTES_MAX, SeriesSnapshot,
-    TRACE_ID_BYTES_MAX,
+    Escaping, Kind,
+    limits::{SPAN_ID_BYTES_MAX, TRACE_ID_BYTES_MAX},
+    snapshot::{FamilySnapshot, NativeValue, PartSnapshot, SeriesSnapshot},
 };
 
 /// The texts that all series of a part share.
@@ -24,7 +25,7 @@ use dynamo_metrics_core::{
 pub(crate) struct ProtobufForm {
     /// Bytes that the value of one series takes at most, but for exemplars.
     value_bytes_max: usize,
-    /// Whether a series is a native histogram.
+    /// Whether a series is a native histogram, alone or with classic buckets.
     natives: bool,
     /// The label of each state of a state set, as a field.
     pub(crate) states: Texts,
@@ -62,13 +63,13 @@ impl Form for ProtobufForm {
         let quantiles = descriptor.quantiles().map_or(0, <[f64]>::len);
         let value_bytes_max =
             buckets * BUCKET_BYTES_MAX + quantiles * BUCKET_BYTES_MAX + 2 * LENGTHS_BYTES_MAX;
+        let natives = descriptor.native_buckets_max() > 0;
         let created = match descriptor.kind() {
-            _ if descriptor.exemplar_slots() > 0 => None,
+            _ if descriptor.exemplar_slots() > 0 || natives => None,
             Kind::Counter | Kind::FloatCounter => Some(messages::COUNTER_CREATED),
             Kind::Histogram => Some(messages::HISTOGRAM_CREATED),
             _ => None,
         };
-        let natives = descriptor.kind() == Kind::NativeHistogram;
         Self { value_bytes_max, natives, states, created }
     }
 
@@ -110,7 +111,9 @@ impl Form for ProtobufForm {
 
     fn bytes_max(&self, texts: &Texts, part: PartSnapshot<'_>) -> usize {
         if self.natives {
-            return texts.bytes_len() + texts.len() * LENGTHS_BYTES_MAX;
+            return texts.bytes_len()
+                + texts.len() * LENGTHS_BYTES_MAX
+                + exemplars(part) * EXEMPLAR_BYTES_MAX;
         }
         let lines = self.states.len().max(1);
         lines * (texts.bytes_len() + texts.len() * self.value_bytes_max)

@@ -3,7 +3,7 @@
 //! The common ones (a counter's value, a bucket) are written in place in `mod.rs`, with their sizes computed ahead.
 
 use crate::protobuf::wire::{Message, Sink};
-use dynamo_metrics_core::{ExemplarValue, SeriesSnapshot};
+use dynamo_metrics_core::{exemplar::ExemplarValue, snapshot::SeriesSnapshot};
 use std::time::Duration;
 
 /// Fields for the start time.
@@ -102,10 +102,12 @@ impl Message for Histogram<'_> {
     }
 }
 
-struct Bucket {
-    cumulative_count: u64,
-    upper_bound: f64,
-    exemplar: Option<ExemplarValue>,
+/// A classic bucket.
+#[derive(Debug)]
+pub(crate) struct Bucket {
+    pub(crate) cumulative_count: u64,
+    pub(crate) upper_bound: f64,
+    pub(crate) exemplar: Option<ExemplarValue>,
 }
 
 impl Message for Bucket {

@@ -19,8 +19,11 @@ pub(crate) mod wire;
 pub(crate) use form::ProtobufForm;
 
 use crate::cursor::{Cursor, Text, Texts};
-use crate::layout::{FamilyLayout, PartLayout};
-use dynamo_metrics_core::{FamilySnapshot, Kind, PartSnapshot, Value};
+use crate::layout::{FamilyLayout, Form, PartLayout};
+use dynamo_metrics_core::{
+    Kind,
+    snapshot::{FamilySnapshot, PartSnapshot, Value},
+};
 use form::split_created;
 use native::NativeHistogram;
 use wire::{Message, Sink, Size, varint_len};
@@ -37,91 +40,127 @@ pub(crate) fn write_family<'a>(
     let start = cursor.position();
     let mut cursor = cursor.bytes(&[0; FAMILY_LENGTH_BYTES]).bytes(&layout.header);
     let values = cursor.position();
+    let counter = family.exposed_type() == "counter";
     for (layout, part) in layout.parts.iter().zip(family.parts()) {
-        let PartLayout { texts, form, natives, .. } = layout;
-        let descriptor = part.descriptor();
-        let bounds = descriptor.buckets().map_or(&[][..], |buckets| buckets.bounds());
-        let exemplars = descriptor.exemplar_slots() > 0;
-        match part.kind() {
-            Kind::Counter if !exemplars => {
-                let numbers = part.counts().map(|count| count as f64);
-                cursor = write_counters(cursor, texts, part, numbers);
-                continue;
-            }
-            Kind::FloatCounter if !exemplars => {
-                cursor = write_counters(cursor, texts, part, part.floats());
-                continue;
-            }
-            Kind::Gauge => {
-                cursor = write_numbers(cursor, texts, GAUGE, part.floats());
-                continue;
-            }
-            Kind::Histogram if !exemplars => {
-                cursor = if part.has_created() {
-                    write_started_histograms(cursor, texts, bounds, part)
-                } else {
-                    write_histograms(cursor, texts, bounds, part)
-                };
-                continue;
-            }
-            _ => {}
-        }
-        let counter = family.exposed_type() == "counter";
-        for (at, (labels, value)) in texts.iter().zip(part.values()).enumerate() {
-            let number = match value {
-                Value::Unsigned(value) => value as f64,
-                Value::Signed(value) => value as f64,
-                Value::Float(value) => value,
-                Value::Info => 1.0,
-                Value::States(bits) => {
-                    cursor = write_states(cursor, &form.states, labels, bits);
-                    continue;
-                }
-                // One with exemplars, see above.
-                Value::Histogram { counts, sum } => {
-                    let Some(series) = part.series(at) else { continue };
-                    let histogram = messages::Histogram { bounds, counts, sum, series };
-                    cursor = write_metric(cursor, labels, HISTOGRAM, &histogram);
-                    continue;
-                }
-                Value::Native(value) => {
-                    let Some(series) = part.series(at) else { continue };
-                    let histogram = NativeHistogram { value, series };
-                    cursor = match natives.get(at) {
-                        Some(&len @ 1..) => {
-                            write_message(cursor, labels, HISTOGRAM, len as usize, &histogram)
-                        }
-                        _ => {
-                            write_histogram(cursor, labels, bounds, value.classic, value.sum, None)
-                        }
-                    };
-                    continue;
-                }
-                Value::Summary { count, sum, quantiles } => {
-                    let levels = descriptor.quantiles().unwrap_or_default();
-                    let created = part.series(at).and_then(|series| series.created());
-                    let summary = messages::Summary { count, sum, levels, quantiles, created };
-                    cursor = write_metric(cursor, labels, SUMMARY, &summary);
-                    continue;
-                }
-                // A callback that panicked: its sample is left out, the registry counts it.
-                _ => continue,
-            };
-            cursor = match part.series(at).filter(|_| counter && exemplars) {
-                Some(series) => {
-                    let (exemplar, created) = (series.exemplar(0), series.created());
-                    let value = messages::Counter { value: number, exemplar, created };
-                    write_metric(cursor, labels, COUNTER, &value)
-                }
-                None => write_number(cursor, labels, if counter { COUNTER } else { GAUGE }, number),
-            };
-        }
+        cursor = write_part(cursor, layout, part, counter);
     }
     let end = cursor.position();
     if end == values {
         return cursor.rewind(start);
     }
     cursor.patch(start, &padded_varint(end - start - FAMILY_LENGTH_BYTES))
+}
+
+/// Appends the series of a part, those of the usual kinds each in a loop of their own.
+fn write_part<'a>(
+    cursor: Cursor<'a>,
+    layout: &PartLayout<ProtobufForm>,
+    part: PartSnapshot<'_>,
+    counter: bool,
+) -> Cursor<'a> {
+    let texts = &layout.texts;
+    let descriptor = part.descriptor();
+    let bounds = descriptor.buckets().map_or(&[][..], |buckets| buckets.bounds());
+    let exemplars = descriptor.exemplar_slots() > 0;
+    match part.kind() {
+        Kind::Counter if !exemplars => {
+            write_counters(cursor, texts, part, part.counts().map(|count| count as f64))
+        }
+        Kind::FloatCounter if !exemplars => write_counters(cursor, texts, part, part.floats()),
+        Kind::Gauge => write_numbers(cursor, texts, GAUGE, part.floats()),
+        // With native buckets beside the classic ones.
+        Kind::Histogram if layout.form.natives() => write_values(cursor, layout, part, counter),
+        Kind::Histogram if !exemplars && part.has_created() => {
+            write_started_histograms(cursor, texts, bounds, part)
+        }
+        Kind::Histogram if !exemplars => write_histograms(cursor, texts, bounds, part),
+        _ => write_values(cursor, layout, part, counter),
+    }
+}
+
+/// Appends the series of a part of any kind.
+fn write_values<'a>(
+    mut cursor: Cursor<'a>,
+    layout: &PartLayout<ProtobufForm>,
+    part: PartSnapshot<'_>,
+    counter: bool,
+) -> Cursor<'a> {
+    let values = layout.texts.iter().zip(part.values()).enumerate();
+    for (at, (labels, value)) in values {
+        cursor = match value {
+            Value::Unsigned(value) => {
+                write_plain(cursor, labels, part, at, (counter, value as f64))
+            }
+            Value::Signed(value) => write_plain(cursor, labels, part, at, (counter, value as f64)),
+            Value::Float(value) => write_plain(cursor, labels, part, at, (counter, value)),
+            Value::Info => write_plain(cursor, labels, part, at, (counter, 1.0)),
+            Value::States(bits) => write_states(cursor, &layout.form.states, labels, bits),
+            value => write_distribution(cursor, layout, part, at, (labels, value)),
+        };
+    }
+    cursor
+}
+
+/// Appends a series that is one number, a counter with its exemplar and start time.
+fn write_plain<'a>(
+    cursor: Cursor<'a>,
+    labels: Text<'_>,
+    part: PartSnapshot<'_>,
+    at: usize,
+    (counter, number): (bool, f64),
+) -> Cursor<'a> {
+    let exemplars = part.descriptor().exemplar_slots() > 0;
+    match part.series(at).filter(|_| counter && exemplars) {
+        Some(series) => {
+            let (exemplar, created) = (series.exemplar(0), series.created());
+            let value = messages::Counter { value: number, exemplar, created };
+            write_metric(cursor, labels, COUNTER, &value)
+        }
+        None => write_number(cursor, labels, if counter { COUNTER } else { GAUGE }, number),
+    }
+}
+
+/// Appends a histogram with exemplars, a native histogram or a summary.
+fn write_distribution<'a>(
+    cursor: Cursor<'a>,
+    layout: &PartLayout<ProtobufForm>,
+    part: PartSnapshot<'_>,
+    at: usize,
+    (labels, value): (Text<'_>, Value<'_>),
+) -> Cursor<'a> {
+    let descriptor = part.descriptor();
+    let bounds = descriptor.buckets().map_or(&[][..], |buckets| buckets.bounds());
+    match value {
+        Value::Histogram { counts, sum } => {
+            let Some(series) = part.series(at) else { return cursor };
+            if let (Some(value), Some(&len @ 1..)) =
+                (series.native_beside(), layout.natives.get(at))
+            {
+                let histogram = NativeHistogram { value, series };
+                return write_message(cursor, labels, HISTOGRAM, len as usize, &histogram);
+            }
+            let histogram = messages::Histogram { bounds, counts, sum: sum.to_f64(), series };
+            write_metric(cursor, labels, HISTOGRAM, &histogram)
+        }
+        Value::Native(value) => {
+            let Some(series) = part.series(at) else { return cursor };
+            let histogram = NativeHistogram { value, series };
+            match layout.natives.get(at) {
+                Some(&len @ 1..) => {
+                    write_message(cursor, labels, HISTOGRAM, len as usize, &histogram)
+                }
+                _ => write_histogram(cursor, labels, bounds, value.classic, value.sum, None),
+            }
+        }
+        Value::Summary { count, sum, quantiles } => {
+            let levels = descriptor.quantiles().unwrap_or_default();
+            let created = part.series(at).and_then(|series| series.created());
+            let summary = messages::Summary { count, sum, levels, quantiles, created };
+            write_metric(cursor, labels, SUMMARY, &summary)
+        }
+        // The sample of a callback that panicked is left out; the registry counts it.
+        _ => cursor,
+    }
 }
 
 /// Fields of `Metric`.
@@ -196,7 +235,7 @@ fn write_histograms<'a>(
     part: PartSnapshot<'_>,
 ) -> Cursor<'a> {
     texts.iter().zip(part.histograms()).fold(cursor, |cursor, (labels, (counts, sum))| {
-        write_histogram(cursor, labels, bounds, counts, sum, None)
+        write_histogram(cursor, labels, bounds, counts, sum.to_f64(), None)
     })
 }
 
@@ -209,7 +248,7 @@ fn write_started_histograms<'a>(
 ) -> Cursor<'a> {
     texts.iter().zip(part.histograms()).fold(cursor, |cursor, (text, (counts, sum))| {
         let (labels, created) = split_created(text);
-        write_histogram(cursor, labels, bounds, counts, sum, Some(created))
+        write_histogram(cursor, labels, bounds, counts, sum.to_f64(), Some(created))
     })
 }
 
@@ -310,7 +349,7 @@ fn write_histogram<'a>(
     let cursor = if count == u64::MAX {
         write_many(cursor, buckets)
     } else {
-        // Nothing was too much for a word, so nothing is here.
+        // The sum of all counts fits a word.
         write_buckets(cursor, buckets, u64::wrapping_add)
     };
     match created {

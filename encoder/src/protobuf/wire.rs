@@ -1,13 +1,13 @@
 //! The wire format of protocol buffers, as far as an exposition needs it: tags, varints, doubles, lengths.
 //!
 //! A nested message stands behind its length, which must be known before its first byte is written. Nothing is
-//! put aside for that: whatever writes a message is generic over a [`Sink`], runs once into [`Size`], which only
+//! put aside for that: each writer of a message is generic over a [`Sink`], runs once into [`Size`], which only
 //! adds up, and a second time into the body.
 //! (Protocol Buffers, "Encoding"; field numbers are those of `io.prometheus.client`, `metrics.proto`.)
 
 use crate::cursor::Cursor;
 
-/// Where a message goes: into a body, or only into a sum of bytes.
+/// The target of a message: a body, or only a sum of bytes.
 pub(crate) trait Sink: Sized {
     fn raw(self, bytes: &[u8]) -> Self;
     fn varint(self, v: u64) -> Self;
@@ -62,7 +62,7 @@ pub(crate) trait Message {
 
 const VARINT: u64 = 0;
 const FIXED64: u64 = 1;
-/// A wire type: what follows is behind its length.
+/// The wire type of a field that stands behind its length.
 pub(crate) const DELIMITED: u64 = 2;
 
 /// Appends to a buffer that grows.
@@ -85,7 +85,7 @@ impl Sink for Growing<'_> {
     }
 }
 
-/// Adds up how many bytes would be written.
+/// A sink that adds up the bytes that would be written.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Size(pub(crate) usize);
 

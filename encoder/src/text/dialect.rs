@@ -16,7 +16,9 @@ use crate::escape::{write_help, write_help_openmetrics, write_label_value};
 use crate::layout::help;
 use crate::number::{write_f64, write_f64_openmetrics};
 use dynamo_metrics_core::{
-    Descriptor, Escaping, FamilySnapshot, Kind, is_legacy_label_name, is_legacy_metric_name,
+    Descriptor, Escaping, Kind,
+    escaping::{is_legacy_label_name, is_legacy_metric_name},
+    snapshot::FamilySnapshot,
 };
 
 /// The formats that are text.

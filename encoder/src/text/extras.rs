@@ -5,12 +5,15 @@
 //! requests_created{model="a"} 1699999990.5
 //! ```
 //!
-//! Start times are opt-in: a scraper that was not told what they are stores one more series for each counter and
+//! Start times are opt-in: a scraper that does not treat them as start times stores one more series for each counter and
 //! histogram. They follow their own series at once, where scrapers look for them.
 
 use super::form::TextForm;
 use crate::cursor::{Cursor, Text};
-use dynamo_metrics_core::{PartSnapshot, SPAN_ID_BYTES_MAX, SeriesSnapshot, TRACE_ID_BYTES_MAX};
+use dynamo_metrics_core::{
+    limits::{SPAN_ID_BYTES_MAX, TRACE_ID_BYTES_MAX},
+    snapshot::{PartSnapshot, SeriesSnapshot},
+};
 use std::time::Duration;
 
 /// Most bytes of an exemplar: its two identifiers, a value and a time.
@@ -38,7 +41,7 @@ pub(crate) fn write_exemplar<'a>(
     }
 }
 
-/// Appends the line that says when the series was made, or when it was `reset`, if that is wanted and known.
+/// Appends the line with the time at which the series was made or `reset`, if the form asks for it and the time is known.
 pub(crate) fn write_created<'a>(
     cursor: Cursor<'a>,
     form: &TextForm,

@@ -11,7 +11,8 @@ use super::extras::EXEMPLAR_BYTES_MAX;
 use crate::cursor::{Cursor, Tails, Text, Texts, Totals};
 use crate::layout::{Form, exemplars, labels};
 use dynamo_metrics_core::{
-    Descriptor, Escaping, FamilySnapshot, Kind, NativeValue, PartSnapshot, SeriesSnapshot,
+    Descriptor, Escaping, Kind,
+    snapshot::{FamilySnapshot, NativeValue, PartSnapshot, SeriesSnapshot},
 };
 
 /// The texts that all series of a part share.
@@ -21,7 +22,7 @@ pub(crate) struct TextForm {
     open: String,
     /// `name `: the whole text of a series without labels that has one line.
     bare: String,
-    /// Whether a series has one line, whose text is whole.
+    /// Whether a series has one line, whose text needs no tail.
     one_line: bool,
     /// Whether that line may hold a composite value, a start time and several exemplars, as in OpenMetrics 2.
     #[cfg(feature = "openmetrics2")]
@@ -35,8 +36,8 @@ pub(crate) struct TextForm {
     pub(crate) tails: Texts,
     /// The same, if all are short.
     pub(crate) short_tails: Option<Tails>,
-    /// Of the lines beside those with a tail, each as it stands before labels, and as it stands before the value if
-    /// there are none.
+    /// The names of the lines beside those with a tail: each with an open brace for labels, and each with a blank for a series
+    /// without labels.
     names: Texts,
     /// The lines for the sum and the count, if there are such lines.
     pub(crate) totals: Option<[Name; 2]>,
@@ -179,7 +180,7 @@ impl Form for TextForm {
         0
     }
 
-    /// Of any series but for its text and its exemplars.
+    /// Most bytes of any series but for its text and its exemplars.
     fn classic_bytes_max(&self) -> usize {
         let numbers = self.tails.len().max(1) + self.names.len() / 2;
         let shared = self.tails.bytes_len() + self.names.bytes_len();

@@ -15,7 +15,10 @@ pub(crate) use form::TextForm;
 
 use crate::cursor::{Cursor, Text, Texts};
 use crate::layout::{FamilyLayout, PartLayout};
-use dynamo_metrics_core::{FamilySnapshot, Kind, PartSnapshot, SeriesSnapshot, Value};
+use dynamo_metrics_core::{
+    Kind,
+    snapshot::{FamilySnapshot, PartSnapshot, SeriesSnapshot, Sum, Value},
+};
 use extras::{write_created, write_exemplar};
 
 /// The last line of an exposition in OpenMetrics.
@@ -84,7 +87,7 @@ fn write_histograms<'a>(
     })
 }
 
-/// Any part, with whatever stands beside its values.
+/// Appends any part, with exemplars, start times and native histograms.
 #[inline(never)]
 fn write_values<'a>(
     mut cursor: Cursor<'a>,
@@ -106,7 +109,7 @@ fn write_values<'a>(
                 let cursor = write_totals(cursor, form, text, sum, count);
                 write_created(cursor, form, part, at, text, None)
             }
-            // As the classic histogram that it can be taken for: no text before OpenMetrics 2 knows another.
+            // Written as a classic histogram: no text format before OpenMetrics 2 has native ones.
             Value::Native(native) => {
                 let series = part.series(at).filter(|_| form.exemplars > 0);
                 let (cursor, count) = write_buckets(cursor, form, text, native.classic, series);
@@ -128,7 +131,7 @@ fn write_values<'a>(
     cursor
 }
 
-/// Ends the only line of a series, with what may follow its value.
+/// Ends the only line of a series, with the exemplar or start time that may follow its value.
 #[inline(always)]
 fn end_line<'a>(
     cursor: Cursor<'a>,
@@ -188,11 +191,11 @@ fn write_totals<'a>(
     cursor: Cursor<'a>,
     form: &TextForm,
     text: Text<'_>,
-    sum: f64,
+    sum: impl Into<Sum>,
     count: u64,
 ) -> Cursor<'a> {
     let Some([sum_name, count_name]) = form.totals else { return cursor };
-    let cursor = form.write_sample(cursor, sum_name, text).last_value(sum);
+    let cursor = form.write_sample(cursor, sum_name, text).sum(sum.into()).newline();
     form.write_sample(cursor, count_name, text).last_number(count)
 }
 

@@ -14,7 +14,7 @@ use super::form::TextForm;
 use crate::cursor::{Cursor, Texts};
 use crate::layout::PartLayout;
 use crate::native::{Span, filled, spans};
-use dynamo_metrics_core::{NativeBucketCounts, NativeValue, PartSnapshot, Value};
+use dynamo_metrics_core::snapshot::{NativeBucketCounts, NativeValue, PartSnapshot, Sum, Value};
 
 /// Appends every series of a part.
 pub(crate) fn write_part<'a>(
@@ -68,11 +68,16 @@ pub(crate) fn write_part<'a>(
     cursor
 }
 
-fn write_count(cursor: Cursor<'_>, count: u64, sum: f64) -> Cursor<'_> {
-    cursor.bytes(b"{count:").number(count).bytes(b",sum:").value(sum)
+fn write_count(cursor: Cursor<'_>, count: u64, sum: impl Into<Sum>) -> Cursor<'_> {
+    cursor.bytes(b"{count:").number(count).bytes(b",sum:").sum(sum.into())
 }
 
-fn write_classic<'a>(cursor: Cursor<'a>, tails: &Texts, counts: &[u64], sum: f64) -> Cursor<'a> {
+fn write_classic<'a>(
+    cursor: Cursor<'a>,
+    tails: &Texts,
+    counts: &[u64],
+    sum: impl Into<Sum>,
+) -> Cursor<'a> {
     let count = counts.iter().fold(0u64, |sum, count| sum.saturating_add(*count));
     let cursor = write_count(cursor, count, sum).bytes(b",bucket:[");
     let mut cumulated = 0u64;
@@ -116,7 +121,7 @@ fn write_side<'a>(
     buckets.fold(cursor, |cursor, (at, (_, count))| separated(cursor, at).number(count)).bytes(b"]")
 }
 
-/// At most so many bytes do the spans and buckets of a value take.
+/// Most bytes that the spans and buckets of a value take.
 pub(super) fn buckets_bytes(native: &NativeValue<'_>) -> usize {
     let digits = |v: u64| v.checked_ilog10().unwrap_or(0) as usize + 1;
     let of_side = |side| {

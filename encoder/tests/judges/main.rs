@@ -1,5 +1,5 @@
-//! Judges that nobody here wrote read what the encoder writes of arbitrary registries: Go's expfmt (text and protobuf)
-//! and Python's prometheus_client (text, and OpenMetrics strictly). Each must see the series and the values, to the
+//! Independent parsers read the bodies of arbitrary registries: Go's expfmt (text and protobuf) and Python's
+//! prometheus_client (text, and OpenMetrics strictly). Each must see the series and the values, to the
 //! last digit, that the registry holds.
 //!
 //! Without a judge its test skips loudly, unless `DYNAMO_METRICS_JUDGES=required`, as in CI.
@@ -7,14 +7,16 @@
 #[path = "../../examples/every_kind/catalogue.rs"]
 mod catalogue;
 mod generate;
-#[path = "../decode/line.rs"]
+#[path = "../it/decode/line.rs"]
 mod line;
+mod passthrough;
 
 use bytes::BytesMut;
 use dynamo_metrics_core::{Escaping, Registry};
+use dynamo_metrics_encoder::Encoder;
 use dynamo_metrics_encoder::name_filter::NameFilter;
 use dynamo_metrics_encoder::negotiate::{Format, Negotiated};
-use dynamo_metrics_encoder::{Encoder, strict};
+use dynamo_metrics_parser as strict;
 use generate::{Metrics, Values};
 use line::line;
 use std::io::Write;

@@ -2,7 +2,10 @@
 //! nothing of the encoder.
 
 use crate::line::line;
-use dynamo_metrics_core::{Escaping, NativeValue, Registry, Snapshot, Value};
+use dynamo_metrics_core::{
+    Escaping, Registry, Snapshot,
+    snapshot::{NativeValue, Value},
+};
 use dynamo_metrics_encoder::negotiate::{Format, Negotiated};
 
 type Labels = Vec<(String, String)>;
@@ -51,8 +54,12 @@ pub(crate) fn samples(registry: &Registry, asked: Negotiated) -> Vec<String> {
                     Value::Native(value) if asked.format == Format::Protobuf => {
                         lines.push(native(&line(&name, labels, 0.0), value));
                     }
-                    Value::Native(NativeValue { classic: counts, sum, .. })
-                    | Value::Histogram { counts, sum } => {
+                    value @ (Value::Native(_) | Value::Histogram { .. }) => {
+                        let (counts, sum) = match value {
+                            Value::Native(native) => (native.classic, native.sum),
+                            Value::Histogram { counts, sum } => (counts, sum.to_f64()),
+                            _ => unreachable!("one of the two"),
+                        };
                         let bounds = descriptor.buckets().unwrap().bounds();
                         let bounds = bounds.iter().copied().chain([f64::INFINITY]);
                         let mut total = 0;

@@ -1,4 +1,4 @@
-//! Scrapers that nobody here wrote scrape a live page in every format: Prometheus 2.42, 2.53 and 3.5, VictoriaMetrics,
+//! Independent scrapers scrape a live page in every format: Prometheus 2.42, 2.53 and 3.5, VictoriaMetrics,
 //! and promtool. Each must have stored the series and the values, to the last digit, that the registry holds.
 //!
 //! `ci/judges/unpack.sh` fetches what Debian's stable release has not. Without a judge its test skips loudly, unless
@@ -9,7 +9,7 @@ mod catalogue;
 #[path = "../judges/generate.rs"]
 mod generate;
 mod held;
-#[path = "../decode/line.rs"]
+#[path = "../it/decode/line.rs"]
 mod line;
 mod page;
 mod scraper;

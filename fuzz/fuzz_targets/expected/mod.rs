@@ -3,7 +3,8 @@
 
 use crate::decode::{Native, buckets, line};
 use dynamo_metrics_core::{
-    Descriptor, Escaping, Kind, NativeValue, PartSnapshot, SeriesSnapshot, Snapshot, Value,
+    Descriptor, Escaping, Kind, Snapshot,
+    snapshot::{NativeValue, PartSnapshot, SeriesSnapshot, Value},
 };
 
 /// Everything of one scrape.
@@ -79,7 +80,7 @@ impl Expected {
                     sample("", Some((&base, state.into())), (bits >> at & 1) as f64);
                 }
             }
-            Value::Histogram { counts, sum } => classic(counts, sum, false),
+            Value::Histogram { counts, sum } => classic(counts, sum.to_f64(), false),
             Value::Native(native) => {
                 classic(native.classic, native.sum, descriptor.is_signed());
                 start = native.start.or(start);

@@ -1,29 +1,30 @@
-//! The process environment, read once: every variable that Dynamo's documentation names, and what is made of
-//! values that make no sense.
+//! The process environment, read once: every variable that Dynamo's documentation names.
 //!
-//! A port, path or status that cannot be meant as it stands is an **error**: the process would be somewhere
-//! else than its operator thinks. Bounds and prefixes are **warnings**: the default is used, and says so. An
+//! A port, path or status that is not valid is an **error**: the process would listen somewhere else than its operator
+//! expects. Bounds and prefixes that are not valid are **warnings**: the default is used, and the warning says so. An
 //! empty value counts as unset. [`VARIABLES`] lists all of them.
 
+mod bounds;
+mod frontend_config;
 mod read;
+mod values;
 
-use crate::canary::HealthChecks;
 use crate::frontend::FrontendBuckets;
-use crate::health::HealthStatus;
+use crate::health::{HealthChecks, HealthStatus};
 use crate::names::name_prefix;
 use std::fmt;
 use std::path::PathBuf;
 use thiserror::Error;
 
-/// A variable: its name, what holds when it is not set, and what it is for.
+/// A variable: its name, its default and its meaning.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Variable {
-    /// As in the environment.
+    /// Its name in the environment.
     pub name: &'static str,
-    /// What holds when it is not set.
+    /// The value that is used when it is not set.
     pub default: &'static str,
-    /// What it is for.
+    /// Its use.
     pub meaning: &'static str,
 }
 
@@ -77,11 +78,14 @@ variables! {
     "DYN_SYSTEM_ENABLED", "", "deprecated and without effect: DYN_SYSTEM_PORT turns the server on";
     "DYN_METRICS_WEB_CONFIG_FILE", "", "web configuration of the system server: TLS, passwords, headers, a rate limit; see SECURITY.md";
     "DYN_METRICS_PROBES_WITHOUT_AUTH", "false", "true lets the system server's health and liveness probes pass without a password";
+    "DYN_METRICS_DETAILS", "false", "true prints all of dynamo_metrics_*: traffic of the metrics servers, and limits and errors that are 0";
     "DYN_HTTP_PORT", "8000", "port of the frontend, 0 for any that is free";
     "DYN_HTTP_SVC_METRICS_PATH", "/metrics", "path of the frontend's metrics";
     "DYN_HTTP_SVC_HEALTH_PATH", "/health", "path of the frontend's health probe";
     "DYN_HTTP_SVC_LIVE_PATH", "/live", "path of the frontend's liveness probe";
     "DYN_METRICS_PREFIX", "dynamo_frontend", "what names of the frontend's metrics begin with";
+    "DYN_METRICS_NATIVE_HISTOGRAMS", "false", "true gives the frontend's histograms native buckets beside the classic ones, for scrapers that take protobuf";
+    "DYN_METRICS_ROUTER_WORKERS", "true", "false leaves out router_worker_*, 4 series a worker on each frontend; the sum of all workers stays";
     buckets:
     "REQUEST_DURATION", "1", "256", "10", "request duration in seconds";
     "INPUT_SEQUENCE", "50", "128000", "12", "input tokens and cached tokens";
@@ -90,7 +94,7 @@ variables! {
     "ITL", "0.001", "2", "13", "inter-token latency in seconds";
 }
 
-/// What the environment says about both servers.
+/// Settings of both servers, as the environment has them.
 ///
 /// ```
 /// use dynamo_metrics::Environment;
@@ -116,7 +120,7 @@ pub struct Environment {
     pub frontend: FrontendEnvironment,
 }
 
-/// What the environment says about the system server.
+/// Settings of the system server, as the environment has them.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct SystemEnvironment {
@@ -139,9 +143,11 @@ pub struct SystemEnvironment {
     pub web_config_file: Option<PathBuf>,
     /// `DYN_METRICS_PROBES_WITHOUT_AUTH`.
     pub probes_without_auth: bool,
+    /// `DYN_METRICS_DETAILS`, for the system page.
+    pub details: bool,
 }
 
-/// What the environment says about the frontend.
+/// Settings of the frontend, as the environment has them.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct FrontendEnvironment {
@@ -157,9 +163,15 @@ pub struct FrontendEnvironment {
     pub metrics_prefix: String,
     /// `DYN_METRICS_*_{MIN,MAX,COUNT}`, bounds that can be generated.
     pub buckets: FrontendBuckets,
+    /// `DYN_METRICS_DETAILS`, for the frontend's page.
+    pub details: bool,
+    /// `DYN_METRICS_NATIVE_HISTOGRAMS`.
+    pub native_histograms: bool,
+    /// `DYN_METRICS_ROUTER_WORKERS`.
+    pub router_workers: bool,
 }
 
-/// A variable that was not taken as it stands.
+/// A variable whose value was changed or ignored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Warning {
@@ -167,9 +179,9 @@ pub struct Warning {
     pub variable: String,
     /// Its value.
     pub value: String,
-    /// What is wrong with it.
+    /// The fault of the value.
     pub reason: String,
-    /// What is used instead.
+    /// The value that is used instead.
     pub used: String,
 }
 
@@ -180,7 +192,7 @@ impl fmt::Display for Warning {
     }
 }
 
-/// A variable with which the process should not start.
+/// A variable whose value keeps the process from starting.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 #[error("{variable}={value:?}: {reason}; expected {expected}")]
 #[non_exhaustive]
@@ -189,9 +201,9 @@ pub struct EnvironmentError {
     pub variable: String,
     /// Its value.
     pub value: String,
-    /// What is wrong with it.
+    /// The fault of the value.
     pub reason: String,
-    /// What would be right.
+    /// The values that are valid.
     pub expected: &'static str,
 }
 
@@ -199,15 +211,15 @@ impl Environment {
     /// Reads every variable through `lookup`, which returns the value of a name.
     ///
     /// # Errors
-    /// A port, path, host or health status that cannot be meant as it stands.
+    /// A port, path, host or health status that is not valid.
     pub fn read(
         lookup: impl Fn(&str) -> Option<String>,
     ) -> Result<(Self, Vec<Warning>), EnvironmentError> {
         read::read(lookup)
     }
 
-    /// Reads the environment of this process. What is not Unicode comes with replacement characters, which no
-    /// port or path may have.
+    /// Reads the environment of this process. Bytes that are not Unicode become replacement characters, which no port or path may
+    /// have.
     ///
     /// # Errors
     /// See [`read`](Self::read).
@@ -217,7 +229,7 @@ impl Environment {
 }
 
 impl Default for FrontendEnvironment {
-    /// What holds when no variable is set.
+    /// Returns the settings when no variable is set.
     fn default() -> Self {
         Self {
             http_port: 8000,
@@ -226,12 +238,15 @@ impl Default for FrontendEnvironment {
             live_path: "/live".into(),
             metrics_prefix: name_prefix::FRONTEND.into(),
             buckets: FrontendBuckets::default(),
+            details: false,
+            native_histograms: false,
+            router_workers: true,
         }
     }
 }
 
 impl Default for SystemEnvironment {
-    /// What holds when no variable is set.
+    /// Returns the settings when no variable is set.
     fn default() -> Self {
         Self {
             port: None,
@@ -243,6 +258,7 @@ impl Default for SystemEnvironment {
             health_checks: HealthChecks::default(),
             web_config_file: None,
             probes_without_auth: false,
+            details: false,
         }
     }
 }

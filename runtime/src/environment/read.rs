@@ -1,20 +1,13 @@
-//! From values to settings: what each variable may say, and what happens when it says something else.
+//! The variables of both servers, and the errors and warnings about values that are not valid.
 
+use super::values::{self, PATH, TRUTH, host, port, seconds, truth};
 use super::{Environment, EnvironmentError, FrontendEnvironment, SystemEnvironment, Warning};
-use crate::frontend::BucketBounds;
 use crate::health::HealthStatus;
 use crate::names::sanitize_metric_name;
 use std::fmt::Display;
-use std::str::FromStr;
-use std::time::Duration;
 
-const PATH: &str = "an absolute path as \"/health\", that no other page of the same server has";
-/// Where the frontend's other routes are.
-const API_PATHS: [&str; 2] = ["/v1", "/internal"];
-/// Rounding bounds to two figures makes some equal; a tenth lost is worth a word.
-const BOUNDS_KEPT_MIN: f64 = 0.9;
-/// Health that is asked for less than once a day is not meant.
-const WAIT_MAX: Duration = Duration::from_secs(24 * 60 * 60);
+/// Read for both servers.
+const DETAILS: &str = "DYN_METRICS_DETAILS";
 
 pub(super) fn read(
     lookup: impl Fn(&str) -> Option<String>,
@@ -24,7 +17,8 @@ pub(super) fn read(
     Ok((environment, reader.warnings))
 }
 
-struct Reader<L> {
+/// Reads variables from a lookup, and gathers the warnings.
+pub(super) struct Reader<L> {
     lookup: L,
     warnings: Vec<Warning>,
 }
@@ -61,8 +55,7 @@ impl<L: Fn(&str) -> Option<String>> Reader<L> {
             |value| serde_json::from_str(value).map_err(|error| error.to_string()),
         )?;
         let checks = &mut system.health_checks;
-        let expected = "true or false";
-        self.set(&mut checks.enabled, "DYN_HEALTH_CHECK_ENABLED", expected, truth)?;
+        self.set(&mut checks.enabled, "DYN_HEALTH_CHECK_ENABLED", TRUTH, truth)?;
         let expected = "seconds, above 0 and at most a day";
         self.set(&mut checks.wait_time, "DYN_CANARY_WAIT_TIME", expected, seconds)?;
         self.set(
@@ -72,12 +65,8 @@ impl<L: Fn(&str) -> Option<String>> Reader<L> {
             seconds,
         )?;
         system.web_config_file = self.get("DYN_METRICS_WEB_CONFIG_FILE").map(Into::into);
-        self.set(
-            &mut system.probes_without_auth,
-            "DYN_METRICS_PROBES_WITHOUT_AUTH",
-            "true or false",
-            truth,
-        )?;
+        self.set(&mut system.probes_without_auth, "DYN_METRICS_PROBES_WITHOUT_AUTH", TRUTH, truth)?;
+        self.set(&mut system.details, DETAILS, TRUTH, truth)?;
         Ok(system)
     }
 
@@ -85,7 +74,7 @@ impl<L: Fn(&str) -> Option<String>> Reader<L> {
         let mut frontend = FrontendEnvironment::default();
         self.set(&mut frontend.http_port, "DYN_HTTP_PORT", "0 to 65535", port)?;
         let FrontendEnvironment { metrics_path, health_path, live_path, .. } = &mut frontend;
-        // Each against those before it; defaults that were moved away from are free.
+        // Each is checked against those before it; a default path that a page was moved from is free.
         self.path(metrics_path, "DYN_HTTP_SVC_METRICS_PATH", &[])?;
         self.path(health_path, "DYN_HTTP_SVC_HEALTH_PATH", &[metrics_path])?;
         self.path(live_path, "DYN_HTTP_SVC_LIVE_PATH", &[metrics_path, health_path])?;
@@ -94,9 +83,14 @@ impl<L: Fn(&str) -> Option<String>> Reader<L> {
             ("DYN_HTTP_SVC_HEALTH_PATH", health_path),
             ("DYN_HTTP_SVC_LIVE_PATH", live_path),
         ] {
-            not_of_the_api(name, path)?;
+            values::not_of_the_api(name, path)?;
         }
         self.prefix(&mut frontend.metrics_prefix);
+        self.set(&mut frontend.details, DETAILS, TRUTH, truth)?;
+        let native = &mut frontend.native_histograms;
+        self.set(native, "DYN_METRICS_NATIVE_HISTOGRAMS", TRUTH, truth)?;
+        let shown = &mut frontend.router_workers;
+        self.set(shown, "DYN_METRICS_ROUTER_WORKERS", TRUTH, truth)?;
         let buckets = &mut frontend.buckets;
         self.bounds(&mut buckets.request_duration, "REQUEST_DURATION");
         self.bounds(&mut buckets.input_sequence, "INPUT_SEQUENCE");
@@ -107,7 +101,7 @@ impl<L: Fn(&str) -> Option<String>> Reader<L> {
     }
 
     /// The value, without the space around it; `None` if nothing is left.
-    fn get(&self, name: &str) -> Option<String> {
+    pub(super) fn get(&self, name: &str) -> Option<String> {
         let value = (self.lookup)(name)?;
         let value = value.trim();
         (!value.is_empty()).then(|| value.into())
@@ -138,17 +132,8 @@ impl<L: Fn(&str) -> Option<String>> Reader<L> {
         name: &str,
         taken: &[&String],
     ) -> Result<(), EnvironmentError> {
-        self.set(place, name, PATH, |value| {
-            let plain = |byte: u8| byte.is_ascii_graphic() && !b"?#{}*".contains(&byte);
-            if !value.starts_with('/') {
-                return Err("it does not begin with `/`".into());
-            }
-            if !value.bytes().all(plain) {
-                return Err("it has a space, one of `?#{}*`, or what a URL must encode".into());
-            }
-            Ok(value.into())
-        })?;
-        // Also when it is the default that somebody else moved to.
+        self.set(place, name, PATH, values::path)?;
+        // Also when it is the default, to which another page was moved.
         if taken.contains(&&*place) {
             let reason = "another page of the server has this path".into();
             let value = place.clone();
@@ -170,68 +155,13 @@ impl<L: Fn(&str) -> Option<String>> Reader<L> {
         }
     }
 
-    /// Puts bounds that can be generated into `place`.
-    fn bounds(&mut self, place: &mut BucketBounds, set: &str) {
-        let BucketBounds::Generated { min, max, count } = *place else { return };
-        let default = place.clone();
-        // What was set, under the name that it was set by.
-        let mut given = Vec::new();
-        let asked = BucketBounds::Generated {
-            min: self.part(set, "MIN", min, &mut given),
-            max: self.part(set, "MAX", max, &mut given),
-            count: self.part(set, "COUNT", count, &mut given),
-        };
-        let BucketBounds::Generated { count, .. } = asked else { return };
-        if asked == default {
-            return;
-        }
-        let (names, values): (Vec<String>, Vec<String>) = given.into_iter().unzip();
-        let (name, value) = (names.join(","), values.join(","));
-        match asked.buckets() {
-            Ok(buckets) => {
-                let kept = buckets.bounds().len();
-                if (kept as f64) < count as f64 * BOUNDS_KEPT_MIN {
-                    let reason = "many bounds are equal when rounded to two figures";
-                    self.warn(&name, value, reason, format!("the {kept} that differ"));
-                }
-                *place = asked;
-            }
-            Err(error) => self.warn(&name, value, error, default),
-        }
-    }
-
-    /// One number of a set of bounds, under its documented name or the one that 0.9.0 reads.
-    fn part<T: FromStr + Display + Copy>(
+    pub(super) fn warn(
         &mut self,
-        set: &str,
-        part: &str,
-        default: T,
-        given: &mut Vec<(String, String)>,
-    ) -> T {
-        let plain = format!("DYN_METRICS_{set}_{part}");
-        let doubled = format!("DYN_HISTOGRAM_{plain}");
-        let (name, value) = match (self.get(&plain), self.get(&doubled)) {
-            (Some(value), Some(other)) if value != other => {
-                self.warn(&doubled, other, format!("{plain} says something else"), &value);
-                (plain, value)
-            }
-            (Some(value), _) => (plain, value),
-            (None, Some(value)) => (doubled, value),
-            (None, None) => return default,
-        };
-        match value.parse() {
-            Ok(number) => {
-                given.push((name, value));
-                number
-            }
-            Err(_) => {
-                self.warn(&name, value, "not a number of the right kind", default);
-                default
-            }
-        }
-    }
-
-    fn warn(&mut self, variable: &str, value: String, reason: impl Display, used: impl Display) {
+        variable: &str,
+        value: String,
+        reason: impl Display,
+        used: impl Display,
+    ) {
         self.warnings.push(Warning {
             variable: variable.into(),
             value,
@@ -241,64 +171,18 @@ impl<L: Fn(&str) -> Option<String>> Reader<L> {
     }
 }
 
-fn not_of_the_api(name: &str, path: &str) -> Result<(), EnvironmentError> {
-    let below = |root: &&&str| {
-        path.strip_prefix(*root)
-            .is_some_and(|rest| matches!(rest.bytes().next(), None | Some(b'/')))
-    };
-    match API_PATHS.iter().find(below) {
-        None => Ok(()),
-        Some(root) => Err(EnvironmentError {
-            variable: name.into(),
-            value: path.into(),
-            reason: format!("the frontend has other routes below {root}"),
-            expected: PATH,
-        }),
-    }
-}
-
-fn port(value: &str) -> Result<u16, String> {
-    value.parse().map_err(|_| "not a port".into())
-}
-
-fn truth(value: &str) -> Result<bool, String> {
-    match value.to_ascii_lowercase().as_str() {
-        "true" | "1" | "yes" | "on" => Ok(true),
-        "false" | "0" | "no" | "off" => Ok(false),
-        _ => Err("neither true nor false".into()),
-    }
-}
-
-fn seconds(value: &str) -> Result<Duration, String> {
-    let seconds: f64 = value.parse().map_err(|_| "not a number")?;
-    let duration = Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string())?;
-    if duration.is_zero() || duration > WAIT_MAX {
-        return Err("out of range".into());
-    }
-    Ok(duration)
-}
-
-fn host(value: &str) -> Result<String, String> {
-    // Whether it exists is found out when it is listened on; this only catches what never can.
-    let plain = |c: char| c.is_ascii_alphanumeric() || ".-_:[]%".contains(c);
-    if value.chars().all(plain) { Ok(value.into()) } else { Err("not a host".into()) }
-}
-
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::super::VARIABLES;
     use super::*;
     use std::cell::RefCell;
     use std::collections::BTreeSet;
+    use std::time::Duration;
 
     type Result = std::result::Result<(Environment, Vec<Warning>), EnvironmentError>;
 
-    fn with(variables: &[(&str, &str)]) -> Result {
+    pub(crate) fn with(variables: &[(&str, &str)]) -> Result {
         read(|name| Some(variables.iter().find(|(known, _)| *known == name)?.1.into()))
-    }
-
-    fn generated(min: f64, max: f64, count: usize) -> BucketBounds {
-        BucketBounds::Generated { min, max, count }
     }
 
     #[test]
@@ -454,65 +338,5 @@ mod tests {
             assert_eq!(warnings.len(), usize::from(warned));
             assert!(warnings.iter().all(|w| w.used == prefix && w.value == value), "{warnings:?}");
         }
-    }
-
-    #[test]
-    fn bounds_have_two_names_and_the_documented_one_wins() {
-        let (environment, warnings) = with(&[
-            ("DYN_METRICS_TTFT_MAX", "100"),
-            ("DYN_HISTOGRAM_DYN_METRICS_TTFT_COUNT", "6"),
-            ("DYN_HISTOGRAM_DYN_METRICS_ITL_MAX", "4"),
-            ("DYN_METRICS_ITL_MAX", "8"),
-            ("DYN_METRICS_OUTPUT_SEQUENCE_COUNT", "1"),
-        ])
-        .unwrap();
-        let buckets = environment.frontend.buckets;
-        assert_eq!(buckets.time_to_first_token, generated(0.001, 100.0, 6));
-        assert_eq!(buckets.inter_token_latency, generated(0.001, 8.0, 13));
-        assert_eq!(buckets.output_sequence.buckets().unwrap().bounds(), [0.0]);
-        assert_eq!(warnings.len(), 1, "{warnings:?}");
-        assert_eq!(warnings[0].variable, "DYN_HISTOGRAM_DYN_METRICS_ITL_MAX");
-        assert_eq!(warnings[0].used, "8");
-    }
-
-    #[test]
-    fn bounds_that_make_no_sense_are_the_default_and_said_so() {
-        let default = generated(0.001, 2.0, 13);
-        for variables in [
-            &[("DYN_METRICS_ITL_MIN", "fast")][..],
-            &[("DYN_METRICS_ITL_COUNT", "-1")],
-            &[("DYN_METRICS_ITL_MIN", "0")],
-            &[("DYN_METRICS_ITL_MIN", "3")],
-            &[("DYN_METRICS_ITL_MIN", "nan")],
-            &[("DYN_METRICS_ITL_MAX", "inf")],
-            &[("DYN_METRICS_ITL_COUNT", "0")],
-            &[("DYN_METRICS_ITL_COUNT", "513")],
-        ] {
-            let (environment, warnings) = with(variables).unwrap();
-            assert_eq!(environment.frontend.buckets.inter_token_latency, default, "{variables:?}");
-            assert_eq!(warnings.len(), 1, "{warnings:?}");
-            assert!(warnings[0].variable.starts_with("DYN_METRICS_ITL_"));
-            let said = warnings[0].to_string();
-            assert!(said.contains(variables[0].1) || said.contains("NaN"), "{said}");
-        }
-        // Named as it was set.
-        let doubled = "DYN_HISTOGRAM_DYN_METRICS_ITL_MIN";
-        let (_, warnings) = with(&[(doubled, "5"), ("DYN_METRICS_ITL_COUNT", "4")]).unwrap();
-        assert_eq!(warnings[0].variable, format!("{doubled},DYN_METRICS_ITL_COUNT"));
-        assert_eq!(warnings[0].value, "5,4");
-        // One that cannot be read costs only itself.
-        let variables = [("DYN_METRICS_ITL_MIN", "fast"), ("DYN_METRICS_ITL_MAX", "8")];
-        let (environment, warnings) = with(&variables).unwrap();
-        assert_eq!(environment.frontend.buckets.inter_token_latency, generated(0.001, 8.0, 13));
-        assert_eq!(warnings.len(), 1);
-        // Two figures between 1 and 1.5 are at most six.
-        let variables = [
-            ("DYN_METRICS_ITL_MIN", "1"),
-            ("DYN_METRICS_ITL_MAX", "1.5"),
-            ("DYN_METRICS_ITL_COUNT", "50"),
-        ];
-        let (environment, warnings) = with(&variables).unwrap();
-        assert_eq!(environment.frontend.buckets.inter_token_latency, generated(1.0, 1.5, 50));
-        assert_eq!(warnings[0].used, "the 7 that differ");
     }
 }

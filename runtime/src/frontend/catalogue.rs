@@ -1,143 +1,133 @@
-//! Every family of the frontend, and the handles of one model.
+//! The families of the frontend.
 //!
 //! The names, types, label names and bounds are those of Dynamo 0.9.0; `rejected_requests_total`,
-//! `cancelled_requests_total` and `model_ready` are ours. A
-//! model's handles are resolved once, when its first worker registers, and shared by all its requests, so that
-//! no token and no request looks a label up. They stand at zero from then on, so that the first request of a
-//! model is in its rates; only each outcome of `requests_total` waits for its first request.
+//! `cancelled_requests_total` and `model_ready` are ours.
 
-use super::config::FrontendConfig;
-use super::vocabulary::{HttpEndpoint, MigrationType, RejectionReason, RequestType, Status};
+use super::card::CardGauges;
+use super::config::{FrontendBuckets, FrontendConfig};
+use super::distribution::{Distributions, Values};
+use super::families::Families;
+use super::model_metrics::{CALLS, MIGRATIONS, OUTCOMES};
+use super::models::{MODELS_MAX, ModelCard, RuntimeConfig};
+use super::vocabulary::{HttpEndpoint, RejectionReason};
 use crate::clock::Clock;
 use crate::error::MetricsError;
-use crate::model::{MODELS_MAX, ModelCard, RuntimeConfig};
 use crate::names::{frontend_service as names, labels};
 use dynamo_metrics_core::{
-    Counter, EnumeratedFamily, Family, Gauge, Histogram, OPERATOR_LABEL_VALUE_BYTES_MAX, Opts,
-    RegisterError, Registry, UpDownCounter,
+    Counter, EnumeratedFamily, Family, FloatCounter, RegisterError, Registry, Scale, UpDownCounter,
 };
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
-/// Combinations of the labels of `requests_total` beside the model.
-const OUTCOMES: usize = CALLS * Status::ALL.len();
-/// Combinations of endpoint and request type.
-const CALLS: usize = HttpEndpoint::ALL.len() * RequestType::ALL.len();
-const MIGRATIONS: usize = MigrationType::ALL.len();
+/// Ranges of native buckets, where a frontend has them: 0.12 ms to 68 minutes, and 1 to a million tokens; times and numbers
+/// beyond are in the outermost buckets. 26 and 20 powers of two are 208 and 160 buckets.
+const SECONDS: Values = Values { scale: Scale::Nano, native: (0.000_123, 4096.0) };
+const TOKENS: Values = Values { scale: Scale::One, native: (1.0, 1_048_576.0) };
 
 /// The families of one frontend, and its clock.
 #[derive(Debug)]
 pub(crate) struct Catalogue {
-    pub(crate) clock: Arc<dyn Clock>,
-    pub(crate) disconnected_clients: UpDownCounter,
-    inflight: Family<UpDownCounter, 1>,
-    queued: Family<UpDownCounter, 1>,
-    input_tokens: Family<Histogram, 1>,
-    cached_tokens: Family<Histogram, 1>,
-    output_tokens: Family<Histogram, 1>,
-    inter_token_latency: Family<Histogram, 1>,
-    time_to_first_token: Family<Histogram, 1>,
-    request_duration: Family<Histogram, 1>,
-    output_tokens_total: Family<Counter, 1>,
-    requests: Family<Counter, 4>,
-    cancelled: Family<Counter, 3>,
-    ready: Family<Gauge, 1>,
-    migrations: Family<Counter, 2>,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) disconnected_clients: UpDownCounter,
+    pub(super) inflight: Family<UpDownCounter, 1>,
+    pub(super) queued: Family<UpDownCounter, 1>,
+    pub(super) histograms: Histograms,
+    pub(super) counters: Counters,
+    cards: CardGauges,
     rejected: EnumeratedFamily<Counter, 2, (HttpEndpoint, RejectionReason)>,
-    total_kv_blocks: Family<Gauge, 1>,
-    max_num_seqs: Family<Gauge, 1>,
-    max_num_batched_tokens: Family<Gauge, 1>,
-    context_length: Family<Gauge, 1>,
-    kv_cache_block_size: Family<Gauge, 1>,
-    migration_limit: Family<Gauge, 1>,
     rejected_labels: Family<Counter, 1>,
-    /// How many models get series though nobody serves them.
-    pub(crate) unserved_models_max: usize,
+    /// Number of models that get series though no worker serves them.
+    pub(super) unserved_models_max: usize,
 }
 
-impl Catalogue {
-    pub(crate) fn new(registry: &Registry, config: FrontendConfig) -> Result<Self, MetricsError> {
-        let FrontendConfig { prefix, buckets, unserved_models_max, clock } = config;
-        let unserved_models_max = unserved_models_max.min(MODELS_MAX);
-        let model_series_max = model_series_max(unserved_models_max);
-        let named = |name: &str, help: &str| Opts::new(format!("{prefix}_{name}"), help);
-        // Names of models that workers serve are the operator's own: two long ones must not become one series.
-        let per_model = |opts: Opts, each: usize| {
-            opts.series_max(model_series_max * each)
-                .label_value_bytes_max(OPERATOR_LABEL_VALUE_BYTES_MAX)
-        };
-        let opts = |name, help| per_model(named(name, help), 1);
-        let model = [labels::MODEL];
-        let histogram = |name, help, bounds: &super::BucketBounds| {
-            histogram_family(registry, &prefix, name, opts(name, help), bounds)
-        };
-        // Of a request as a whole, so that a slow one leads to its trace.
-        let traced = |name, help, bounds: &super::BucketBounds| {
-            histogram_family(registry, &prefix, name, opts(name, help).exemplars(), bounds)
-        };
-        let gauge = |name, help| registry.gauge_family(opts(name, help), model);
-        let disconnected_clients = registry.up_down_counter(named(
-            names::DISCONNECTED_CLIENTS,
-            "Clients that closed their connection before their response was complete.",
-        ))?;
+/// The histograms of each model.
+#[derive(Debug)]
+pub(super) struct Histograms {
+    pub(super) input_tokens: Distributions,
+    pub(super) cached_tokens: Distributions,
+    pub(super) output_tokens: Distributions,
+    pub(super) inter_token_latency: Distributions,
+    pub(super) time_to_first_token: Distributions,
+    pub(super) request_duration: Distributions,
+}
+
+impl Histograms {
+    fn new(families: &Families<'_>, buckets: &FrontendBuckets) -> Result<Self, RegisterError> {
         Ok(Self {
-            disconnected_clients,
-            inflight: registry.up_down_counter_family(
-                opts(
-                    names::INFLIGHT_REQUESTS,
-                    "Requests from the start of their handler to the end of their response.",
-                ),
-                model,
-            )?,
-            queued: registry.up_down_counter_family(
-                opts(
-                    names::QUEUED_REQUESTS,
-                    "Requests from the start of their handler to their first token, prefill included.",
-                )
-                .nested(),
-                model,
-            )?,
-            input_tokens: histogram(
+            input_tokens: families.histogram(
                 names::INPUT_SEQUENCE_TOKENS,
                 "Tokens of the prompt, for each request that got a token.",
                 &buckets.input_sequence,
+                TOKENS,
             )?,
-            cached_tokens: histogram(
+            cached_tokens: families.histogram(
                 names::CACHED_TOKENS,
                 "Tokens of the prompt that a prefix cache held, for each request that reports them.",
                 &buckets.input_sequence,
+                TOKENS,
             )?,
-            output_tokens: histogram(
+            output_tokens: families.histogram(
                 names::OUTPUT_SEQUENCE_TOKENS,
                 "Tokens of the response, for each finished request.",
                 &buckets.output_sequence,
+                TOKENS,
             )?,
-            inter_token_latency: histogram(
+            inter_token_latency: families.histogram(
                 names::INTER_TOKEN_LATENCY_SECONDS,
                 "Time from one token to the next, in seconds.",
                 &buckets.inter_token_latency,
+                SECONDS,
             )?,
-            time_to_first_token: traced(
+            time_to_first_token: families.traced_histogram(
                 names::TIME_TO_FIRST_TOKEN_SECONDS,
                 "Time from the start of the handler to the first token, in seconds.",
                 &buckets.time_to_first_token,
+                SECONDS,
             )?,
-            request_duration: traced(
+            request_duration: families.traced_histogram(
                 names::REQUEST_DURATION_SECONDS,
                 "Time from the start of the handler to the end of the response, in seconds.",
                 &buckets.request_duration,
+                SECONDS,
             )?,
-            output_tokens_total: registry.counter_family(
-                opts(names::OUTPUT_TOKENS_TOTAL, "Tokens of responses, counted as they come."),
-                model,
+        })
+    }
+
+    fn remove(&self, model: &str) {
+        for family in [
+            &self.input_tokens,
+            &self.cached_tokens,
+            &self.output_tokens,
+            &self.inter_token_latency,
+            &self.time_to_first_token,
+            &self.request_duration,
+        ] {
+            family.remove([model]);
+        }
+    }
+}
+
+/// The counters of each model.
+#[derive(Debug)]
+pub(super) struct Counters {
+    pub(super) output_tokens: Family<Counter, 1>,
+    pub(super) requests: Family<Counter, 4>,
+    pub(super) cancelled: Family<FloatCounter, 3>,
+    pub(super) migrations: Family<Counter, 2>,
+}
+
+impl Counters {
+    fn new(families: &Families<'_>) -> Result<Self, RegisterError> {
+        Ok(Self {
+            output_tokens: families.counter(
+                names::OUTPUT_TOKENS_TOTAL,
+                "Tokens of responses, counted as they come.",
+                1,
+                [labels::MODEL],
             )?,
-            requests: registry.counter_family(
-                per_model(
-                    named(
-                        names::REQUESTS_TOTAL,
-                        "Finished requests; rejected ones are not among them.",
-                    ),
-                    OUTCOMES,
-                ),
+            requests: families.counter(
+                names::REQUESTS_TOTAL,
+                "Finished requests; rejected ones are not among them.",
+                OUTCOMES,
                 [
                     labels::MODEL,
                     names::ENDPOINT_LABEL,
@@ -145,62 +135,53 @@ impl Catalogue {
                     names::STATUS_LABEL,
                 ],
             )?,
-            cancelled: registry.counter_family(
-                per_model(
-                    named(
-                        names::CANCELLED_REQUESTS_TOTAL,
-                        "Requests whose client went away before the response was complete; each is also in requests_total, as an error.",
-                    ),
-                    CALLS,
-                ),
+            cancelled: families.part_counter(
+                names::CANCELLED_REQUESTS_TOTAL,
+                "Requests whose client went away before the response was complete; each is also in requests_total, as an error.",
+                CALLS,
                 [labels::MODEL, names::ENDPOINT_LABEL, names::REQUEST_TYPE_LABEL],
             )?,
-            ready: gauge(
-                names::MODEL_READY,
-                "Whether a worker serves the model now (1), or all that did have left (0).",
-            )?,
-            migrations: registry.counter_family(
-                per_model(
-                    named(
-                        names::MODEL_MIGRATION_TOTAL,
-                        "Requests moved to another worker because their own was not available.",
-                    ),
-                    MIGRATIONS,
-                ),
+            migrations: families.counter(
+                names::MODEL_MIGRATION_TOTAL,
+                "Requests moved to another worker because their own was not available.",
+                MIGRATIONS,
                 [labels::MODEL, names::MIGRATION_TYPE_LABEL],
             )?,
-            rejected: registry.counter_family(
-                named(
-                    names::REJECTED_REQUESTS_TOTAL,
-                    "Requests that were turned away before they were worked on, by reason.",
-                ),
-                [names::ENDPOINT_LABEL, names::REASON_LABEL],
-            )?
-            .enumerated(),
-            total_kv_blocks: gauge(
-                names::MODEL_TOTAL_KV_BLOCKS,
-                "KV cache blocks of a worker that serves the model.",
+        })
+    }
+
+    fn remove(&self, model: &str) {
+        self.output_tokens.remove([model]);
+        self.cancelled.remove_matching(&[(labels::MODEL, model)]);
+        self.requests.remove_matching(&[(labels::MODEL, model)]);
+        self.migrations.remove_matching(&[(labels::MODEL, model)]);
+    }
+}
+
+impl Catalogue {
+    pub(super) fn new(registry: &Registry, config: FrontendConfig) -> Result<Self, MetricsError> {
+        let FrontendConfig { prefix, buckets, native_histograms, unserved_models_max, clock } =
+            config;
+        let unserved_models_max = unserved_models_max.min(MODELS_MAX);
+        let families = Families::new(registry, &prefix, unserved_models_max, native_histograms);
+        Ok(Self {
+            clock,
+            disconnected_clients: registry.up_down_counter(families.named(
+                names::DISCONNECTED_CLIENTS,
+                "Clients that closed their connection before their response was complete.",
+            ))?,
+            inflight: families.up_down_counter(
+                names::INFLIGHT_REQUESTS,
+                "Requests from the start of their handler to the end of their response.",
             )?,
-            max_num_seqs: gauge(
-                names::MODEL_MAX_NUM_SEQS,
-                "Sequences that a worker which serves the model runs at a time.",
+            queued: families.nested(
+                names::QUEUED_REQUESTS,
+                "Requests from the start of their handler to their first token, prefill included.",
             )?,
-            max_num_batched_tokens: gauge(
-                names::MODEL_MAX_NUM_BATCHED_TOKENS,
-                "Tokens that a worker which serves the model takes in one batch.",
-            )?,
-            context_length: gauge(
-                names::MODEL_CONTEXT_LENGTH,
-                "Tokens of the longest sequence that the model takes.",
-            )?,
-            kv_cache_block_size: gauge(
-                names::MODEL_KV_CACHE_BLOCK_SIZE,
-                "Tokens of one KV cache block of the model.",
-            )?,
-            migration_limit: gauge(
-                names::MODEL_MIGRATION_LIMIT,
-                "How often a request to the model may be moved to another worker.",
-            )?,
+            histograms: Histograms::new(&families, &buckets)?,
+            counters: Counters::new(&families)?,
+            cards: CardGauges::new(&families)?,
+            rejected: rejected(&families)?.enumerated(),
             rejected_labels: registry.counter_family(
                 (
                     names::REJECTED_LABEL_VALUES_TOTAL,
@@ -209,252 +190,83 @@ impl Catalogue {
                 [names::LABEL_LABEL],
             )?,
             unserved_models_max,
-            clock,
         })
     }
 
-    /// Counts models that are shown as `unknown_model`; shows nothing until it is asked for.
-    pub(crate) fn rejected_models(&self) -> Counter {
+    /// Returns the counter of requests for models that are shown as `unknown_model`, which has a series from the first
+    /// call on.
+    pub(super) fn rejected_models(&self) -> Counter {
         self.rejected_labels.with([labels::MODEL])
     }
 
-    pub(crate) fn reject(&self, endpoint: HttpEndpoint, reason: RejectionReason) {
+    pub(super) fn reject(&self, endpoint: HttpEndpoint, reason: RejectionReason) {
         self.rejected.visit((endpoint, reason), Counter::inc);
     }
 
-    /// Shows a model that a worker serves, and its card; what the worker does not say has no series.
-    pub(crate) fn show(&self, model: &str, card: &ModelCard, config: &RuntimeConfig) {
-        self.ready.with([model]).set(1.0);
-        for (family, value) in [
-            (&self.total_kv_blocks, config.total_kv_blocks),
-            (&self.max_num_seqs, config.max_num_seqs),
-            (&self.max_num_batched_tokens, config.max_num_batched_tokens),
-            (&self.context_length, Some(card.context_length)),
-            (&self.kv_cache_block_size, Some(card.kv_cache_block_size)),
-            (&self.migration_limit, Some(card.migration_limit)),
-        ] {
-            match value {
-                Some(value) => family.with([model]).set(value as f64),
-                None => {
-                    family.remove([model]);
-                }
-            }
-        }
+    /// Shows a model that a worker serves, and its card.
+    pub(super) fn show(&self, model: &str, card: &ModelCard, config: &RuntimeConfig) {
+        self.cards.show(model, card, config);
     }
 
-    /// Shows that no worker serves the model any more, and takes its card back.
-    pub(crate) fn hide(&self, model: &str) {
-        self.ready.with([model]).set(0.0);
-        for family in [
-            &self.total_kv_blocks,
-            &self.max_num_seqs,
-            &self.max_num_batched_tokens,
-            &self.context_length,
-            &self.kv_cache_block_size,
-            &self.migration_limit,
-        ] {
-            family.remove([model]);
-        }
+    /// Shows that no worker serves the model any more.
+    pub(super) fn hide(&self, model: &str) {
+        self.cards.hide(model);
     }
 
-    /// Removes every series of a model that nobody serves any more.
-    pub(crate) fn forget(&self, model: &str) {
-        for gauges in [&self.inflight, &self.queued] {
-            gauges.remove([model]);
-        }
-        for histograms in [
-            &self.input_tokens,
-            &self.cached_tokens,
-            &self.output_tokens,
-            &self.inter_token_latency,
-            &self.time_to_first_token,
-            &self.request_duration,
-        ] {
-            histograms.remove([model]);
-        }
-        self.ready.remove([model]);
-        self.output_tokens_total.remove([model]);
-        self.cancelled.remove_matching(&[(labels::MODEL, model)]);
-        self.requests.remove_matching(&[(labels::MODEL, model)]);
-        self.migrations.remove_matching(&[(labels::MODEL, model)]);
+    /// Removes every series of a model that no worker serves any more.
+    pub(super) fn remove(&self, model: &str) {
+        self.inflight.remove([model]);
+        self.queued.remove([model]);
+        self.histograms.remove(model);
+        self.counters.remove(model);
+        self.cards.remove(model);
     }
 }
 
-fn histogram_family(
-    registry: &Registry,
-    prefix: &str,
-    name: &str,
-    opts: Opts,
-    bounds: &super::BucketBounds,
-) -> Result<Family<Histogram, 1>, RegisterError> {
-    let named = |source| RegisterError::Buckets { name: format!("{prefix}_{name}"), source };
-    let bounds = bounds.buckets().map_err(named)?;
-    registry.histogram_family(opts, [labels::MODEL], &bounds)
-}
-
-/// Series of a family with one for each model: all that are served, those that are let in without, and one for
-/// all others.
-const fn model_series_max(unserved_models_max: usize) -> usize {
-    MODELS_MAX + unserved_models_max + 1
-}
-
-/// The handles of one model.
-#[derive(Debug)]
-pub(crate) struct ModelMetrics {
-    pub(crate) catalogue: Arc<Catalogue>,
-    label: Box<str>,
-    pub(crate) inflight: UpDownCounter,
-    pub(crate) queued: UpDownCounter,
-    flow: OnceLock<Flow>,
-    cached_tokens: OnceLock<Histogram>,
-    requests: [OnceLock<Counter>; OUTCOMES],
-    cancelled: [OnceLock<Counter>; CALLS],
-    migrations: [OnceLock<Counter>; MIGRATIONS],
-}
-
-/// What every request that is worked on moves.
-#[derive(Debug)]
-pub(crate) struct Flow {
-    pub(crate) input_tokens: Histogram,
-    pub(crate) output_tokens: Histogram,
-    pub(crate) output_tokens_total: Counter,
-    pub(crate) inter_token_latency: Histogram,
-    pub(crate) time_to_first_token: Histogram,
-    pub(crate) request_duration: Histogram,
-}
-
-impl ModelMetrics {
-    /// Only the two gauges; the rest comes with [`flow`](Self::flow).
-    pub(crate) fn new(catalogue: &Arc<Catalogue>, label: &str) -> Self {
-        Self {
-            inflight: catalogue.inflight.with([label]),
-            queued: catalogue.queued.with([label]),
-            catalogue: Arc::clone(catalogue),
-            label: label.into(),
-            flow: OnceLock::new(),
-            cached_tokens: OnceLock::new(),
-            requests: [const { OnceLock::new() }; OUTCOMES],
-            cancelled: [const { OnceLock::new() }; CALLS],
-            migrations: [const { OnceLock::new() }; MIGRATIONS],
-        }
-    }
-
-    #[inline]
-    pub(crate) fn flow(&self) -> &Flow {
-        self.flow.get_or_init(|| {
-            let catalogue = &self.catalogue;
-            let label = [&*self.label];
-            Flow {
-                input_tokens: catalogue.input_tokens.with(label),
-                output_tokens: catalogue.output_tokens.with(label),
-                output_tokens_total: catalogue.output_tokens_total.with(label),
-                inter_token_latency: catalogue.inter_token_latency.with(label),
-                time_to_first_token: catalogue.time_to_first_token.with(label),
-                request_duration: catalogue.request_duration.with(label),
-            }
-        })
-    }
-
-    /// Makes every series whose labels are known before the first request, so that `rate()` sees the first
-    /// event and a dashboard has a line from the start.
-    pub(crate) fn show_zeros(&self) {
-        self.flow();
-        self.cached_tokens();
-        MigrationType::ALL.iter().for_each(|&kind| {
-            self.migrations(kind);
-        });
-    }
-
-    pub(crate) fn cached_tokens(&self) -> &Histogram {
-        self.cached_tokens.get_or_init(|| self.catalogue.cached_tokens.with([&self.label]))
-    }
-
-    pub(crate) fn requests(
-        &self,
-        endpoint: HttpEndpoint,
-        request_type: RequestType,
-        status: Status,
-    ) -> &Counter {
-        let outcome = (endpoint as usize * RequestType::ALL.len() + request_type as usize)
-            * Status::ALL.len()
-            + status as usize;
-        self.requests[outcome].get_or_init(|| {
-            // At zero from the first outcome on, so that `rate()` sees the first one, and one can be subtracted from the other.
-            self.cancelled(endpoint, request_type);
-            self.catalogue.requests.with([
-                &self.label,
-                endpoint.as_str(),
-                request_type.as_str(),
-                status.as_str(),
-            ])
-        })
-    }
-
-    pub(crate) fn cancelled(&self, endpoint: HttpEndpoint, request_type: RequestType) -> &Counter {
-        let call = endpoint as usize * RequestType::ALL.len() + request_type as usize;
-        self.cancelled[call].get_or_init(|| {
-            let values = [&*self.label, endpoint.as_str(), request_type.as_str()];
-            self.catalogue.cancelled.with(values)
-        })
-    }
-
-    pub(crate) fn migrations(&self, migration_type: MigrationType) -> &Counter {
-        self.migrations[migration_type as usize]
-            .get_or_init(|| self.catalogue.migrations.with([&self.label, migration_type.as_str()]))
-    }
+fn rejected(families: &Families<'_>) -> Result<Family<Counter, 2>, RegisterError> {
+    let opts = families.named(
+        names::REJECTED_REQUESTS_TOTAL,
+        "Requests that were turned away before they were worked on, by reason.",
+    );
+    families.registry.counter_family(opts, [names::ENDPOINT_LABEL, names::REASON_LABEL])
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use dynamo_metrics_core::Snapshot;
+    use dynamo_metrics_core::{Kind, Snapshot};
 
     #[test]
-    fn queued_is_nested_in_inflight() {
-        // No scrape can be made to come at the wrong instant, so ask the registry.
+    fn parts_are_read_before_their_wholes() {
+        // Asked of the registry, since a test cannot choose the instant of a scrape between two recordings.
         let registry = Registry::new();
         Catalogue::new(&registry, FrontendConfig::default()).unwrap();
         let mut snapshot = Snapshot::new();
         snapshot.take(&registry);
-        let again = |name: &str, nested: bool| {
-            let family = snapshot.families().find(|family| family.name() == name).unwrap();
-            let opts = Opts::new(name, family.help())
-                .series_max(model_series_max(0))
-                .label_value_bytes_max(OPERATOR_LABEL_VALUE_BYTES_MAX);
-            let opts = if nested { opts.nested() } else { opts };
-            registry.up_down_counter_family(opts, [labels::MODEL]).is_ok()
+        let families = Families::new(&registry, "dynamo_frontend", 0, false);
+        let help = |name: &str| {
+            let name = format!("dynamo_frontend_{name}");
+            snapshot.families().find(|family| family.name() == name).unwrap().help()
         };
-        assert!(again("dynamo_frontend_queued_requests", true));
-        assert!(!again("dynamo_frontend_queued_requests", false));
-        assert!(again("dynamo_frontend_inflight_requests", false));
+        let (inflight, queued) = (names::INFLIGHT_REQUESTS, names::QUEUED_REQUESTS);
+        assert!(families.nested(queued, help(queued)).is_ok());
+        assert!(families.up_down_counter(queued, help(queued)).is_err());
+        assert!(families.up_down_counter(inflight, help(inflight)).is_ok());
+        let cancelled =
+            snapshot.families().find(|it| it.name() == "dynamo_frontend_cancelled_requests_total");
+        let kind = cancelled.unwrap().parts().next().unwrap().descriptor().kind();
+        assert_eq!(kind, Kind::FloatCounter, "read before requests_total, whose part it is");
     }
 
     #[test]
-    fn a_prefix_or_bounds_that_cannot_be_are_refused() {
+    fn an_invalid_prefix_or_bounds_are_refused() {
         let refused = |config| Catalogue::new(&Registry::new(), config).unwrap_err();
         let error = refused(FrontendConfig { prefix: "my llm".into(), ..Default::default() });
         assert!(matches!(error, MetricsError::Register(RegisterError::InvalidName { .. })));
         let mut config = FrontendConfig::default();
-        config.buckets.input_sequence = super::super::BucketBounds::Listed(vec![2.0, 1.0]);
+        config.buckets.input_sequence = super::super::config::BucketBounds::Listed(vec![2.0, 1.0]);
         let error = refused(config);
         assert!(matches!(error, MetricsError::Register(RegisterError::Buckets { .. })), "{error}");
         assert!(error.to_string().contains("dynamo_frontend_input_sequence_tokens"), "{error}");
-    }
-
-    #[test]
-    fn each_outcome_has_a_handle_of_its_own() {
-        let registry = Registry::new();
-        let catalogue = Arc::new(Catalogue::new(&registry, FrontendConfig::default()).unwrap());
-        let model = ModelMetrics::new(&catalogue, "m");
-        for endpoint in HttpEndpoint::ALL {
-            for request_type in RequestType::ALL {
-                for status in Status::ALL {
-                    model.requests(endpoint, request_type, status).inc();
-                    let labels = ["m", endpoint.as_str(), request_type.as_str(), status.as_str()];
-                    assert_eq!(catalogue.requests.get(labels).unwrap().get(), 1, "{labels:?}");
-                }
-            }
-        }
-        assert_eq!(catalogue.requests.len(), OUTCOMES);
     }
 }

@@ -1,9 +1,8 @@
-//! What a frontend's metrics are made with: prefix, bucket bounds, clock.
+//! The settings of a frontend's metrics: prefix, bucket bounds, clock.
 
 use crate::clock::{Clock, MonotonicClock};
-use crate::environment::FrontendEnvironment;
 use crate::names::name_prefix;
-use dynamo_metrics_core::{Buckets, BucketsError};
+use dynamo_metrics_core::{Buckets, error::BucketsError};
 use std::fmt;
 use std::sync::Arc;
 
@@ -18,7 +17,7 @@ use std::sync::Arc;
 /// ```
 #[derive(Clone, Debug, PartialEq)]
 pub enum BucketBounds {
-    /// By Dynamo's rule: 0, then `min * (max/min)^(i/(count-1))` for `i` from 1, rounded to two significant
+    /// Bounds by Dynamo's rule: 0, then `min * (max/min)^(i/(count-1))` for `i` from 1, rounded to two significant
     /// figures. `count` includes the 0; `min` itself is never a bound.
     Generated {
         /// Positive and finite, in the histogram's unit.
@@ -28,12 +27,12 @@ pub enum BucketBounds {
         /// 1 to 512.
         count: usize,
     },
-    /// As they stand, strictly increasing.
+    /// The bounds themselves, strictly increasing.
     Listed(Vec<f64>),
 }
 
 impl BucketBounds {
-    /// The bounds themselves.
+    /// Returns the buckets with these bounds.
     ///
     /// # Errors
     /// A range that is empty or not finite, a list that does not increase, too many bounds or none.
@@ -57,15 +56,15 @@ impl fmt::Display for BucketBounds {
 /// Bounds of the frontend's histograms; by default those of Dynamo 0.9.0.
 #[derive(Clone, Debug, PartialEq)]
 pub struct FrontendBuckets {
-    /// Of `request_duration_seconds`.
+    /// Bounds of `request_duration_seconds`.
     pub request_duration: BucketBounds,
-    /// Of `input_sequence_tokens` and `cached_tokens`.
+    /// Bounds of `input_sequence_tokens` and `cached_tokens`.
     pub input_sequence: BucketBounds,
-    /// Of `output_sequence_tokens`.
+    /// Bounds of `output_sequence_tokens`.
     pub output_sequence: BucketBounds,
-    /// Of `time_to_first_token_seconds`.
+    /// Bounds of `time_to_first_token_seconds`.
     pub time_to_first_token: BucketBounds,
-    /// Of `inter_token_latency_seconds`.
+    /// Bounds of `inter_token_latency_seconds`.
     pub inter_token_latency: BucketBounds,
 }
 
@@ -82,11 +81,11 @@ impl Default for FrontendBuckets {
     }
 }
 
-/// None: where workers register their models, any other name is a client's mistake or mischief. Who cannot know
-/// the models in advance, as a proxy, sets [`FrontendConfig::unserved_models_max`].
+/// No models: where workers register their models, any other name is an error or an attack of a client. A program that
+/// cannot know the models in advance, as a proxy, sets [`FrontendConfig::unserved_models_max`].
 pub const UNSERVED_MODELS_MAX_DEFAULT: usize = 0;
 
-/// What [`FrontendMetrics`](crate::FrontendMetrics) are made with.
+/// The settings of [`FrontendMetrics`](crate::FrontendMetrics).
 ///
 /// ```
 /// use dynamo_metrics::{Environment, FrontendConfig};
@@ -98,15 +97,18 @@ pub const UNSERVED_MODELS_MAX_DEFAULT: usize = 0;
 /// ```
 #[derive(Clone, Debug)]
 pub struct FrontendConfig {
-    /// What names begin with, without the `_` that follows; `dynamo_frontend` by default.
+    /// The begin of all names, without the `_` that follows; `dynamo_frontend` by default.
     pub prefix: String,
     /// Bounds of the histograms.
     pub buckets: FrontendBuckets,
-    /// Models that no worker registered and that get series of their own when a request names them, the first
-    /// to come; [`UNSERVED_MODELS_MAX_DEFAULT`] by default, at most [`MODELS_MAX`](crate::MODELS_MAX). Requests
-    /// for others are shown under `unknown_model`.
+    /// Whether the histograms have native buckets beside the classic ones, for scrapers that take protobuf; not by default.
+    /// Each series then takes about 2 KiB a thread that records in it, and an observation costs twice as much.
+    pub native_histograms: bool,
+    /// Number of models without a worker that get their own series, those that requests name first;
+    /// [`UNSERVED_MODELS_MAX_DEFAULT`] by default, at most [`MODELS_MAX`](crate::MODELS_MAX). Requests for others are
+    /// counted as `unknown_model`.
     pub unserved_models_max: usize,
-    /// Read only when a request's guard is dropped without an instant.
+    /// The clock of requests that are dropped without an instant.
     pub clock: Arc<dyn Clock>,
 }
 
@@ -115,18 +117,9 @@ impl Default for FrontendConfig {
         Self {
             prefix: name_prefix::FRONTEND.into(),
             buckets: FrontendBuckets::default(),
+            native_histograms: false,
             unserved_models_max: UNSERVED_MODELS_MAX_DEFAULT,
             clock: Arc::new(MonotonicClock::new()),
-        }
-    }
-}
-
-impl From<&FrontendEnvironment> for FrontendConfig {
-    fn from(environment: &FrontendEnvironment) -> Self {
-        Self {
-            prefix: environment.metrics_prefix.clone(),
-            buckets: environment.buckets.clone(),
-            ..Self::default()
         }
     }
 }

@@ -1,19 +1,18 @@
 //! The life of one request, from the start of its handler to the end of its response.
 //!
-//! Everything that a token needs was resolved when the request began: recording one is a few additions, without
-//! a lookup, a lock, an allocation or a clock reading. What is over is over by type: ending a request consumes
-//! it, and dropping it without an end is an error at the instant of the drop.
+//! The series of a token are resolved when the request begins: recording a token is a few additions, without
+//! a lookup, a lock, an allocation or a clock reading. The methods that end a request consume it; a request that is
+//! dropped without one of them ends as an error at the instant of the drop.
 
-use super::catalogue::ModelMetrics;
+use super::model_metrics::ModelMetrics;
 use super::vocabulary::{HttpEndpoint, MigrationType, RejectionReason, RequestType, Status};
 use crate::clock::Timestamp;
-use dynamo_metrics_core::{Exemplar, Histogram};
+use dynamo_metrics_core::Exemplar;
 use std::sync::Arc;
 
-/// A request in progress. Made by [`FrontendMetrics::begin`](crate::FrontendMetrics::begin).
+/// A request in progress, from [`FrontendMetrics::begin`](crate::FrontendMetrics::begin).
 ///
-/// Instants may come from any clock with one fixed origin; where they go backwards, the time between counts
-/// as 0.
+/// Instants may come from any clock with a fixed origin; between two that go backwards the time is 0.
 ///
 /// ```
 /// # use dynamo_metrics::{
@@ -41,7 +40,7 @@ pub struct Request {
     request_type: RequestType,
     /// No token yet.
     queued: bool,
-    /// Whether the engine said how much of the prompt was cached.
+    /// Whether the number of cached tokens is recorded.
     cached: bool,
     open: bool,
     started: Timestamp,
@@ -76,36 +75,36 @@ impl Request {
         }
     }
 
-    /// The request belongs to this trace: its time to first token and its duration keep it as an exemplar, which
-    /// OpenMetrics and protobuf show. [`traceparent`](crate::traceparent) reads it from a request's head.
+    /// Sets the trace of the request: its time to first token and its duration keep it as an exemplar, which
+    /// OpenMetrics and protobuf show. [`parse_traceparent`](crate::parse_traceparent) reads it from a request's head.
     pub fn trace(&mut self, exemplar: Exemplar) {
         self.trace = Some(exemplar);
     }
 
-    /// The prompt has `n` tokens. Observed at the first token of the response, or now if that was before; of
-    /// several calls the last one before the first token counts.
+    /// Sets the number of tokens of the prompt. It is observed at the first token of the response, or at once where that
+    /// has come; of several calls the last one before the first token counts.
     pub fn input_tokens(&mut self, n: u64) {
         if self.queued {
             self.input_tokens = Some(n);
         } else if self.input_tokens.is_none() {
             self.input_tokens = Some(n);
-            self.model.flow().input_tokens.observe(n as f64);
+            self.model.flow().input_tokens.observe(n);
         }
     }
 
-    /// `n` tokens of the prompt came from a prefix cache. The first call counts, later ones are ignored: a request
-    /// of several prompts says the sum, once it knows it.
+    /// Observes the number of tokens of the prompt that came from a prefix cache. Only the first call counts: for a request
+    /// of several prompts, call it once with the sum.
     pub fn cached_tokens(&mut self, n: u64) {
         if !self.cached {
             self.cached = true;
-            self.model.cached_tokens().observe(n as f64);
+            self.model.cached_tokens().observe(n);
         }
     }
 
-    /// A chunk of `n` tokens of the response came at `now`; a chunk of none is ignored.
+    /// Records a chunk of `n` tokens of the response that came at `now`; an empty chunk is ignored.
     ///
     /// The first chunk ends the queue and gives the time to first token. For a later one the time since the
-    /// chunk before is shared by its tokens: `n` observations of the `n`th part.
+    /// chunk before is shared by its tokens: `n` observations of the `n`th part, whose sum is that time to the nanosecond.
     ///
     /// Cost: a few additions in memory that only this thread writes; never an allocation but for a thread's
     /// first recording.
@@ -120,24 +119,24 @@ impl Request {
         if self.queued {
             self.first_tokens(now);
         } else {
-            let latency = now.seconds_since_over(self.last_tokens, n);
-            flow.inter_token_latency.observe_n(latency, n);
+            flow.inter_token_latency.observe_split(now.nanos_since(self.last_tokens), n);
         }
         self.last_tokens = self.last_tokens.max(now);
     }
 
-    /// The request is being moved to another worker. Call it when that happens, not for a move that is given up.
+    /// Counts a migration of the request to another worker. Call it when the request moves, not for an attempt that is
+    /// given up.
     pub fn migration(&self, migration_type: MigrationType) {
         self.model.migrations(migration_type).inc();
     }
 
-    /// Tokens of the response so far.
+    /// Returns the number of tokens of the response so far.
     pub fn output_tokens(&self) -> u64 {
         self.output_tokens
     }
 
-    /// The request is turned away before it was worked on: it leaves no trace but in
-    /// `rejected_requests_total`. One that already got tokens cannot be turned away any more and fails now.
+    /// Rejects the request before work on it begins: only `rejected_requests_total` counts it. A request that already has
+    /// tokens cannot be rejected any more and fails now.
     pub fn reject(mut self, reason: RejectionReason) {
         if self.output_tokens > 0 {
             return;
@@ -148,23 +147,23 @@ impl Request {
         self.model.inflight.dec();
     }
 
-    /// The response was complete at `now`.
+    /// Ends the request, whose response was complete at `now`.
     pub fn succeed(mut self, now: Timestamp) {
         self.end(Status::Success, now);
     }
 
-    /// The request ended at `now` and its response is not complete.
+    /// Ends the request at `now` as an error: its response is not complete.
     pub fn fail(mut self, now: Timestamp) {
         self.end(Status::Error, now);
     }
 
-    /// The client went away at `now`, before its response was complete. The request ends as one that
-    /// [failed](Self::fail), `cancelled_requests_total` counts it too, and `disconnected_clients` rises: so clients that leave can be
-    /// subtracted from errors.
+    /// Ends the request at `now`, when its client left before the response was complete. The request ends as one that
+    /// [failed](Self::fail), `cancelled_requests_total` counts it too, and `disconnected_clients` rises: so clients that
+    /// leave can be subtracted from errors.
     ///
     /// ```
     /// # use dynamo_metrics::{
-    /// #     DistributedRuntime, FrontendConfig, FrontendMetrics, HttpEndpoint, MetricsExposition, ModelCard, RequestType,
+    /// #     DistributedRuntime, FrontendConfig, FrontendMetrics, HttpEndpoint, ModelCard, RequestType,
     /// #     RuntimeConfig, Timestamp,
     /// # };
     /// # let runtime = DistributedRuntime::new()?;
@@ -173,7 +172,7 @@ impl Request {
     /// let at = Timestamp::from_nanos;
     /// frontend.begin(HttpEndpoint::Completions, RequestType::Stream, "m", at(0)).cancel(at(5));
     /// # let mut page = dynamo_metrics_server::bytes::BytesMut::new();
-    /// # MetricsExposition::of_runtime(&runtime).write(&mut page);
+    /// # runtime.exposition().write(&mut page);
     /// # let page = std::str::from_utf8(&page).unwrap();
     /// let labels = r#"{model="m",endpoint="completions",request_type="stream""#;
     /// assert!(page.contains(&format!("dynamo_frontend_cancelled_requests_total{labels}}} 1\n")));
@@ -184,17 +183,17 @@ impl Request {
     pub fn cancel(mut self, now: Timestamp) {
         self.model.catalogue.disconnected_clients.inc();
         self.end(Status::Error, now);
-        self.model.cancelled(self.endpoint, self.request_type).inc();
+        self.model.cancelled(self.endpoint, self.request_type).add(1.0);
     }
 
     #[cold]
     fn first_tokens(&mut self, now: Timestamp) {
         self.leave_queue();
         let flow = self.model.flow();
-        let waited = now.seconds_since(self.started);
-        observe(&flow.time_to_first_token, waited, self.trace.as_ref());
+        let waited = now.nanos_since(self.started);
+        flow.time_to_first_token.observe_traced(waited, self.trace.as_ref());
         if let Some(n) = self.input_tokens {
-            flow.input_tokens.observe(n as f64);
+            flow.input_tokens.observe(n);
         }
     }
 
@@ -209,18 +208,11 @@ impl Request {
         self.open = false;
         self.leave_queue();
         let flow = self.model.flow();
-        flow.output_tokens.observe(self.output_tokens as f64);
-        let duration = now.seconds_since(self.started);
-        observe(&flow.request_duration, duration, self.trace.as_ref());
+        flow.output_tokens.observe(self.output_tokens);
+        let duration = now.nanos_since(self.started);
+        flow.request_duration.observe_traced(duration, self.trace.as_ref());
         self.model.requests(self.endpoint, self.request_type, status).inc();
         self.model.inflight.dec();
-    }
-}
-
-fn observe(histogram: &Histogram, value: f64, trace: Option<&Exemplar>) {
-    match trace {
-        Some(exemplar) => histogram.observe_with_exemplar(value, exemplar),
-        None => histogram.observe(value),
     }
 }
 

@@ -1,4 +1,4 @@
-//! Values that the frontend's labels may have, as types: what is not listed here cannot be recorded.
+//! The values of the frontend's labels, as types: no other value can be recorded.
 
 use crate::names::frontend_service::{
     endpoint, migration_type, rejection_reason, request_type, status,
@@ -34,7 +34,7 @@ impl HttpEndpoint {
         Self::Tensor,
     ];
 
-    /// The label value.
+    /// Returns the label value.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Completions => endpoint::COMPLETIONS,
@@ -47,7 +47,7 @@ impl HttpEndpoint {
     }
 }
 
-/// Whether a response comes in one piece: label `request_type`.
+/// The way in which a response comes: label `request_type`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum RequestType {
     /// `unary`: in one piece.
@@ -60,7 +60,7 @@ impl RequestType {
     /// Both types.
     pub const ALL: [Self; 2] = [Self::Unary, Self::Stream];
 
-    /// The label value.
+    /// Returns the label value.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Unary => request_type::UNARY,
@@ -69,7 +69,7 @@ impl RequestType {
     }
 }
 
-/// How a request ended: label `status`.
+/// The end of a request: label `status`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Status {
     /// `success`
@@ -82,7 +82,7 @@ impl Status {
     /// Both.
     pub const ALL: [Self; 2] = [Self::Success, Self::Error];
 
-    /// The label value.
+    /// Returns the label value.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Success => status::SUCCESS,
@@ -91,7 +91,7 @@ impl Status {
     }
 }
 
-/// What was moved to another worker: label `migration_type`.
+/// The state of a request that is moved to another worker: label `migration_type`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum MigrationType {
     /// `new_request`: its stream could not be opened.
@@ -104,7 +104,7 @@ impl MigrationType {
     /// Both types.
     pub const ALL: [Self; 2] = [Self::NewRequest, Self::OngoingRequest];
 
-    /// The label value.
+    /// Returns the label value.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::NewRequest => migration_type::NEW_REQUEST,
@@ -113,7 +113,7 @@ impl MigrationType {
     }
 }
 
-/// Why a request was turned away before it was worked on: label `reason`.
+/// The reason why a request is rejected before work on it begins: label `reason`.
 ///
 /// ```
 /// use dynamo_metrics::RejectionReason;
@@ -125,7 +125,7 @@ impl MigrationType {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum RejectionReason {
-    /// `validation`: the request makes no sense; HTTP 400.
+    /// `validation`: the request is not valid; HTTP 400.
     Validation,
     /// `not_found`: no worker serves the model; HTTP 404.
     NotFound,
@@ -133,7 +133,7 @@ pub enum RejectionReason {
     MethodNotAllowed,
     /// `timeout`: the body did not come in time; HTTP 408.
     Timeout,
-    /// `too_large`: the body is longer than is taken; HTTP 413.
+    /// `too_large`: the body is beyond the limit; HTTP 413.
     TooLarge,
     /// `unsupported_media_type`: the body is not JSON, or is compressed; HTTP 415.
     UnsupportedMediaType,
@@ -156,7 +156,7 @@ impl RejectionReason {
         Self::Unavailable,
     ];
 
-    /// The label value.
+    /// Returns the label value.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Validation => rejection_reason::VALIDATION,
@@ -170,7 +170,7 @@ impl RejectionReason {
         }
     }
 
-    /// The HTTP status that goes with it.
+    /// Returns the HTTP status of the answer.
     pub const fn status(self) -> u16 {
         match self {
             Self::Validation => 400,
@@ -184,13 +184,13 @@ impl RejectionReason {
         }
     }
 
-    /// The reason that an HTTP status stands for, if it is that of a rejection.
+    /// Returns the reason of an HTTP status, if it is that of a rejection.
     pub fn from_status(status: u16) -> Option<Self> {
         Self::ALL.into_iter().find(|reason| reason.status() == status)
     }
 }
 
-/// The label values of an enum, by place.
+/// Returns the label values of an enum, by place.
 macro_rules! label_enum {
     ($name:ident, $len:literal) => {
         impl LabelEnum for $name {

@@ -1,141 +1,96 @@
-//! Every kind of metric that a level makes but for callbacks: one without labels of its own, and a family with.
+//! The constructors of a level for each kind of metric: one without labels of its own, and a family.
+//!
+//! Each is the constructor of the [`Registry`](dynamo_metrics_core::Registry) of the same name, after the level's checks.
 
-use super::{MetricOpts, Metrics};
+use super::Metrics;
 use crate::error::MetricsError;
 use dynamo_metrics_core::{
-    Buckets, Counter, Family, FloatCounter, Gauge, Histogram, Info, NativeBuckets, NativeHistogram,
-    RegisterError, StateSet, Summary, SummaryOpts, UpDownCounter,
+    Buckets, Counter, Family, FloatCounter, Gauge, Histogram, Info, IntegerHistogram,
+    NativeBuckets, NativeHistogram, Opts, Scale, StateSet, Summary, SummaryOpts, UpDownCounter,
 };
 
-/// Bounds of a histogram that is made without any, in seconds: those of Dynamo's work handler.
-pub const BOUNDS_DEFAULT: [f64; 11] =
-    [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
+/// Declares the two constructors of each kind: `one, family -> Kind, setting: Type, ...;`.
+macro_rules! constructors {
+    ($(
+        $(#[$doc:meta])*
+        $one:ident, $family:ident -> $kind:ident $(, $settings:ident: $type:ty)*;
+    )*) => {
+        /// Registration of metrics, by kind.
+        impl Metrics {
+            $(
+                $(#[$doc])*
+                ///
+                /// # Errors
+                /// See [`Metrics`]; and settings outside of their limits.
+                pub fn $one(
+                    &self,
+                    opts: impl Into<Opts>
+                    $(, $settings: $type)*
+                ) -> Result<$kind, MetricsError> {
+                    Ok(self.$family(opts, [] $(, $settings)*)?.with([]))
+                }
 
-impl Metrics {
-    /// A counter without labels of its own.
+                #[doc = concat!("Creates a family: as [`", stringify!($one), "`](Self::", stringify!($one), "), with a series for each set of label values.")]
+                ///
+                /// # Errors
+                /// See [`Metrics`]; and settings outside of their limits.
+                pub fn $family<const N: usize>(
+                    &self,
+                    opts: impl Into<Opts>,
+                    label_names: [&str; N]
+                    $(, $settings: $type)*
+                ) -> Result<Family<$kind, N>, MetricsError> {
+                    let opts = self.opts(opts.into(), &label_names)?;
+                    Ok(self.registry().$family(opts, label_names $(, $settings)*)?)
+                }
+            )*
+        }
+    };
+}
+
+constructors! {
+    /// Creates a counter without labels of its own.
+    counter, counter_family -> Counter;
+
+    /// Creates a counter of fractions, without labels of its own.
+    float_counter, float_counter_family -> FloatCounter;
+
+    /// Creates a gauge without labels of its own.
+    gauge, gauge_family -> Gauge;
+
+    /// Creates an up/down counter without labels of its own; scrapers see a gauge.
+    up_down_counter, up_down_counter_family -> UpDownCounter;
+
+    /// Creates a histogram without labels of its own.
     ///
-    /// # Errors
-    /// See [`Metrics`].
-    pub fn counter(&self, opts: impl Into<MetricOpts>) -> Result<Counter, MetricsError> {
-        Ok(self.counter_family(opts, [])?.with([]))
-    }
-
-    /// Counters told apart by label values.
+    /// ```
+    /// use dynamo_metrics::{Buckets, DistributedRuntime};
     ///
-    /// # Errors
-    /// See [`Metrics`].
-    pub fn counter_family<const N: usize>(
-        &self,
-        opts: impl Into<MetricOpts>,
-        label_names: [&str; N],
-    ) -> Result<Family<Counter, N>, MetricsError> {
-        Ok(self.registry.counter_family(self.opts(opts.into(), &label_names)?, label_names)?)
-    }
+    /// let runtime = DistributedRuntime::new()?;
+    /// let opts = ("batch_seconds", "Time to run a batch.");
+    /// let batches = runtime.metrics().histogram(opts, &Buckets::default())?;
+    /// batches.observe(0.02);
+    /// assert_eq!(batches.get().sum, 0.02);
+    /// # Ok::<(), dynamo_metrics::MetricsError>(())
+    /// ```
+    histogram, histogram_family -> Histogram, buckets: &Buckets;
 
-    /// A counter of something that comes in fractions, without labels of its own.
+    /// Creates a histogram of integers without labels of its own, whose sum is exact: durations in nanoseconds, tokens, bytes.
     ///
-    /// # Errors
-    /// See [`Metrics`].
-    pub fn float_counter(&self, opts: impl Into<MetricOpts>) -> Result<FloatCounter, MetricsError> {
-        Ok(self.float_counter_family(opts, [])?.with([]))
-    }
-
-    /// Float counters told apart by label values.
+    /// ```
+    /// use dynamo_metrics::{Buckets, DistributedRuntime, Scale};
     ///
-    /// # Errors
-    /// See [`Metrics`].
-    pub fn float_counter_family<const N: usize>(
-        &self,
-        opts: impl Into<MetricOpts>,
-        label_names: [&str; N],
-    ) -> Result<Family<FloatCounter, N>, MetricsError> {
-        Ok(self
-            .registry
-            .float_counter_family(self.opts(opts.into(), &label_names)?, label_names)?)
-    }
+    /// let runtime = DistributedRuntime::new()?;
+    /// let (opts, buckets) = (("batch_seconds", "Time of a batch."), Buckets::new([0.01, 0.1]).unwrap());
+    /// let batches = runtime.metrics().integer_histogram(opts, &buckets, Scale::Nano)?;
+    /// batches.observe(20_000_000);
+    /// assert_eq!(batches.get().sum.to_string(), "0.02");
+    /// # Ok::<(), dynamo_metrics::MetricsError>(())
+    /// ```
+    integer_histogram, integer_histogram_family -> IntegerHistogram, buckets: &Buckets, scale: Scale;
 
-    /// A value that is set, without labels of its own.
-    ///
-    /// # Errors
-    /// See [`Metrics`].
-    pub fn gauge(&self, opts: impl Into<MetricOpts>) -> Result<Gauge, MetricsError> {
-        Ok(self.gauge_family(opts, [])?.with([]))
-    }
-
-    /// Gauges told apart by label values.
-    ///
-    /// # Errors
-    /// See [`Metrics`].
-    pub fn gauge_family<const N: usize>(
-        &self,
-        opts: impl Into<MetricOpts>,
-        label_names: [&str; N],
-    ) -> Result<Family<Gauge, N>, MetricsError> {
-        Ok(self.registry.gauge_family(self.opts(opts.into(), &label_names)?, label_names)?)
-    }
-
-    /// A count of things in progress, without labels of its own; scrapers see a gauge.
-    ///
-    /// # Errors
-    /// See [`Metrics`].
-    pub fn up_down_counter(
-        &self,
-        opts: impl Into<MetricOpts>,
-    ) -> Result<UpDownCounter, MetricsError> {
-        Ok(self.up_down_counter_family(opts, [])?.with([]))
-    }
-
-    /// Counts of things in progress, told apart by label values.
-    ///
-    /// # Errors
-    /// See [`Metrics`].
-    pub fn up_down_counter_family<const N: usize>(
-        &self,
-        opts: impl Into<MetricOpts>,
-        label_names: [&str; N],
-    ) -> Result<Family<UpDownCounter, N>, MetricsError> {
-        let opts = self.opts(opts.into(), &label_names)?;
-        Ok(self.registry.up_down_counter_family(opts, label_names)?)
-    }
-
-    /// A distribution without labels of its own, over the given bounds or [`BOUNDS_DEFAULT`].
-    ///
-    /// # Errors
-    /// See [`Metrics`].
-    pub fn histogram(
-        &self,
-        opts: impl Into<MetricOpts>,
-        buckets: Option<&Buckets>,
-    ) -> Result<Histogram, MetricsError> {
-        Ok(self.histogram_family(opts, [], buckets)?.with([]))
-    }
-
-    /// Distributions told apart by label values, over the given bounds or [`BOUNDS_DEFAULT`].
-    ///
-    /// # Errors
-    /// See [`Metrics`].
-    pub fn histogram_family<const N: usize>(
-        &self,
-        opts: impl Into<MetricOpts>,
-        label_names: [&str; N],
-        buckets: Option<&Buckets>,
-    ) -> Result<Family<Histogram, N>, MetricsError> {
-        let opts = opts.into();
-        let name = opts.name.clone();
-        let opts = self.opts(opts, &label_names)?;
-        let family = match buckets {
-            Some(buckets) => self.registry.histogram_family(opts, label_names, buckets)?,
-            None => {
-                let buckets = Buckets::new(BOUNDS_DEFAULT)
-                    .map_err(|source| RegisterError::Buckets { name, source })?;
-                self.registry.histogram_family(opts, label_names, &buckets)?
-            }
-        };
-        Ok(family)
-    }
-
-    /// Distributions without bounds of one's own: buckets grow by a factor, as many as are needed. Scrapers that ask
-    /// for protobuf get it whole, others as the classic histogram that [`NativeBuckets::classic`] says.
+    /// Creates a native histogram without labels of its own: its buckets grow by a factor, as many as are needed. Scrapers
+    /// that ask for protobuf get the native histogram, others the classic one of [`NativeBuckets::classic`].
     ///
     /// ```
     /// use dynamo_metrics::{DistributedRuntime, NativeBuckets};
@@ -147,33 +102,11 @@ impl Metrics {
     /// assert_eq!(loads.get().sum, 12.5);
     /// # Ok::<(), dynamo_metrics::MetricsError>(())
     /// ```
-    ///
-    /// # Errors
-    /// See [`Metrics`]; and buckets that cannot be.
-    pub fn native_histogram(
-        &self,
-        opts: impl Into<MetricOpts>,
-        buckets: &NativeBuckets,
-    ) -> Result<NativeHistogram, MetricsError> {
-        Ok(self.native_histogram_family(opts, [], buckets)?.with([]))
-    }
+    native_histogram, native_histogram_family -> NativeHistogram, buckets: &NativeBuckets;
 
-    /// Native histograms told apart by label values.
-    ///
-    /// # Errors
-    /// See [`native_histogram`](Self::native_histogram).
-    pub fn native_histogram_family<const N: usize>(
-        &self,
-        opts: impl Into<MetricOpts>,
-        label_names: [&str; N],
-        buckets: &NativeBuckets,
-    ) -> Result<Family<NativeHistogram, N>, MetricsError> {
-        let opts = self.opts(opts.into(), &label_names)?;
-        Ok(self.registry.native_histogram_family(opts, label_names, buckets)?)
-    }
-
-    /// Quantiles over a sliding window, without labels of its own. They cannot be added up over processes: a histogram
-    /// can. Windows move by the registry's clock, see [`new_registry`](crate::new_registry).
+    /// Creates a summary, quantiles over a sliding window, without labels of its own. Quantiles cannot be added up over
+    /// processes; the buckets of histograms can. Windows move by the registry's clock, see
+    /// [`new_registry`](crate::new_registry).
     ///
     /// ```
     /// use dynamo_metrics::{DistributedRuntime, SummaryOpts};
@@ -185,41 +118,32 @@ impl Metrics {
     /// assert_eq!(steps.get().count, 1);
     /// # Ok::<(), dynamo_metrics::MetricsError>(())
     /// ```
-    ///
-    /// # Errors
-    /// See [`Metrics`]; and quantiles or windows that cannot be.
-    pub fn summary(
-        &self,
-        opts: impl Into<MetricOpts>,
-        summary: &SummaryOpts,
-    ) -> Result<Summary, MetricsError> {
-        Ok(self.summary_family(opts, [], summary)?.with([]))
-    }
+    summary, summary_family -> Summary, summary: &SummaryOpts;
 
-    /// Summaries told apart by label values.
-    ///
-    /// # Errors
-    /// See [`summary`](Self::summary).
-    pub fn summary_family<const N: usize>(
-        &self,
-        opts: impl Into<MetricOpts>,
-        label_names: [&str; N],
-        summary: &SummaryOpts,
-    ) -> Result<Family<Summary, N>, MetricsError> {
-        let opts = self.opts(opts.into(), &label_names)?;
-        Ok(self.registry.summary_family(opts, label_names, summary)?)
-    }
-
-    /// What something is, as labels of a metric that is always 1: a version, a configuration. Its name ends with
-    /// `_info`.
+    /// Creates a state set: for each state a sample, 1 where the state holds, with a label of the metric's full name.
     ///
     /// ```
-    /// use dynamo_metrics::{DistributedRuntime, MetricsExposition};
+    /// use dynamo_metrics::DistributedRuntime;
+    ///
+    /// let runtime = DistributedRuntime::new()?;
+    /// let phase = runtime.metrics().state_set(("phase", "The worker's phase."), &["load", "serve"])?;
+    /// phase.only("serve").unwrap();
+    /// assert_eq!(phase.get("serve"), Ok(true));
+    /// # Ok::<(), dynamo_metrics::MetricsError>(())
+    /// ```
+    state_set, state_set_family -> StateSet, states: &[&str];
+}
+
+impl Metrics {
+    /// Creates an info: facts such as a version, as labels of a metric that is always 1. Its name ends with `_info`.
+    ///
+    /// ```
+    /// use dynamo_metrics::DistributedRuntime;
     ///
     /// let runtime = DistributedRuntime::new()?;
     /// runtime.metrics().info(("engine_info", "The engine."), &[("version", "0.11.0")])?;
     /// let mut body = dynamo_metrics_server::bytes::BytesMut::new();
-    /// MetricsExposition::of_runtime(&runtime).write(&mut body);
+    /// runtime.exposition().write(&mut body);
     /// let line = "dynamo_component_engine_info{version=\"0.11.0\"} 1\n";
     /// assert!(std::str::from_utf8(&body).unwrap().contains(line));
     /// # Ok::<(), dynamo_metrics::MetricsError>(())
@@ -229,59 +153,23 @@ impl Metrics {
     /// See [`Metrics`]; and a name that does not end with `_info`.
     pub fn info(
         &self,
-        opts: impl Into<MetricOpts>,
+        opts: impl Into<Opts>,
         labels: &[(&str, &str)],
     ) -> Result<Info, MetricsError> {
-        let with = |opts: MetricOpts, &(name, value): &(&str, &str)| opts.const_label(name, value);
+        let with = |opts: Opts, &(name, value): &(&str, &str)| opts.const_label(name, value);
         let opts = labels.iter().fold(opts.into(), with);
         Ok(self.info_family(opts, [])?.with([]))
     }
 
-    /// Infos that come and go, told apart by label values.
+    /// Creates a family of infos, which come and go with their label values.
     ///
     /// # Errors
     /// See [`info`](Self::info).
     pub fn info_family<const N: usize>(
         &self,
-        opts: impl Into<MetricOpts>,
+        opts: impl Into<Opts>,
         label_names: [&str; N],
     ) -> Result<Family<Info, N>, MetricsError> {
-        Ok(self.registry.info_family(self.opts(opts.into(), &label_names)?, label_names)?)
-    }
-
-    /// Which of some states hold, a sample each with a label of the metric's full name.
-    ///
-    /// ```
-    /// use dynamo_metrics::DistributedRuntime;
-    ///
-    /// let runtime = DistributedRuntime::new()?;
-    /// let phase = runtime.metrics().state_set(("phase", "What the worker does."), &["load", "serve"])?;
-    /// phase.only("serve").unwrap();
-    /// assert_eq!(phase.get("serve"), Ok(true));
-    /// # Ok::<(), dynamo_metrics::MetricsError>(())
-    /// ```
-    ///
-    /// # Errors
-    /// See [`Metrics`]; and states that cannot be.
-    pub fn state_set(
-        &self,
-        opts: impl Into<MetricOpts>,
-        states: &[&str],
-    ) -> Result<StateSet, MetricsError> {
-        Ok(self.state_set_family(opts, [], states)?.with([]))
-    }
-
-    /// State sets told apart by label values.
-    ///
-    /// # Errors
-    /// See [`state_set`](Self::state_set).
-    pub fn state_set_family<const N: usize>(
-        &self,
-        opts: impl Into<MetricOpts>,
-        label_names: [&str; N],
-        states: &[&str],
-    ) -> Result<Family<StateSet, N>, MetricsError> {
-        let opts = self.opts(opts.into(), &label_names)?;
-        Ok(self.registry.state_set_family(opts, label_names, states)?)
+        Ok(self.registry().info_family(self.opts(opts.into(), &label_names)?, label_names)?)
     }
 }

@@ -1,33 +1,30 @@
-//! Making metrics at one level: a prefix, the level's automatic labels, and the checks.
+//! Metrics of one level: its prefix, its automatic labels, and the checks of names, labels and help texts.
 //!
-//! Every level of the hierarchy and every specialized scope has one [`Metrics`]. Making a metric that is there
-//! already gives the same metric, so two parts of a worker need not agree on who comes first; the same name at
-//! two levels may have other labels and another help text.
+//! Every level of the hierarchy and every specialized scope has one [`Metrics`]. A second registration of a metric
+//! returns the same metric, so two parts of a worker may both register it; the same name at two levels may have
+//! other labels and another help text.
 
-use crate::callback::{Callbacks, Late};
 use crate::error::MetricsError;
 use crate::names::{labels, sanitize_metric_name};
 use dynamo_metrics_core::{Opts, Registry};
+use dynamo_metrics_exporter::{Collector, Exporter};
 use std::sync::Arc;
 
 mod kinds;
-mod opts;
 
-pub use kinds::BOUNDS_DEFAULT;
-pub use opts::MetricOpts;
-
-/// Makes metrics at one level. Cheap to clone.
+/// The metrics of one level. Cheap to clone.
 ///
-/// Names are put through [`sanitize_metric_name`] and get the level's prefix. Errors, for every method:
-/// a name out of which nothing can be made, an empty help text, an invalid or repeated label name, one of the
-/// hierarchy's own labels, or a collision with another metric.
+/// Names are put through [`sanitize_metric_name`] and get the level's prefix. Errors, for every method: a name of
+/// underscores alone, an empty help text, an invalid or repeated label name, one of the hierarchy's own labels, or a
+/// collision with another metric.
 ///
 /// ```
-/// use dynamo_metrics::{DistributedRuntime, Snapshot};
+/// use dynamo_metrics::{Buckets, DistributedRuntime, Snapshot};
 ///
 /// let endpoint = DistributedRuntime::new()?.namespace("my-ns.v1")?.component("worker")?
 ///     .endpoint("generate")?;
-/// let batch = endpoint.metrics().histogram(("batch_seconds", "Time to run a batch."), None)?;
+/// let opts = ("batch_seconds", "Time to run a batch.");
+/// let batch = endpoint.metrics().histogram(opts, &Buckets::default())?;
 /// batch.observe(0.02);
 /// let errors = endpoint.metrics().counter_family(("oom_total", "Out of memory."), ["device"])?;
 /// errors.with(["0"]).inc();
@@ -40,78 +37,61 @@ pub use opts::MetricOpts;
 /// ```
 #[derive(Clone, Debug)]
 pub struct Metrics {
-    registry: Registry,
+    exporter: Exporter,
     /// Without the `_` that follows it.
     prefix: Arc<str>,
-    callbacks: Arc<Callbacks>,
 }
 
 impl Metrics {
-    pub(crate) fn new(registry: Registry, prefix: Arc<str>) -> Self {
-        let callbacks = Arc::new(Callbacks::new(registry.clone()));
-        Self { registry, prefix, callbacks }
+    pub(crate) fn new(exporter: Exporter, prefix: Arc<str>) -> Self {
+        Self { exporter, prefix }
     }
 
-    pub(crate) fn callbacks(&self) -> &Callbacks {
-        &self.callbacks
+    /// Returns the exporter of this level, which shares its callbacks, collectors and engines with the whole runtime's.
+    pub fn exporter(&self) -> &Exporter {
+        &self.exporter
     }
 
-    /// A level below with one more label. Without a value there is no label, and it is this level.
+    /// Returns a level below with one more label; this level where there is no value.
     pub(crate) fn below(&self, label: &str, value: Option<&str>) -> Result<Self, MetricsError> {
         let Some(value) = value else { return Ok(self.clone()) };
-        let registry = self.registry.scope(&[(label, value)])?;
-        let callbacks = Arc::clone(&self.callbacks);
-        Ok(Self { registry, prefix: Arc::clone(&self.prefix), callbacks })
+        let scope = self.registry().scope(&[(label, value)])?;
+        Ok(Self { exporter: self.exporter.at(&scope), prefix: Arc::clone(&self.prefix) })
     }
 
-    /// The part of the registry that this level and everything below is in: what to snapshot or expose.
+    /// Returns the scope of the registry with the metrics of this level and all below.
     pub fn registry(&self) -> &Registry {
-        &self.registry
+        self.exporter.registry()
     }
 
-    /// What names begin with, without the `_` that follows.
+    /// Returns the begin of all names, without the `_` that follows.
     pub fn prefix(&self) -> &str {
         &self.prefix
     }
 
-    /// A counter that `value` computes at every scrape; it must not fall.
-    ///
-    /// It is called on a thread of the runtime's, and **costs only its own sample**: a panic in it is counted in
-    /// `dynamo_metrics_callback_panics_total`; a scrape waits for it no longer than
-    /// [`CALLBACK_TIMEOUT`](crate::CALLBACK_TIMEOUT), not at all if it was too slow the last time, and then has
-    /// its last value, which `dynamo_metrics_callback_late_total` counts.
+    /// Registers a counter whose value `value` returns at each scrape; see [`Exporter::counter_callback`].
     ///
     /// # Errors
     /// See [`Metrics`]; and there is one callback for a name and set of constant labels.
     pub fn counter_callback(
         &self,
-        opts: impl Into<MetricOpts>,
+        opts: impl Into<Opts>,
         value: impl Fn() -> u64 + Send + Sync + 'static,
     ) -> Result<(), MetricsError> {
-        let (opts, late) = self.late(opts.into())?;
-        let guarded = self.callbacks.guard(late, value);
-        Ok(self.registry.optional_counter_callback(opts, move || guarded.call())?)
+        Ok(self.exporter.counter_callback(self.opts(opts.into(), &[])?, value)?)
     }
 
-    /// A gauge that `value` computes at every scrape, guarded as a
-    /// [`counter_callback`](Self::counter_callback) is.
+    /// Registers a gauge whose value `value` returns at each scrape; see [`Exporter::gauge_callback`].
     ///
     /// ```
-    /// use dynamo_metrics::{DistributedRuntime, MetricsExposition};
+    /// use dynamo_metrics::DistributedRuntime;
     /// use dynamo_metrics_server::bytes::BytesMut;
-    /// use std::time::Duration;
     ///
     /// let runtime = DistributedRuntime::new()?;
     /// runtime.metrics().gauge_callback(("free_bytes", "Free memory."), || 4096.0)?;
-    /// runtime.metrics().gauge_callback(("stuck", "Never comes back."), || {
-    ///     std::thread::sleep(Duration::from_secs(3600));
-    ///     0.0
-    /// })?;
     /// let mut body = BytesMut::new();
-    /// MetricsExposition::of_runtime(&runtime).write(&mut body);
-    /// let page = std::str::from_utf8(&body)?;
-    /// assert!(page.contains("dynamo_component_free_bytes 4096\n"));
-    /// assert!(page.contains("callback_late_total{family=\"dynamo_component_stuck\"} 1\n"));
+    /// runtime.exposition().write(&mut body);
+    /// assert!(std::str::from_utf8(&body)?.contains("dynamo_component_free_bytes 4096\n"));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     ///
@@ -119,69 +99,96 @@ impl Metrics {
     /// See [`Metrics`]; and there is one callback for a name and set of constant labels.
     pub fn gauge_callback(
         &self,
-        opts: impl Into<MetricOpts>,
+        opts: impl Into<Opts>,
         value: impl Fn() -> f64 + Send + Sync + 'static,
     ) -> Result<(), MetricsError> {
-        let (opts, late) = self.late(opts.into())?;
-        let guarded = self.callbacks.guard(late, value);
-        Ok(self.registry.optional_gauge_callback(opts, move || guarded.call())?)
+        Ok(self.exporter.gauge_callback(self.opts(opts.into(), &[])?, value)?)
     }
 
-    /// A gauge callback of this crate's own, which takes no time: it is called by the scrape itself.
+    /// Registers a family of gauges whose series `values` returns at each page; see
+    /// [`Exporter::gauge_callback_family`].
+    ///
+    /// ```
+    /// use dynamo_metrics::DistributedRuntime;
+    /// use dynamo_metrics_server::bytes::BytesMut;
+    ///
+    /// let worker = DistributedRuntime::new()?.namespace("prod")?.component("worker")?;
+    /// let opts = ("queue_depth", "Entries, by queue.");
+    /// worker.metrics().gauge_callback_family(opts, ["queue"], || [(["decode"], 5.0)])?;
+    /// let mut body = BytesMut::new();
+    /// worker.runtime().exposition().write(&mut body);
+    /// let labels = r#"dynamo_namespace="prod",dynamo_component="worker",queue="decode""#;
+    /// let line = format!("dynamo_component_queue_depth{{{labels}}} 5\n");
+    /// assert!(std::str::from_utf8(&body)?.contains(&line));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// See [`Metrics`]; and there is one callback for a name and set of constant labels.
+    pub fn gauge_callback_family<const N: usize, L, I>(
+        &self,
+        opts: impl Into<Opts>,
+        label_names: [&str; N],
+        values: impl Fn() -> I + Send + Sync + 'static,
+    ) -> Result<(), MetricsError>
+    where
+        L: Into<String>,
+        I: IntoIterator<Item = ([L; N], f64)>,
+    {
+        let opts = self.opts(opts.into(), &label_names)?;
+        Ok(self.exporter.gauge_callback_family(opts, label_names, values)?)
+    }
+
+    /// Registers a family of counters whose series `values` returns at each page; see
+    /// [`Exporter::counter_callback_family`].
+    ///
+    /// # Errors
+    /// See [`Metrics`]; and there is one callback for a name and set of constant labels.
+    pub fn counter_callback_family<const N: usize, L, I>(
+        &self,
+        opts: impl Into<Opts>,
+        label_names: [&str; N],
+        values: impl Fn() -> I + Send + Sync + 'static,
+    ) -> Result<(), MetricsError>
+    where
+        L: Into<String>,
+        I: IntoIterator<Item = ([L; N], u64)>,
+    {
+        let opts = self.opts(opts.into(), &label_names)?;
+        Ok(self.exporter.counter_callback_family(opts, label_names, values)?)
+    }
+
+    /// Registers a collector of this level; see [`Exporter::collector`]. The names of its families are its own: they get
+    /// the level's labels, but neither the prefix nor the checks of this type.
+    ///
+    /// # Errors
+    /// The runtime has a collector of this name, or too many collectors.
+    pub fn collector(&self, name: &str, collector: impl Collector) -> Result<(), MetricsError> {
+        Ok(self.exporter.collector(name, collector)?)
+    }
+
+    /// Registers a gauge callback that takes no time, so that the scrape calls it without a guard.
     pub(crate) fn prompt_gauge_callback(
         &self,
-        opts: impl Into<MetricOpts>,
+        opts: impl Into<Opts>,
         value: impl Fn() -> f64 + Send + Sync + 'static,
     ) -> Result<(), MetricsError> {
-        Ok(self.registry.gauge_callback(self.opts(opts.into(), &[])?, value)?)
+        Ok(self.registry().gauge_callback(self.opts(opts.into(), &[])?, value)?)
     }
 
-    /// The checked options of a callback, and what counts its being late.
-    fn late(&self, opts: MetricOpts) -> Result<(Opts, Late), MetricsError> {
-        let name = self.full_name(&opts.name)?;
-        Ok((self.opts(opts, &[])?, self.callbacks.late(name)?))
-    }
-
-    fn full_name(&self, name: &str) -> Result<String, MetricsError> {
-        Ok(format!("{}_{}", self.prefix, sanitize_metric_name(name)?))
-    }
-
-    fn opts(&self, opts: MetricOpts, label_names: &[&str]) -> Result<Opts, MetricsError> {
-        let MetricOpts {
-            name,
-            help,
-            unit,
-            const_labels,
-            series_max,
-            label_value_bytes_max,
-            nested,
-            exemplars,
-        } = opts;
-        let name = self.full_name(&name)?;
-        if help.trim().is_empty() {
+    /// Checks the options of a metric at this level, and gives it its full name.
+    fn opts(&self, opts: Opts, label_names: &[&str]) -> Result<Opts, MetricsError> {
+        let name = format!("{}_{}", self.prefix, sanitize_metric_name(opts.name())?);
+        if opts.help().trim().is_empty() {
             return Err(MetricsError::EmptyHelp { name });
         }
-        let own = const_labels.iter().map(|(label, _)| label.as_str());
-        if let Some(label) =
-            own.chain(label_names.iter().copied()).find(|label| labels::AUTOMATIC.contains(label))
-        {
+        let own = opts.const_labels().map(|(label, _)| label);
+        let mut labels = own.chain(label_names.iter().copied());
+        if let Some(label) = labels.find(|label| labels::AUTOMATIC.contains(label)) {
             return Err(MetricsError::ReservedLabel { label: label.into(), name });
         }
-        let mut made = Opts::new(name, help)
-            .series_max(series_max)
-            .label_value_bytes_max(label_value_bytes_max);
-        if let Some(unit) = unit {
-            made = made.unit(unit);
-        }
-        if nested {
-            made = made.nested();
-        }
-        if exemplars {
-            made = made.exemplars();
-        }
-        Ok(const_labels
-            .into_iter()
-            .fold(made, |made, (label, value)| made.const_label(label, value)))
+        drop(labels);
+        Ok(opts.renamed(name))
     }
 }
 
@@ -191,13 +198,13 @@ mod tests {
     use dynamo_metrics_core::{Buckets, NativeBuckets, RegisterError, Snapshot, SummaryOpts};
 
     fn metrics() -> Metrics {
-        Metrics::new(Registry::new(), "dynamo_component".into())
+        Metrics::new(Exporter::new(&Registry::new()), "dynamo_component".into())
     }
 
     #[test]
-    fn what_upstream_refuses_is_refused_and_nothing_panics() {
+    fn metrics_that_dynamo_refuses_are_refused_without_a_panic() {
         let metrics = metrics();
-        let labelled = |label: &str| MetricOpts::new("x_total", "X.").const_label(label, "v");
+        let labelled = |label: &str| Opts::new("x_total", "X.").const_label(label, "v");
         for label in labels::AUTOMATIC {
             let error = metrics.counter(labelled(label)).unwrap_err();
             assert!(matches!(error, MetricsError::ReservedLabel { .. }), "{error}");
@@ -208,7 +215,7 @@ mod tests {
             metrics.counter(labelled("a").const_label("a", "w")).unwrap_err(),
             metrics.counter_family(labelled("a"), ["a"]).unwrap_err(),
             metrics.counter(labelled("a-b")).unwrap_err(),
-            metrics.histogram_family(("x", "X."), ["le"], None).unwrap_err(),
+            metrics.histogram_family(("x", "X."), ["le"], &Buckets::default()).unwrap_err(),
             metrics.gauge_family(("x", "X."), ["a", "a"]).unwrap_err(),
         ] {
             assert!(matches!(error, MetricsError::Register(_)), "{error}");
@@ -218,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn making_a_metric_twice_gives_the_same_one() {
+    fn a_second_registration_returns_the_same_metric() {
         let metrics = metrics();
         let family = || metrics.counter_family(("x_total", "X."), ["a"]);
         family().unwrap().with(["1"]).inc();
@@ -229,13 +236,13 @@ mod tests {
     }
 
     #[test]
-    fn all_kinds_reach_the_registry_under_their_prefix() {
+    fn all_kinds_are_registered_with_the_prefix() {
         let metrics = metrics();
         metrics.counter(("a_total", "A.")).unwrap();
         metrics.float_counter(("b_total", "B.")).unwrap();
-        metrics.gauge(MetricOpts::new("c_bytes", "C.").unit("bytes")).unwrap();
-        metrics.up_down_counter(MetricOpts::new("d", "D.").nested()).unwrap();
-        metrics.histogram(("e", "E."), Some(&Buckets::linear(1.0, 1.0, 3).unwrap())).unwrap();
+        metrics.gauge(Opts::new("c_bytes", "C.").unit("bytes")).unwrap();
+        metrics.up_down_counter(Opts::new("d", "D.").nested()).unwrap();
+        metrics.histogram(("e", "E."), &Buckets::default()).unwrap();
         metrics.gauge_callback(("f", "F."), || 1.0).unwrap();
         metrics.counter_callback(("g_total", "G."), || 1).unwrap();
         metrics.native_histogram(("h", "H."), &NativeBuckets::new().factor(2.0)).unwrap();
@@ -265,28 +272,28 @@ mod tests {
     }
 
     #[test]
-    fn identifiers_that_differ_at_the_end_only_are_told_apart_or_refused() {
-        use dynamo_metrics_core::OPERATOR_LABEL_VALUE_BYTES_MAX;
+    fn long_names_that_differ_at_the_end_stay_different_or_are_refused() {
+        use dynamo_metrics_core::limits::OPERATOR_LABEL_VALUE_BYTES_MAX;
         for stem in [128, 256, OPERATOR_LABEL_VALUE_BYTES_MAX - 2] {
             let metrics = metrics();
             let name = |end: &str| format!("{}{end}", "n".repeat(stem));
             for (value, end) in (1..).zip(["a", "b"]) {
                 let level = metrics.below("dynamo_namespace", Some(&name(end))).unwrap();
                 level.counter(("level_total", "A level.")).unwrap().add(value);
-                let opts = MetricOpts::new("model_total", "X.").const_label("model", name(end));
+                let opts = Opts::new("model_total", "X.").const_label("model", name(end));
                 metrics.counter(opts).unwrap().add(value);
             }
             for (value, end) in (1..).zip(["a", "b"]) {
                 let level = metrics.below("dynamo_namespace", Some(&name(end))).unwrap();
                 assert_eq!(level.counter(("level_total", "A level.")).unwrap().get(), value);
-                let opts = MetricOpts::new("model_total", "X.").const_label("model", name(end));
+                let opts = Opts::new("model_total", "X.").const_label("model", name(end));
                 assert_eq!(metrics.counter(opts).unwrap().get(), value);
             }
         }
         let long = "n".repeat(OPERATOR_LABEL_VALUE_BYTES_MAX + 1);
         let error = metrics().below("dynamo_namespace", Some(&long)).unwrap_err().to_string();
         assert!(error.contains("dynamo_namespace") && error.contains("4097 bytes"), "{error}");
-        let opts = MetricOpts::new("x", "X.").const_label("model", &long);
+        let opts = Opts::new("x", "X.").const_label("model", &long);
         assert!(metrics().gauge(opts).unwrap_err().to_string().contains("4097 bytes"));
     }
 }

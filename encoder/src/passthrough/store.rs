@@ -1,0 +1,437 @@
+//! The records of one merge: the bytes, and every sample that could be read, of all sources.
+//!
+//! A sample is a fixed-size record; its labels lie side by side in one list. Both only grow during a
+//! merge and are emptied, not freed, before the next. Labels that a source adds to all its samples are kept once:
+//! a sample holds the number of the [`Extra`] that it gets as a whole. Only where it has one of them itself are the
+//! others listed with its own.
+
+use bytes::BytesMut;
+use dynamo_metrics_core::Escaping;
+
+use super::arena::{Arena, NONE, Seed, Span};
+use super::labels::Labels;
+use super::line::{Before, Label, Reading, number};
+use super::role::Role;
+use crate::number::{Text, write_f64_openmetrics};
+use dynamo_metrics_parser::Kind;
+use dynamo_metrics_parser::grammar::{label_name_len, metric_name_len};
+
+/// The position of no label.
+const NO_LABEL: u8 = u8::MAX;
+
+pub(super) struct Sample {
+    /// Index of its name in its source.
+    pub(super) name: u32,
+    first_label: u32,
+    labels: u8,
+    /// Which of them is `le`, `quantile` or the state, where that is not part of the label set.
+    own: u8,
+    /// The only label whose value is not that of the sample before, which has the same name and labels otherwise; or
+    /// [`NO_LABEL`] where the two were not compared.
+    alike: u8,
+    pub(super) role: Role,
+    /// The labels that its source adds, or [`NONE`].
+    extra: u32,
+    /// See [`Reading`].
+    pub(super) braces: Span,
+    pub(super) text: Span,
+    /// Milliseconds in digits; empty when there is none.
+    pub(super) timestamp: Span,
+    pub(super) exemplar: Span,
+    pub(super) value: f64,
+    /// The value of `le` or `quantile`.
+    pub(super) bound: f64,
+    /// The next sample of its group.
+    pub(super) next: u32,
+}
+
+/// The labels that a source adds.
+#[derive(Clone, Copy)]
+struct Extra {
+    first_label: u32,
+    labels: u32,
+    /// The labels as text, without braces.
+    text: Span,
+    /// Their part of a label set's hash.
+    hash: u64,
+}
+
+#[derive(Default)]
+pub(super) struct Store {
+    pub(super) arena: Arena,
+    pub(super) seed: Seed,
+    pub(super) samples: Vec<Sample>,
+    /// Labels of the samples, and behind them those of the line that is being read.
+    pub(super) labels: Vec<Label>,
+    extras: Vec<Extra>,
+    added: Vec<Label>,
+    pub(super) escaping: Escaping,
+    /// A name that is being escaped.
+    escaped: String,
+    /// A number that is being spelled.
+    spelled: BytesMut,
+    /// Whether a sample of this source has a timestamp.
+    timestamps: bool,
+}
+
+impl Store {
+    pub(super) fn clear(&mut self, escaping: Escaping) {
+        self.arena.clear();
+        self.samples.clear();
+        self.labels.clear();
+        self.extras.clear();
+        self.added.clear();
+        self.escaping = escaping;
+    }
+
+    /// Begins a source, whose samples get these labels.
+    pub(super) fn add(&mut self, labels: &Labels) {
+        self.timestamps = false;
+        let first_label = self.added.len();
+        let mut hash = 0_u64;
+        for (name, value) in labels.pairs() {
+            let (name, value) = (self.arena.push(name.as_bytes()), self.arena.push(value));
+            let label = Label { name: self.escape_label(name), value };
+            hash = hash.wrapping_add(self.hash_of(&label));
+            self.added.push(label);
+        }
+        let text = self.arena.len();
+        for label in &self.added[first_label..] {
+            if self.arena.len() > text {
+                self.arena.push(b",");
+            }
+            self.arena.join(b"", label.name, b"=\"");
+            self.arena.join(b"", label.value, b"\"");
+        }
+        let text = Span { start: text as u32, end: self.arena.len() as u32 };
+        let labels = (self.added.len() - first_label) as u32;
+        self.extras.push(Extra { first_label: first_label as u32, labels, text, hash });
+    }
+
+    /// Keeps a sample; its labels are those from `first_label` on. Returns whether it could: not if two of its labels
+    /// have one name once they are escaped.
+    pub(super) fn push(&mut self, reading: &Reading, name: u32, first_label: usize) -> bool {
+        let mut braces = reading.braces;
+        if reading.respell {
+            for label in &mut self.labels[first_label..] {
+                label.value = self.arena.respell(label.value, b"\\n\"");
+            }
+        }
+        let changes = match self.escaping {
+            Escaping::AllowUtf8 => false,
+            Escaping::Dots => true,
+            _ => reading.quoted,
+        };
+        if changes {
+            braces = Span::default();
+            for at in first_label..self.labels.len() {
+                let name = self.escape_label(self.labels[at].name);
+                let before = &self.labels[first_label..at];
+                if before.iter().any(|other| self.arena.get(other.name) == self.arena.get(name)) {
+                    return false;
+                }
+                self.labels[at].name = name;
+            }
+        }
+        let mut extra = self.extras.len() as u32 - 1;
+        if !self.add_whole(first_label, extra) {
+            (extra, braces) = (NONE, Span::default());
+        }
+        self.timestamps |= !reading.timestamp.is_empty();
+        self.samples.push(Sample {
+            name,
+            first_label: first_label as u32,
+            labels: (self.labels.len() - first_label) as u8,
+            own: NO_LABEL,
+            alike: NO_LABEL,
+            role: Role::Value,
+            extra,
+            braces,
+            text: reading.text,
+            timestamp: reading.timestamp,
+            exemplar: reading.exemplar,
+            value: reading.value,
+            bound: 0.0,
+            next: NONE,
+        });
+        true
+    }
+
+    /// Keeps a sample that is like the last one but for the value of one label; it gets the same labels of its source.
+    pub(super) fn push_alike(&mut self, reading: &Reading, first_label: usize, which: usize) {
+        let Some(last) = self.samples.last() else { return };
+        self.timestamps |= !reading.timestamp.is_empty();
+        self.samples.push(Sample {
+            name: last.name,
+            first_label: first_label as u32,
+            labels: last.labels,
+            own: NO_LABEL,
+            alike: which as u8,
+            role: Role::Value,
+            extra: last.extra,
+            braces: reading.braces,
+            text: reading.text,
+            timestamp: reading.timestamp,
+            exemplar: reading.exemplar,
+            value: reading.value,
+            bound: 0.0,
+            next: NONE,
+        });
+    }
+
+    /// The last sample, with this name, for comparison with the next line; `None` if its braces cannot be copied.
+    pub(super) fn before(&self, name: Span) -> Option<Before> {
+        let sample = self.samples.last()?;
+        let plain = !sample.braces.is_empty() && sample.braces.start == name.end;
+        plain.then(|| Before {
+            name,
+            braces: sample.braces,
+            first_label: sample.first_label as usize,
+            labels: sample.labels.into(),
+        })
+    }
+
+    /// Clears the role and the group that an earlier round gave a sample.
+    pub(super) fn reset(&mut self, at: u32) {
+        let sample = &mut self.samples[at as usize];
+        (sample.role, sample.own, sample.next) = (Role::Value, NO_LABEL, NONE);
+    }
+
+    /// Whether a sample has the label set of the one before, once both have their roles.
+    pub(super) fn continues(&self, at: u32) -> bool {
+        let sample = &self.samples[at as usize];
+        sample.alike != NO_LABEL && sample.alike == sample.own
+    }
+
+    /// Whether all labels of a source can be added as one; if not, those that can were listed.
+    fn add_whole(&mut self, first_label: usize, extra: u32) -> bool {
+        let extra = self.extras[extra as usize];
+        let added = extra.first_label as usize..(extra.first_label + extra.labels) as usize;
+        let end = self.labels.len();
+        let has = |store: &Store, name: Span| {
+            let name = store.arena.get(name);
+            store.labels[first_label..end].iter().any(|own| store.arena.get(own.name) == name)
+        };
+        if !added.clone().any(|at| has(self, self.added[at].name)) {
+            return true;
+        }
+        for at in added {
+            if !has(self, self.added[at].name) {
+                self.labels.push(self.added[at]);
+            }
+        }
+        false
+    }
+
+    /// Makes milliseconds of the timestamps from sample `first` on, which are seconds in OpenMetrics. Drops those that some
+    /// format cannot have: a negative one, and in text 0.0.4 a fraction.
+    pub(super) fn settle_timestamps(&mut self, first: usize, openmetrics: bool) {
+        if !self.timestamps {
+            return;
+        }
+        for at in first..self.samples.len() {
+            let span = self.samples[at].timestamp;
+            let text = self.arena.get(span);
+            let digits = text.iter().all(u8::is_ascii_digit);
+            let text = std::str::from_utf8(text).unwrap_or_default();
+            if span.is_empty() || (digits && !openmetrics && text.parse::<i64>().is_ok()) {
+                continue;
+            }
+            let milliseconds =
+                text.parse::<f64>().map_or(f64::NAN, |seconds| seconds * 1e3).round();
+            // Up to 2^53, the year 287396.
+            let whole = (0.0..=9_007_199_254_740_992.0).contains(&milliseconds) && openmetrics;
+            self.samples[at].timestamp = if whole {
+                self.arena.push(itoa::Buffer::new().format(milliseconds as u64).as_bytes())
+            } else {
+                Span::default()
+            };
+        }
+    }
+
+    /// Spells a number in a label as OpenMetrics does, which is how Prometheus 3 stores the bounds of a histogram and the quantiles of
+    /// a summary, however the page spells them. Prometheus does so by the type of the family; without that type it must be done here.
+    pub(super) fn respell_number(&mut self, at: u32, label: &[u8]) {
+        let sample = &self.samples[at as usize];
+        let labels = self.labels(sample);
+        let Some(place) = labels.iter().position(|own| self.arena.get(own.name) == label) else {
+            return;
+        };
+        let text = self.arena.get(labels[place].value);
+        let Some((number, _)) = number(text) else { return };
+        self.spelled.clear();
+        write_f64_openmetrics(&mut self.spelled, number);
+        if text == &self.spelled[..] {
+            return;
+        }
+        let place = sample.first_label as usize + place;
+        self.labels[place].value = self.arena.push(&self.spelled);
+        self.samples[at as usize].braces = Span::default();
+    }
+
+    /// Whether both samples have timestamps, and that of `a` is later than that of `b`.
+    pub(super) fn is_newer(&self, a: u32, b: u32) -> bool {
+        let at = |sample: u32| {
+            let digits = self.arena.get(self.samples[sample as usize].timestamp);
+            std::str::from_utf8(digits).ok()?.parse::<i64>().ok()
+        };
+        at(a).zip(at(b)).is_some_and(|(a, b)| a > b)
+    }
+
+    /// A metric's name, escaped as the scraper wants it.
+    pub(super) fn escape_name(&mut self, name: Span) -> Span {
+        if self.stands(name, metric_name_len) {
+            return name;
+        }
+        self.escape(name, Escaping::write_metric_name)
+    }
+
+    fn escape_label(&mut self, name: Span) -> Span {
+        if self.stands(name, label_name_len) {
+            return name;
+        }
+        self.escape(name, Escaping::write_label_name)
+    }
+
+    /// Whether a name is legacy-valid and hence stays as it is; dots change those too.
+    fn stands(&self, name: Span, valid_len: fn(&[u8]) -> usize) -> bool {
+        let bytes = self.arena.get(name);
+        self.escaping != Escaping::Dots && valid_len(bytes) == bytes.len()
+    }
+
+    fn escape(&mut self, name: Span, write: impl Fn(Escaping, &str, &mut String)) -> Span {
+        self.escaped.clear();
+        write(self.escaping, self.arena.name(name), &mut self.escaped);
+        if self.escaped.as_bytes() == self.arena.get(name) {
+            return name;
+        }
+        self.arena.push(self.escaped.as_bytes())
+    }
+
+    /// The labels that a sample was read with, and those of its source that it cannot get as one.
+    pub(super) fn labels(&self, sample: &Sample) -> &[Label] {
+        let first = sample.first_label as usize;
+        &self.labels[first..first + usize::from(sample.labels)]
+    }
+
+    /// The labels that a sample's source adds, as labels and as text.
+    pub(super) fn added(&self, sample: &Sample) -> (&[Label], &[u8]) {
+        let Some(extra) = self.extras.get(sample.extra as usize) else { return (&[], b"") };
+        let first = extra.first_label as usize;
+        (&self.added[first..first + extra.labels as usize], self.arena.get(extra.text))
+    }
+
+    /// Whether a sample's source adds labels to it as a whole.
+    pub(super) fn adds(&self, sample: &Sample) -> bool {
+        self.extras.get(sample.extra as usize).is_some_and(|extra| extra.labels > 0)
+    }
+
+    /// The position of a sample's `le`, `quantile` or state, where that is not part of the label set.
+    pub(super) fn own_label(&self, sample: &Sample) -> Option<usize> {
+        (sample.own != NO_LABEL).then_some(usize::from(sample.own))
+    }
+
+    /// The value of a sample's `le`, `quantile` or state; empty where there is none.
+    pub(super) fn own_value(&self, at: u32) -> &[u8] {
+        let sample = &self.samples[at as usize];
+        let own = self.own_label(sample).map(|own| self.labels(sample)[own].value);
+        self.arena.get(own.unwrap_or_default())
+    }
+
+    /// All labels but `le` of a histogram, `quantile` of a summary and the state of a state set.
+    pub(super) fn label_set<'a>(&'a self, sample: &'a Sample) -> impl Iterator<Item = &'a Label> {
+        self.read_set(sample).chain(self.added(sample).0)
+    }
+
+    fn read_set<'a>(&'a self, sample: &'a Sample) -> impl Iterator<Item = &'a Label> {
+        let own = usize::from(sample.own);
+        let labels = self.labels(sample).iter().enumerate();
+        labels.filter(move |&(position, _)| position != own).map(|(_, label)| label)
+    }
+
+    /// Sets the role of a sample whose family, of this type and name, has several samples a point, and takes its `le`, its
+    /// `quantile` or the label of its state out of its label set. Returns whether the sample makes sense; if not, the whole
+    /// point does not.
+    pub(super) fn take_role(&mut self, at: u32, (kind, family): (Kind, Span), role: Role) -> bool {
+        let own_name: &[u8] = match kind {
+            Kind::Histogram | Kind::GaugeHistogram => b"le",
+            Kind::StateSet => self.arena.get(family),
+            _ => b"quantile",
+        };
+        let sample = &self.samples[at as usize];
+        let own = if sample.alike == NO_LABEL {
+            self.labels(sample).iter().position(|label| self.arena.get(label.name) == own_name)
+        } else {
+            // Of the same name, so that it got its role by the same rules.
+            self.own_label(&self.samples[at as usize - 1])
+        };
+        let first_label = sample.first_label as usize;
+        let sample = &mut self.samples[at as usize];
+        sample.role = role;
+        sample.own = own.map_or(NO_LABEL, |own| own as u8);
+        match role {
+            Role::Sum | Role::Count => own.is_none(),
+            Role::State => own.is_some() && matches!(sample.value, 0.0 | 1.0),
+            Role::Bucket | Role::Quantile => {
+                let Some(own) = own else { return false };
+                let text = self.arena.get(self.labels[first_label + own].value);
+                let Some((bound, as_it_stands)) = number(text) else { return false };
+                // Prometheus stores the bounds of a gauge histogram as they are spelled, and others want them canonical.
+                if kind == Kind::GaugeHistogram {
+                    self.spelled.clear();
+                    write_f64_openmetrics(&mut self.spelled, bound);
+                    if text != &self.spelled[..] {
+                        return false;
+                    }
+                }
+                let in_range = match role {
+                    Role::Bucket => !bound.is_nan(),
+                    _ => (0.0..=1.0).contains(&bound),
+                };
+                if !as_it_stands {
+                    sample.braces = Span::default();
+                    self.labels[first_label + own].value =
+                        self.arena.push(Text::of(bound).as_bytes());
+                }
+                sample.bound = bound;
+                in_range
+            }
+            Role::Value | Role::Stray => false,
+        }
+    }
+
+    /// A hash of a sample's label set, whatever the order of the labels.
+    pub(super) fn label_hash(&self, at: u32) -> u64 {
+        let sample = &self.samples[at as usize];
+        let added = self.extras.get(sample.extra as usize).map_or(0, |extra| extra.hash);
+        let read = self.read_set(sample).map(|label| self.hash_of(label));
+        read.fold(added, u64::wrapping_add)
+    }
+
+    fn hash_of(&self, label: &Label) -> u64 {
+        let name = self.seed.hash(self.arena.get(label.name));
+        self.seed.extend(name, self.arena.get(label.value))
+    }
+
+    /// Whether two samples have one label set, whatever the order of the labels.
+    pub(super) fn same_labels(&self, a: u32, b: u32) -> bool {
+        let (a, b) = (&self.samples[a as usize], &self.samples[b as usize]);
+        let count = |sample: &Sample| {
+            let read = sample.labels - u8::from(sample.own != NO_LABEL);
+            usize::from(read) + self.added(sample).0.len()
+        };
+        if count(a) != count(b) {
+            return false;
+        }
+        let equal = |x: &Label, y: &Label| {
+            self.arena.get(x.value) == self.arena.get(y.value)
+                && self.arena.get(x.name) == self.arena.get(y.name)
+        };
+        // Almost always of one source, and in one order.
+        if a.extra == b.extra && self.read_set(a).zip(self.read_set(b)).all(|(x, y)| equal(x, y)) {
+            return true;
+        }
+        // No line names a label twice, so equal counts and one inclusion are enough.
+        self.label_set(a).all(|x| self.label_set(b).any(|y| equal(x, y)))
+    }
+}

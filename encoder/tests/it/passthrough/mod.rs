@@ -1,0 +1,13 @@
+//! Engine text passed through, in every format.
+
+mod judge;
+mod labels;
+mod merge;
+mod openmetrics;
+mod partial;
+mod properties;
+mod protobuf;
+mod repair;
+mod support;
+mod types;
+mod withhold;

@@ -1,0 +1,7 @@
+//! The runtime's catalogues and pages from outside.
+
+mod catalogue;
+mod environment_docs;
+mod lifecycle;
+mod misbehaviour;
+mod page;

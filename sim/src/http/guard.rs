@@ -1,0 +1,231 @@
+//! The validator between hyper and the handlers: it refuses requests that can be read in two ways, and bodies without bound.
+//!
+//! It checks the head as hyper has read it. hyper settles two cases before, and does not report them: a `Content-Length`
+//! beside a `Transfer-Encoding` is dropped, and the connection closes after the answer (RFC 9112 section 6.3); lengths
+//! that are given twice and agree are taken for one. Neither leaves a second request that only one side sees. Lengths
+//! that differ hyper refuses itself.
+
+use super::limits::{Limit, Limits};
+use super::telemetry::Telemetry;
+use axum::Router;
+use axum::body::Body;
+use axum::http::request::Parts;
+use axum::http::{HeaderValue, Method, StatusCode, Version, header};
+use axum::response::{IntoResponse, Response};
+use bytes::BytesMut;
+use http_body_util::BodyExt;
+use hyper::body::{Body as _, Incoming};
+use hyper::service::Service;
+use hyper::{Request, body::Bytes};
+use hyper_util::service::TowerToHyperService;
+use std::sync::Arc;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+/// Answers a request by the router, or refuses it.
+pub(crate) async fn answer(
+    router: TowerToHyperService<Router>,
+    request: Request<Incoming>,
+    limits: &Limits,
+    bodies: &Arc<Semaphore>,
+    telemetry: &Telemetry,
+    refused: &(dyn Fn(&Parts, Refusal) -> Response + Send + Sync),
+) -> Response {
+    let (mut head, body) = request.into_parts();
+    let taken = match judge(&head, &body, limits) {
+        Ok(()) => take(body, limits, bodies).await,
+        Err(refusal) => Err(refusal),
+    };
+    match taken {
+        // The room is freed with the request: a handler that keeps the body takes the room out, and drops both together.
+        Ok((body, room)) => {
+            head.extensions.insert(room);
+            let Ok(response) = router.call(Request::from_parts(head, Body::from(body))).await;
+            response
+        }
+        Err(refusal) => {
+            telemetry.hit(refusal.limit);
+            let mut response = refused(&head, refusal);
+            // The bytes that follow on the connection cannot be trusted, or will not be read.
+            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+            response
+        }
+    }
+}
+
+/// A function that answers a request which is refused before a handler sees it, in the form of the API's errors, and counts it.
+pub(crate) type Refused = Arc<dyn Fn(&Parts, Refusal) -> Response + Send + Sync>;
+
+/// Answers a refused request as plain text.
+pub(crate) fn refused(_: &Parts, refusal: Refusal) -> Response {
+    refusal.into_response()
+}
+
+/// The reason for which a request is not served. The texts are fixed: nothing of a request is sent back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Refusal {
+    limit: Limit,
+    pub(crate) status: StatusCode,
+    pub(crate) text: &'static str,
+}
+
+const HOST: Refusal = bad(Limit::Host, "a request has one valid Host");
+const FRAMING: Refusal = bad(Limit::Framing, "where the request ends is ambiguous");
+const BODY_WITHOUT_MEANING: Refusal = bad(Limit::Body, "GET and HEAD have no body");
+const BODY_BROKEN: Refusal = bad(Limit::Framing, "the body broke off or is malformed");
+const BODY_TOO_LONG: Refusal = Refusal {
+    limit: Limit::Body,
+    status: StatusCode::PAYLOAD_TOO_LARGE,
+    text: "the body is too long",
+};
+const TOO_MANY_BODIES: Refusal = Refusal {
+    limit: Limit::Bodies,
+    status: StatusCode::SERVICE_UNAVAILABLE,
+    text: "too many bodies at once",
+};
+const BODY_TOO_SLOW: Refusal = Refusal {
+    limit: Limit::BodyDeadline,
+    status: StatusCode::REQUEST_TIMEOUT,
+    text: "the body did not come in time",
+};
+
+const fn bad(limit: Limit, text: &'static str) -> Refusal {
+    Refusal { limit, status: StatusCode::BAD_REQUEST, text }
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        let headers = [(header::X_CONTENT_TYPE_OPTIONS, "nosniff")];
+        (self.status, headers, self.text).into_response()
+    }
+}
+
+fn judge(head: &Parts, body: &Incoming, limits: &Limits) -> Result<(), Refusal> {
+    judge_head(head)?;
+    if matches!(head.method, Method::GET | Method::HEAD) && !body.is_end_stream() {
+        return Err(BODY_WITHOUT_MEANING);
+    }
+    // Before the body is read, or asked for by `100 Continue`.
+    if body.size_hint().lower() > limits.body_bytes as u64 {
+        return Err(BODY_TOO_LONG);
+    }
+    Ok(())
+}
+
+fn judge_head(head: &Parts) -> Result<(), Refusal> {
+    let mut hosts = head.headers.get_all(header::HOST).iter();
+    match (hosts.next(), hosts.next()) {
+        (Some(host), None) if host.as_bytes().iter().all(|&byte| is_host(byte)) => {}
+        (None, _) if head.version == Version::HTTP_10 => {}
+        _ => return Err(HOST),
+    }
+    let mut codings = head.headers.get_all(header::TRANSFER_ENCODING).iter();
+    let mut lengths = head.headers.get_all(header::CONTENT_LENGTH).iter();
+    match (codings.next(), codings.next(), lengths.next(), lengths.next()) {
+        (None, None, _, None) => Ok(()),
+        // Any other coding would be handed to the handlers as it is.
+        (Some(coding), None, None, None) if coding.as_bytes().eq_ignore_ascii_case(b"chunked") => {
+            Ok(())
+        }
+        _ => Err(FRAMING),
+    }
+}
+
+/// Returns whether a byte may stand in `uri-host [ ":" port ]` (RFC 3986 section 3.2.2).
+fn is_host(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+,;=:[]".contains(&byte)
+}
+
+/// Returns the room of all bodies, in units of [`ROOM_BYTES`].
+pub(crate) fn room(limits: &Limits) -> Semaphore {
+    Semaphore::new((limits.bodies_bytes / ROOM_BYTES).min(Semaphore::MAX_PERMITS))
+}
+
+/// The unit of room: a semaphore counts to 2^32 only, which is too little for bytes.
+const ROOM_BYTES: usize = 1024;
+
+/// The room that the bytes of one body take among those of all bodies; given back when the last clone is dropped.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Room {
+    _permit: Option<Arc<OwnedSemaphorePermit>>,
+}
+
+/// Reads the whole body, within its deadline and its limit, and returns it with the room that it takes. **Room is taken for bytes
+/// that have arrived**, not for those that were announced.
+async fn take(
+    body: Incoming,
+    limits: &Limits,
+    bodies: &Arc<Semaphore>,
+) -> Result<(Bytes, Room), Refusal> {
+    if body.is_end_stream() {
+        return Ok((Bytes::new(), Room::default()));
+    }
+    let whole = collect(body, limits.body_bytes, bodies);
+    tokio::time::timeout(limits.body_deadline, whole).await.unwrap_or(Err(BODY_TOO_SLOW))
+}
+
+async fn collect(
+    mut body: Incoming,
+    bytes_max: usize,
+    bodies: &Arc<Semaphore>,
+) -> Result<(Bytes, Room), Refusal> {
+    let mut whole = BytesMut::new();
+    let mut room: Option<OwnedSemaphorePermit> = None;
+    while let Some(frame) = body.frame().await {
+        // Trailers are ignored.
+        let Ok(data) = frame.map_err(|_| BODY_BROKEN)?.into_data() else { continue };
+        let bytes = whole.len() + data.len();
+        if bytes > bytes_max {
+            return Err(BODY_TOO_LONG);
+        }
+        let units = bytes.div_ceil(ROOM_BYTES) - room.as_ref().map_or(0, |room| room.num_permits());
+        if units > 0 {
+            let units = u32::try_from(units).unwrap_or(u32::MAX);
+            let more =
+                Arc::clone(bodies).try_acquire_many_owned(units).map_err(|_| TOO_MANY_BODIES)?;
+            match &mut room {
+                Some(room) => room.merge(more),
+                None => room = Some(more),
+            }
+        }
+        whole.extend_from_slice(&data);
+    }
+    Ok((whole.freeze(), Room { _permit: room.map(Arc::new) }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn judged(version: Version, headers: &[(&str, &str)]) -> Result<(), Refusal> {
+        let mut request = Request::builder().version(version).uri("/");
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        judge_head(&request.body(()).unwrap().into_parts().0)
+    }
+
+    #[test]
+    fn a_head_that_can_be_read_in_two_ways_is_refused() {
+        let host = ("host", "a:1");
+        for (headers, result) in [
+            (vec![host], Ok(())),
+            (vec![("host", "[::1]:8000")], Ok(())),
+            (vec![host, ("content-length", "5")], Ok(())),
+            (vec![host, ("transfer-encoding", "Chunked")], Ok(())),
+            (vec![], Err(HOST)),
+            (vec![host, host], Err(HOST)),
+            (vec![("host", "a b")], Err(HOST)),
+            (vec![host, ("content-length", "5"), ("content-length", "5")], Err(FRAMING)),
+            (vec![host, ("content-length", "5"), ("transfer-encoding", "chunked")], Err(FRAMING)),
+            (vec![host, ("transfer-encoding", "gzip, chunked")], Err(FRAMING)),
+            (
+                vec![host, ("transfer-encoding", "chunked"), ("transfer-encoding", "chunked")],
+                Err(FRAMING),
+            ),
+        ] {
+            assert_eq!(judged(Version::HTTP_11, &headers), result, "{headers:?}");
+        }
+        assert_eq!(judged(Version::HTTP_10, &[]), Ok(()));
+        assert_eq!(judged(Version::HTTP_10, &[host, host]), Err(HOST));
+    }
+}
