@@ -1,0 +1,58 @@
+"""Engines: the page of a registry, and the thread that calls an engine's callback.
+
+A registry is one of `dynamo_metrics.prometheus`, or of `prometheus_client`, which is imported only then.
+"""
+
+import os
+import threading
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from . import prometheus
+from ._native import Answers
+
+
+def reader(registry: Any) -> Callable[[], bytes]:
+    """Returns a function that returns the registry's page; with the values of all processes in multiprocess mode."""
+    if isinstance(registry, prometheus.CollectorRegistry):
+        return partial(prometheus.generate_latest, registry)
+    from prometheus_client import CollectorRegistry, generate_latest
+    from prometheus_client.multiprocess import MultiProcessCollector
+
+    def read() -> bytes:
+        if not os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
+            return generate_latest(registry)
+        everything = CollectorRegistry()
+        MultiProcessCollector(everything)  # type: ignore[no-untyped-call]
+        return generate_latest(everything)
+
+    return read
+
+
+def start(name: str, callback: Callable[[], str | bytes], requests: int, answers: Answers) -> None:
+    """Starts the thread that calls `callback` once for each byte 1 of `requests`, a descriptor, until another one or the end."""
+    thread = threading.Thread(
+        target=answer, name=f"dynamo_metrics engine {name}", args=(callback, requests, answers), daemon=True
+    )
+    try:
+        thread.start()
+    except RuntimeError:
+        os.close(requests)
+        raise
+
+
+def answer(callback: Callable[[], str | bytes], requests: int, answers: Answers) -> None:
+    """Gives one answer for each request."""
+    while os.read(requests, 1) == b"\x01":
+        try:
+            text = callback()
+            if isinstance(text, str):
+                answers.text(text.encode())
+            elif isinstance(text, bytes):
+                answers.text(text)
+            else:
+                answers.failed(f"the callback returned {type(text)}, not str or bytes")
+        except BaseException as error:
+            answers.failed(f"{type(error).__name__}: {error}".encode(errors="replace").decode())
+    os.close(requests)

@@ -1,0 +1,127 @@
+"""Timers and guards of blocks, functions, coroutines and generators."""
+
+import asyncio
+import functools
+import inspect
+from collections.abc import Callable
+from time import perf_counter
+from types import TracebackType
+from typing import Any, Protocol, TypeVar, cast
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class _Observes(Protocol):
+    def observe(self, value: float, /) -> None: ...
+
+
+class _Moves(Protocol):
+    def inc(self) -> None: ...
+
+    def dec(self) -> None: ...
+
+
+class _Guard:
+    """A context manager that is a decorator, too: each call, and each generator, is a block of its own."""
+
+    def _block(self) -> "_Guard":
+        raise NotImplementedError
+
+    def __enter__(self) -> "_Guard":
+        raise NotImplementedError
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        raise NotImplementedError
+
+    def __call__(self, function: F) -> F:
+        """Decorates a function, a coroutine function, or a generator function of either kind."""
+        wrapper: Callable[..., Any]
+        if inspect.isasyncgenfunction(function):
+
+            @functools.wraps(function)
+            async def wrapper(*args: Any, **kwargs: Any) -> Any:
+                generator = function(*args, **kwargs)
+                with self._block():
+                    try:
+                        async for item in generator:
+                            yield item
+                    finally:
+                        await generator.aclose()
+
+        elif inspect.iscoroutinefunction(function):
+
+            @functools.wraps(function)
+            async def wrapper(*args: Any, **kwargs: Any) -> Any:
+                with self._block():
+                    return await function(*args, **kwargs)
+
+        elif inspect.isgeneratorfunction(function):
+
+            @functools.wraps(function)
+            def wrapper(*args: Any, **kwargs: Any) -> Any:
+                with self._block():
+                    return (yield from function(*args, **kwargs))
+
+        else:
+
+            @functools.wraps(function)
+            def wrapper(*args: Any, **kwargs: Any) -> Any:
+                with self._block():
+                    return function(*args, **kwargs)
+
+        return cast(F, wrapper)
+
+
+class Timer(_Guard):
+    """Observes the seconds of each block, however it ends."""
+
+    def __init__(self, histogram: _Observes) -> None:
+        self._histogram = histogram
+        self._started: list[float] = []
+
+    def _block(self) -> "Timer":
+        return Timer(self._histogram)
+
+    def __enter__(self) -> "Timer":
+        self._started.append(perf_counter())
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._histogram.observe(perf_counter() - self._started.pop())
+
+
+class InProgress(_Guard):
+    """Counts the blocks in progress, however they end."""
+
+    def __init__(self, gauge: _Moves) -> None:
+        self._gauge = gauge
+
+    def _block(self) -> "InProgress":
+        return self
+
+    def __enter__(self) -> "InProgress":
+        self._gauge.inc()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._gauge.dec()
+
+
+def is_cancellation(kind: type[BaseException]) -> bool:
+    """Tells whether a block ends because its task is cancelled or its generator is closed."""
+    return issubclass(kind, (asyncio.CancelledError, GeneratorExit))

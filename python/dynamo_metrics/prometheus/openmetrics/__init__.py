@@ -1,0 +1,1 @@
+"""OpenMetrics, and the escaping of names."""

@@ -1,0 +1,30 @@
+"""A page: the texts of a registry's families, from the native half where it can write them."""
+
+from collections.abc import Callable, Iterator
+
+from .escaping import ALLOWUTF8, UNDERSCORES
+from .metrics import native_text
+from .metrics_core import Metric
+from .registry import Collector, CollectorRegistry
+
+
+def page(
+    registry: Collector, escaping: str, openmetrics: bool, write: Callable[[Metric], str]
+) -> Iterator[bytes]:
+    """Yields the text of each family; `write` returns that of a family which the native half does not write."""
+    sources = [registry]
+    if isinstance(registry, CollectorRegistry) and type(registry).collect is CollectorRegistry.collect:
+        sources = registry._sources()
+    # The other schemes change plain names, too.
+    plain_stays = escaping in (ALLOWUTF8, UNDERSCORES)
+    for source in sources:
+        text = native_text(source, openmetrics) if plain_stays else None
+        if text is not None:
+            yield text
+            continue
+        for metric in source.collect():
+            try:
+                yield write(metric).encode(errors="replace")
+            except Exception as error:
+                error.args = (*(error.args or ("",)), metric)
+                raise

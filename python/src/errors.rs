@@ -1,0 +1,113 @@
+//! Errors as Python exceptions, and numbers of Python with errors that name the metric.
+
+use pyo3::exceptions::{PyOverflowError, PyTypeError, PyValueError};
+use pyo3::prelude::*;
+use pyo3::types::PyString;
+use std::fmt::Display;
+
+/// Integers up to here are exact in an `f64`, in which a gauge keeps its value.
+const EXACT_MAX: i64 = 1 << 53;
+
+pub(crate) fn value_error(error: impl Display) -> PyErr {
+    PyValueError::new_err(error.to_string())
+}
+
+/// Reads a count: an integer from 0 to 2^64 - 1.
+#[inline]
+pub(crate) fn count(metric: &str, value: &Bound<'_, PyAny>) -> PyResult<u64> {
+    value.extract().map_err(|error| named(metric, value, "an integer from 0 to 2**64 - 1", error))
+}
+
+/// Reads an integer that a gauge can hold exactly.
+#[inline]
+pub(crate) fn integer(metric: &str, value: &Bound<'_, PyAny>) -> PyResult<i64> {
+    let expected = "an integer from -2**53 to 2**53";
+    match value.extract::<i64>() {
+        Ok(n) if (-EXACT_MAX..=EXACT_MAX).contains(&n) => Ok(n),
+        Ok(n) => Err(value_error(format!("metric {metric:?}: {n} is not {expected}"))),
+        Err(error) => Err(named(metric, value, expected, error)),
+    }
+}
+
+/// Reads a number, NaN and infinities included.
+#[inline]
+pub(crate) fn number(metric: &str, value: &Bound<'_, PyAny>) -> PyResult<f64> {
+    value.extract().map_err(|error| named(metric, value, "a number", error))
+}
+
+/// Reads an observation: any number but NaN.
+#[inline]
+pub(crate) fn observation(metric: &str, value: &Bound<'_, PyAny>) -> PyResult<f64> {
+    let number = number(metric, value)?;
+    if number.is_nan() {
+        return Err(value_error(format!("metric {metric:?}: NaN cannot be observed")));
+    }
+    Ok(number)
+}
+
+/// Reads an increment of a counter of fractions: finite, not negative.
+#[inline]
+pub(crate) fn increment(metric: &str, value: &Bound<'_, PyAny>) -> PyResult<f64> {
+    let number = number(metric, value)?;
+    if number >= 0.0 && number.is_finite() {
+        return Ok(number);
+    }
+    Err(value_error(format!(
+        "metric {metric:?}: a counter cannot be increased by {number}; use a gauge for values that fall"
+    )))
+}
+
+/// Reads a text; the error begins with `what`.
+pub(crate) fn text(what: impl Display, value: &Bound<'_, PyAny>) -> PyResult<String> {
+    let Ok(text) = value.cast::<PyString>() else {
+        return Err(PyTypeError::new_err(format!("{what} must be str, not {}", kind(value))));
+    };
+    let text = text.to_cow().map_err(|_| not_unicode(&what))?;
+    Ok(text.into_owned())
+}
+
+/// Returns the error of a text that has no UTF-8.
+#[cold]
+pub(crate) fn not_unicode(what: &dyn Display) -> PyErr {
+    value_error(format!("{what} is not valid Unicode (it has a lone surrogate)"))
+}
+
+/// Returns the error of a value whose `str()` raises.
+#[cold]
+pub(crate) fn no_text(what: &dyn Display, value: &Bound<'_, PyAny>, error: PyErr) -> PyErr {
+    let py = value.py();
+    if error.is_instance_of::<PyTypeError>(py) {
+        return PyTypeError::new_err(format!("{what}, {}, has no text: {error}", kind(value)));
+    }
+    if error.is_instance_of::<PyValueError>(py) {
+        return value_error(format!("{what}, {}, has no text: {error}", kind(value)));
+    }
+    error // raised by the object's own `__str__`
+}
+
+/// Reads a list or tuple; the error begins with `what`.
+pub(crate) fn list<'py, T>(what: impl Display, value: &Bound<'py, PyAny>) -> PyResult<Vec<T>>
+where
+    Vec<T>: for<'a> FromPyObject<'a, 'py>,
+{
+    value.extract().map_err(|_| {
+        PyTypeError::new_err(format!("{what}, in a list or tuple, not {}", kind(value)))
+    })
+}
+
+fn kind(value: &Bound<'_, PyAny>) -> String {
+    value.get_type().name().map_or_else(|_| "?".into(), |name| name.to_string())
+}
+
+#[cold]
+fn named(metric: &str, value: &Bound<'_, PyAny>, expected: &str, error: PyErr) -> PyErr {
+    let py = value.py();
+    if error.is_instance_of::<PyOverflowError>(py) || error.is_instance_of::<PyValueError>(py) {
+        return value_error(format!("metric {metric:?}: the value is not {expected}"));
+    }
+    if error.is_instance_of::<PyTypeError>(py) {
+        let kind = kind(value);
+        return PyTypeError::new_err(format!("metric {metric:?}: expected {expected}, not {kind}"));
+    }
+    error // raised by the object's own `__float__` or `__index__`
+}

@@ -1,0 +1,193 @@
+//! The frontend's metrics: one object a request, one call a chunk.
+
+use crate::errors::{count, text, value_error};
+use crate::fork::Origin;
+use crate::hierarchy::DistributedRuntime;
+use crate::worker::is_cancellation;
+use dynamo_metrics as native;
+use native::{
+    FrontendConfig, FrontendMetrics, HttpEndpoint, ModelCard, RejectionReason, RequestType,
+    RuntimeConfig,
+};
+use pyo3::prelude::*;
+use std::sync::{Mutex, PoisonError};
+
+/// The `dynamo_frontend_*` metrics, on the page of a runtime.
+#[pyclass(frozen, module = "dynamo_metrics")]
+#[derive(Debug)]
+pub(crate) struct Frontend(FrontendMetrics, Origin);
+
+/// A request in progress: succeeds with its `with` block, fails with an exception, and is cancelled by a cancellation.
+#[pyclass(frozen, module = "dynamo_metrics")]
+#[derive(Debug)]
+pub(crate) struct Request {
+    request: Mutex<Option<native::Request>>,
+    metrics: FrontendMetrics,
+}
+
+#[pymethods]
+impl Frontend {
+    /// Registers the frontend's metrics on the runtime's page.
+    #[new]
+    fn new(runtime: &DistributedRuntime) -> PyResult<Self> {
+        runtime.origin.check("the runtime")?;
+        FrontendMetrics::new(runtime.native.registry(), FrontendConfig::default())
+            .map(|metrics| Self(metrics, runtime.origin))
+            .map_err(value_error)
+    }
+
+    /// Registers a worker of a model. Requests for models without a worker are counted as `unknown_model`.
+    #[pyo3(signature = (model, instance_id=0, *, context_length=0, kv_cache_block_size=0, migration_limit=0))]
+    fn add_model(
+        &self,
+        model: &Bound<'_, PyAny>,
+        instance_id: u64,
+        context_length: u64,
+        kv_cache_block_size: u64,
+        migration_limit: u64,
+    ) -> PyResult<()> {
+        self.1.check("the frontend")?;
+        let model = &text("the model", model)?;
+        let card = ModelCard { context_length, kv_cache_block_size, migration_limit };
+        match self.0.models().add(model, instance_id, &card, &RuntimeConfig::default()) {
+            native::Registration::First | native::Registration::Later => Ok(()),
+            native::Registration::BeyondLimit => Err(value_error(format!(
+                "model {model:?}: {} models have workers already",
+                native::MODELS_MAX
+            ))),
+            _ => Err(value_error(format!(
+                "the model's name has {} bytes; {} is the limit",
+                model.len(),
+                native::MODEL_NAME_BYTES_MAX
+            ))),
+        }
+    }
+
+    /// Removes a worker of a model; returns whether there was one.
+    #[pyo3(signature = (model, instance_id=0))]
+    fn remove_model(&self, model: &Bound<'_, PyAny>, instance_id: u64) -> PyResult<bool> {
+        let model = &text("the model", model)?;
+        self.1.check("the frontend")?;
+        Ok(self.0.models().remove(model, instance_id))
+    }
+
+    /// Begins a request: `endpoint` is for example `chat_completions`.
+    #[pyo3(signature = (*, model, endpoint="chat_completions", stream=true))]
+    fn request(&self, model: &Bound<'_, PyAny>, endpoint: &str, stream: bool) -> PyResult<Request> {
+        let model = &text("the model", model)?;
+        self.1.check("the frontend")?;
+        let kind = if stream { RequestType::Stream } else { RequestType::Unary };
+        let request = self.0.begin(http_endpoint(endpoint)?, kind, model, self.0.now());
+        Ok(Request { request: Mutex::new(Some(request)), metrics: self.0.clone() })
+    }
+
+    /// Counts a request that is rejected before its model is known, for example for the reason `validation`.
+    fn reject(&self, endpoint: &str, reason: &str) -> PyResult<()> {
+        self.1.check("the frontend")?;
+        self.0.reject(http_endpoint(endpoint)?, rejection_reason(reason)?);
+        Ok(())
+    }
+}
+
+impl Request {
+    #[inline]
+    fn with(&self, record: impl FnOnce(&mut native::Request)) -> PyResult<()> {
+        match &mut *self.request.lock().unwrap_or_else(PoisonError::into_inner) {
+            Some(request) => {
+                record(request);
+                Ok(())
+            }
+            None => Err(value_error("the request has ended")),
+        }
+    }
+
+    /// Ends the request; a second end does nothing.
+    fn end(&self, end: impl FnOnce(native::Request)) {
+        let request = self.request.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(request) = request {
+            end(request);
+        }
+    }
+}
+
+#[pymethods]
+impl Request {
+    /// Sets the tokens of the prompt.
+    #[pyo3(signature = (n, /))]
+    fn input_tokens(&self, n: &Bound<'_, PyAny>) -> PyResult<()> {
+        let n = count("input_tokens", n)?;
+        self.with(|request| request.input_tokens(n))
+    }
+
+    /// Sets the tokens of the prompt that were found in the cache.
+    #[pyo3(signature = (n, /))]
+    fn cached_tokens(&self, n: &Bound<'_, PyAny>) -> PyResult<()> {
+        let n = count("cached_tokens", n)?;
+        self.with(|request| request.cached_tokens(n))
+    }
+
+    /// Records a chunk of `n` tokens that is sent now: tokens, time to the first, latency between tokens.
+    #[pyo3(signature = (n, /))]
+    fn tokens(&self, n: &Bound<'_, PyAny>) -> PyResult<()> {
+        let n = count("output_tokens", n)?;
+        let now = self.metrics.now();
+        self.with(|request| request.tokens(n, now))
+    }
+
+    /// Ends the request as a success.
+    fn ok(&self) {
+        self.end(|request| request.succeed(self.metrics.now()));
+    }
+
+    /// Ends the request as an error.
+    fn fail(&self) {
+        self.end(|request| request.fail(self.metrics.now()));
+    }
+
+    /// Ends the request as cancelled by its client.
+    fn cancel(&self) {
+        self.end(|request| request.cancel(self.metrics.now()));
+    }
+
+    /// Ends the request as rejected, for example for the reason `not_found`.
+    fn reject(&self, reason: &str) -> PyResult<()> {
+        let reason = rejection_reason(reason)?;
+        self.end(|request| request.reject(reason));
+        Ok(())
+    }
+
+    fn __enter__(slf: Py<Self>) -> Py<Self> {
+        slf
+    }
+
+    fn __exit__(
+        &self,
+        py: Python<'_>,
+        kind: &Bound<'_, PyAny>,
+        _value: &Bound<'_, PyAny>,
+        _traceback: &Bound<'_, PyAny>,
+    ) -> PyResult<()> {
+        if kind.is_none() {
+            self.ok();
+        } else if is_cancellation(py, kind)? {
+            self.cancel();
+        } else {
+            self.fail();
+        }
+        Ok(())
+    }
+}
+
+fn http_endpoint(name: &str) -> PyResult<HttpEndpoint> {
+    HttpEndpoint::ALL.into_iter().find(|endpoint| endpoint.as_str() == name).ok_or_else(|| {
+        let all = HttpEndpoint::ALL.map(HttpEndpoint::as_str).join(", ");
+        value_error(format!("endpoint {name:?} is not one of {all}"))
+    })
+}
+
+fn rejection_reason(name: &str) -> PyResult<RejectionReason> {
+    RejectionReason::ALL.into_iter().find(|reason| reason.as_str() == name).ok_or_else(|| {
+        let all = RejectionReason::ALL.map(RejectionReason::as_str).join(", ");
+        value_error(format!("reason {name:?} is not one of {all}"))
+    })
+}

@@ -1,0 +1,205 @@
+//! `DistributedRuntime > Namespace > Component > Endpoint`, as in the crate.
+
+use crate::errors::value_error;
+use crate::family::const_labels;
+use crate::fork::{Origin, Running};
+use crate::metrics::Metrics;
+use crate::server::{self, SystemServer};
+use crate::worker::{KvStats, WorkHandler};
+use bytes::BytesMut;
+use dynamo_metrics as native;
+use native::{HealthStatus, MetricsExposition, RuntimeOptions};
+use pyo3::prelude::*;
+use std::sync::{Mutex, PoisonError};
+
+/// The whole process: metrics without automatic labels, health, engines, and its page.
+#[pyclass(frozen, module = "dynamo_metrics")]
+#[derive(Debug)]
+pub(crate) struct DistributedRuntime {
+    pub(crate) native: native::DistributedRuntime,
+    /// Keeps its memory from page to page.
+    exposition: Mutex<MetricsExposition>,
+    pub(crate) origin: Origin,
+}
+
+/// A namespace; its metrics have the label `dynamo_namespace`.
+#[pyclass(frozen, module = "dynamo_metrics")]
+#[derive(Debug)]
+pub(crate) struct Namespace(native::Namespace, Origin);
+
+/// A component; its metrics have the labels `dynamo_namespace` and `dynamo_component`.
+#[pyclass(frozen, module = "dynamo_metrics")]
+#[derive(Debug)]
+pub(crate) struct Component(native::Component, Origin);
+
+/// An endpoint; its metrics have all three automatic labels.
+#[pyclass(frozen, module = "dynamo_metrics")]
+#[derive(Debug)]
+pub(crate) struct Endpoint(native::Endpoint, Origin);
+
+#[pymethods]
+impl DistributedRuntime {
+    /// Creates a runtime with a registry of its own. `use_endpoint_health_status` are the endpoints that must be ready for
+    /// `/health`; `details` adds all of the library's own metrics to the page.
+    #[new]
+    #[pyo3(signature = (*, starting_health_status="notready", use_endpoint_health_status=None, details=false))]
+    fn new(
+        starting_health_status: &str,
+        use_endpoint_health_status: Option<Vec<String>>,
+        details: bool,
+    ) -> PyResult<Self> {
+        let options = RuntimeOptions {
+            starting_health_status: health_status(starting_health_status)?,
+            use_endpoint_health_status: use_endpoint_health_status.unwrap_or_default(),
+            details,
+            ..RuntimeOptions::default()
+        };
+        let native = native::DistributedRuntime::with_options(options).map_err(value_error)?;
+        let exposition = Mutex::new(native.exposition());
+        Ok(Self { native, exposition, origin: Origin::here() })
+    }
+
+    /// Returns the namespace of this name.
+    fn namespace(&self, name: &str) -> PyResult<Namespace> {
+        self.origin.check("the runtime")?;
+        let namespace = self.native.namespace(name).map_err(value_error)?;
+        Ok(Namespace(namespace, self.origin))
+    }
+
+    /// The metrics of the process.
+    #[getter]
+    fn metrics(&self) -> Metrics {
+        Metrics(self.native.metrics().clone(), self.origin)
+    }
+
+    /// Returns the page in Prometheus' text format: all levels, callbacks and engines. Other threads run meanwhile.
+    fn exposition(&self, py: Python<'_>) -> PyResult<String> {
+        self.origin.check("the runtime")?;
+        let _running = Running::begin(py);
+        // Engines' callbacks need the interpreter, so it is released before the lock is taken.
+        let page = py.detach(|| {
+            let mut body = BytesMut::new();
+            self.exposition.lock().unwrap_or_else(PoisonError::into_inner).write(&mut body);
+            body
+        });
+        String::from_utf8(page.into()).map_err(value_error)
+    }
+
+    /// Starts the system server, `/metrics`, `/health` and `/live`; port 0 takes a free one. Raises `OSError` where the address
+    /// cannot be listened on, and on a second server of a runtime.
+    #[pyo3(signature = (port, host="0.0.0.0"))]
+    fn serve(&self, py: Python<'_>, port: u16, host: &str) -> PyResult<SystemServer> {
+        self.origin.check("the runtime")?;
+        server::serve(py, &self.native, host.into(), port)
+    }
+
+    /// Sets the health of the process: `ready` or `notready`.
+    fn set_health_status(&self, status: &str) -> PyResult<()> {
+        self.origin.check("the runtime")?;
+        self.native.health().set_system(health_status(status)?);
+        Ok(())
+    }
+
+    /// Returns the answer of `/health`: the HTTP status and the body.
+    fn health(&self) -> PyResult<(u16, String)> {
+        self.origin.check("the runtime")?;
+        let answer = self.native.health_answer();
+        Ok((answer.status, answer.body))
+    }
+
+    /// Removes the engines of this name; returns their number.
+    fn remove_engine(&self, name: &str) -> PyResult<usize> {
+        self.origin.check("the runtime")?;
+        Ok(self.native.remove_engine_source(name))
+    }
+}
+
+#[pymethods]
+impl Namespace {
+    /// Returns the component of this name.
+    fn component(&self, name: &str) -> PyResult<Component> {
+        self.1.check("the namespace")?;
+        Ok(Component(self.0.component(name).map_err(value_error)?, self.1))
+    }
+
+    /// The metrics of the namespace.
+    #[getter]
+    fn metrics(&self) -> Metrics {
+        Metrics(self.0.metrics().clone(), self.1)
+    }
+
+    /// The name as it was given.
+    #[getter]
+    fn name(&self) -> &str {
+        self.0.name()
+    }
+}
+
+#[pymethods]
+impl Component {
+    /// Returns the endpoint of this name.
+    fn endpoint(&self, name: &str) -> PyResult<Endpoint> {
+        self.1.check("the component")?;
+        Ok(Endpoint(self.0.endpoint(name).map_err(value_error)?, self.1))
+    }
+
+    /// Returns the component's KV cache statistics, zero until published.
+    fn kv_stats(&self) -> PyResult<KvStats> {
+        self.1.check("the component")?;
+        self.0.kv_stats().map(KvStats).map_err(value_error)
+    }
+
+    /// The metrics of the component.
+    #[getter]
+    fn metrics(&self) -> Metrics {
+        Metrics(self.0.metrics().clone(), self.1)
+    }
+
+    /// The name as it was given.
+    #[getter]
+    fn name(&self) -> &str {
+        self.0.name()
+    }
+}
+
+#[pymethods]
+impl Endpoint {
+    /// Registers the work handler's metrics, and sets the endpoint ready. `labels` are constant, for example the model.
+    #[pyo3(signature = (labels=None))]
+    fn serve(&self, labels: Option<&Bound<'_, PyAny>>) -> PyResult<WorkHandler> {
+        self.1.check("the endpoint")?;
+        let labels = labels.map_or(Ok(Vec::new()), |labels| const_labels(self.0.name(), labels))?;
+        let labels: Vec<(&str, &str)> =
+            labels.iter().map(|(l, v)| (l.as_str(), v.as_str())).collect();
+        let metrics = self.0.serve(&labels).map_err(value_error)?;
+        Ok(WorkHandler { metrics, runtime: self.0.runtime().clone() })
+    }
+
+    /// Sets the health of the endpoint: `ready` or `notready`.
+    fn set_health_status(&self, status: &str) -> PyResult<()> {
+        self.1.check("the endpoint")?;
+        self.0.runtime().health().set_endpoint(self.0.name(), health_status(status)?);
+        Ok(())
+    }
+
+    /// The metrics of the endpoint.
+    #[getter]
+    fn metrics(&self) -> Metrics {
+        Metrics(self.0.metrics().clone(), self.1)
+    }
+
+    /// The name as it was given.
+    #[getter]
+    fn name(&self) -> &str {
+        self.0.name()
+    }
+}
+
+fn health_status(status: &str) -> PyResult<HealthStatus> {
+    [HealthStatus::Ready, HealthStatus::NotReady]
+        .into_iter()
+        .find(|s| s.as_str() == status)
+        .ok_or_else(|| {
+            value_error(format!("health status {status:?} is not \"ready\" or \"notready\""))
+        })
+}

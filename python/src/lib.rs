@@ -1,0 +1,53 @@
+//! `dynamo_metrics._native`: the Rust crate `dynamo-metrics` as Python classes.
+//!
+//! Each class is a shared handle of the crate, frozen, so that any thread may use it and a recording takes no lock. A recording is
+//! one method call; conveniences that need none of this (timers, decorators) are Python files beside the extension. Errors of
+//! the crate become `ValueError`, wrong types `TypeError`, and each names its metric.
+#![forbid(unsafe_code)]
+#![warn(missing_docs)]
+
+use pyo3::prelude::*;
+
+mod bridge;
+mod command;
+mod errors;
+mod family;
+mod fork;
+mod frontend;
+mod hierarchy;
+mod kinds;
+mod metrics;
+mod server;
+mod swap;
+mod worker;
+
+#[pymodule]
+fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add("__version__", env!("CARGO_PKG_VERSION"))?;
+    module.add_class::<hierarchy::DistributedRuntime>()?;
+    module.add_class::<hierarchy::Namespace>()?;
+    module.add_class::<hierarchy::Component>()?;
+    module.add_class::<hierarchy::Endpoint>()?;
+    module.add_class::<metrics::Metrics>()?;
+    module.add_class::<kinds::Counter>()?;
+    module.add_class::<kinds::IntCounter>()?;
+    module.add_class::<kinds::Gauge>()?;
+    module.add_class::<kinds::IntGauge>()?;
+    module.add_class::<kinds::Histogram>()?;
+    module.add_class::<family::CounterVec>()?;
+    module.add_class::<family::IntCounterVec>()?;
+    module.add_class::<family::GaugeVec>()?;
+    module.add_class::<family::IntGaugeVec>()?;
+    module.add_class::<family::HistogramVec>()?;
+    module.add_class::<server::SystemServer>()?;
+    module.add_class::<worker::WorkHandler>()?;
+    module.add_class::<worker::WorkRequest>()?;
+    module.add_class::<worker::KvStats>()?;
+    module.add_class::<frontend::Frontend>()?;
+    module.add_class::<frontend::Request>()?;
+    swap::add_to(module)?;
+    module.add_class::<bridge::Answers>()?;
+    module.add_function(wrap_pyfunction!(fork::_forked, module)?)?;
+    module.add_function(wrap_pyfunction!(command::_command, module)?)?;
+    Ok(())
+}

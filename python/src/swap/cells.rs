@@ -1,0 +1,171 @@
+//! The cells of one series: the core's detached metrics, or one shared number where the process has no cells left.
+//!
+//! Values are those of `prometheus_client`: NaN, infinities and negative numbers are recorded; a histogram's NaN is in its sum and
+//! in no bucket.
+
+use super::number;
+use dynamo_metrics_core::{Buckets, DetachedHistogram, DetachedSum};
+use pyo3::prelude::*;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// An `f64` that threads share. Relaxed, because nothing is published with it.
+#[derive(Debug, Default)]
+pub(crate) struct Shared(AtomicU64);
+
+impl Shared {
+    pub(crate) fn get(&self) -> f64 {
+        f64::from_bits(self.0.load(Ordering::Relaxed))
+    }
+
+    pub(crate) fn set(&self, value: f64) {
+        self.0.store(value.to_bits(), Ordering::Relaxed);
+    }
+
+    pub(crate) fn add(&self, v: f64) {
+        let add = |bits| Some((f64::from_bits(bits) + v).to_bits());
+        _ = self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, add);
+    }
+}
+
+/// The value of a counter: in the shards, and from its first reset on in one place, because no thread can clear another's shard.
+#[derive(Debug)]
+pub(crate) struct Sum {
+    cells: Option<DetachedSum>,
+    /// Whether the value is in `shared`.
+    is_shared: AtomicBool,
+    shared: Shared,
+}
+
+impl Sum {
+    pub(crate) fn new() -> Self {
+        let cells = DetachedSum::new();
+        Self { is_shared: AtomicBool::new(cells.is_none()), cells, shared: Shared::default() }
+    }
+
+    fn cells(&self) -> Option<&DetachedSum> {
+        self.cells.as_ref().filter(|_| !self.is_shared.load(Ordering::Relaxed))
+    }
+
+    #[inline]
+    pub(crate) fn add(&self, v: f64) {
+        match self.cells() {
+            Some(cells) => cells.add(v),
+            None => self.shared.add(v),
+        }
+    }
+
+    pub(crate) fn get(&self) -> f64 {
+        self.cells().map_or_else(|| self.shared.get(), DetachedSum::get)
+    }
+
+    pub(crate) fn reset(&self) {
+        self.shared.set(0.0);
+        self.is_shared.store(true, Ordering::Relaxed);
+    }
+}
+
+/// The upper bounds of a histogram's buckets, `+Inf` last; one object for all series with the same bounds.
+#[pyclass(frozen, module = "dynamo_metrics._native")]
+#[derive(Debug)]
+pub(crate) struct Bounds(pub(crate) Arc<Upper>);
+
+#[derive(Debug)]
+pub(crate) struct Upper {
+    pub(crate) bounds: Box<[f64]>,
+    /// The bounds as values of the label `le`.
+    pub(crate) texts: Box<[String]>,
+    /// `None` for bounds that the core refuses: too many, repeated, or not finite.
+    lookup: Option<Buckets>,
+}
+
+#[pymethods]
+impl Bounds {
+    #[new]
+    #[pyo3(signature = (bounds, /))]
+    fn new(bounds: Vec<f64>) -> Self {
+        let texts = bounds.iter().map(|&bound| number::go_string(bound)).collect();
+        let finite = bounds.split_last().map_or(&[][..], |(_, finite)| finite);
+        let lookup = Buckets::new(finite.iter().copied()).ok();
+        Self(Arc::new(Upper { bounds: bounds.into(), texts, lookup }))
+    }
+}
+
+impl Upper {
+    /// Returns the first bucket whose bound is not below the value, or the place behind the buckets for NaN.
+    #[inline]
+    pub(crate) fn index(&self, v: f64) -> usize {
+        if v.is_nan() {
+            return self.bounds.len();
+        }
+        match &self.lookup {
+            Some(buckets) => buckets.index(v),
+            None => self.bounds.partition_point(|&bound| bound < v),
+        }
+    }
+}
+
+/// The observations of a histogram or a summary.
+#[derive(Debug)]
+pub(crate) enum Observations {
+    Shards(DetachedHistogram),
+    /// When no cells are left, or there are more buckets than they hold.
+    Locked(Mutex<(Box<[u64]>, f64)>),
+}
+
+impl Observations {
+    pub(crate) fn new(buckets: usize) -> Self {
+        match DetachedHistogram::new(buckets) {
+            Some(cells) => Self::Shards(cells),
+            None => Self::Locked(Mutex::new((vec![0; buckets].into(), 0.0))),
+        }
+    }
+
+    #[inline]
+    pub(crate) fn observe(&self, bucket: usize, v: f64) {
+        match self {
+            Self::Shards(cells) => cells.observe(bucket, v),
+            Self::Locked(locked) => {
+                let mut locked = locked.lock().unwrap_or_else(PoisonError::into_inner);
+                if let Some(count) = locked.0.get_mut(bucket) {
+                    *count += 1;
+                }
+                locked.1 += v;
+            }
+        }
+    }
+
+    /// Fills `counts`, one for each bucket, and returns the sum.
+    pub(crate) fn read(&self, counts: &mut [u64]) -> f64 {
+        counts.fill(0);
+        match self {
+            Self::Shards(cells) => cells.read(counts),
+            Self::Locked(locked) => {
+                let locked = locked.lock().unwrap_or_else(PoisonError::into_inner);
+                counts.copy_from_slice(&locked.0);
+                locked.1
+            }
+        }
+    }
+}
+
+/// The newest exemplar of each bucket, or of a counter; memory only for series that have one.
+#[derive(Debug, Default)]
+pub(crate) struct Exemplars(Mutex<Vec<Option<Py<PyAny>>>>);
+
+impl Exemplars {
+    pub(crate) fn set(&self, bucket: usize, exemplar: Py<PyAny>) {
+        let mut slots = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if slots.len() <= bucket {
+            slots.resize_with(bucket + 1, || None);
+        }
+        let before = slots[bucket].replace(exemplar);
+        drop(slots);
+        drop(before); // may run Python code
+    }
+
+    pub(crate) fn get(&self, py: Python<'_>, bucket: usize) -> Option<Py<PyAny>> {
+        let slots = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        slots.get(bucket)?.as_ref().map(|exemplar| exemplar.clone_ref(py))
+    }
+}
