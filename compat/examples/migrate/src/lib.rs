@@ -1,0 +1,1 @@
+//! Nothing: `tests/rows.rs` has the code.

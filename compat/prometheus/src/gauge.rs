@@ -1,0 +1,179 @@
+//! Gauges. All threads share one number: `set` has to replace what others added.
+
+use crate::atomic::{Atomic, AtomicF64, AtomicI64, Number};
+use crate::desc::{Desc, Describer};
+use crate::error::Result;
+use crate::family::Family;
+use crate::lookup::{self, Lease};
+use crate::metric::{Collector, Metric, Opts};
+use crate::plan::{Plan, Series};
+use crate::proto::{self, MetricType};
+use crate::table::LabelValues;
+use crate::value::Value;
+use crate::vec::{MetricVec, MetricVecBuilder};
+use std::marker::PhantomData;
+use std::sync::{Arc, OnceLock};
+
+/// A gauge of any type of number. Clones are the same gauge.
+#[derive(Debug)]
+pub struct GenericGauge<P: Atomic> {
+    value: Lease<Value<P>>,
+}
+
+/// A gauge of `f64`.
+pub type Gauge = GenericGauge<AtomicF64>;
+
+/// A gauge of `i64`, the faster one.
+pub type IntGauge = GenericGauge<AtomicI64>;
+
+impl<P: Atomic> Clone for GenericGauge<P> {
+    fn clone(&self) -> Self {
+        Self { value: self.value.clone() }
+    }
+}
+
+impl<P: Atomic> GenericGauge<P> {
+    /// Returns a gauge at zero.
+    ///
+    /// # Errors
+    /// As [`Desc::new`].
+    pub fn new<S1: Into<String>, S2: Into<String>>(name: S1, help: S2) -> Result<Self> {
+        Self::with_opts(Opts::new(name, help))
+    }
+
+    /// Returns a gauge at zero.
+    ///
+    /// # Errors
+    /// As [`Desc::new`]; variable labels, which have no values here.
+    pub fn with_opts(opts: Opts) -> Result<Self> {
+        Self::of(&Arc::new(Family::new(opts.describe()?)), &Arc::default())
+    }
+
+    fn of(family: &Arc<Family>, values: &Arc<LabelValues>) -> Result<Self> {
+        Ok(Self { value: Lease::new(Value::gauge(family, values)?) })
+    }
+
+    /// Sets the value.
+    #[inline]
+    pub fn set(&self, v: P::T) {
+        self.value.set(v);
+    }
+
+    /// Adds one.
+    #[inline]
+    pub fn inc(&self) {
+        self.value.inc_by(P::T::from_i64(1));
+    }
+
+    /// Subtracts one.
+    #[inline]
+    pub fn dec(&self) {
+        self.value.dec_by(P::T::from_i64(1));
+    }
+
+    /// Adds `v`.
+    #[inline]
+    pub fn add(&self, v: P::T) {
+        self.value.inc_by(v);
+    }
+
+    /// Subtracts `v`.
+    #[inline]
+    pub fn sub(&self, v: P::T) {
+        self.value.dec_by(v);
+    }
+
+    /// Returns the value.
+    #[inline]
+    pub fn get(&self) -> P::T {
+        self.value.get()
+    }
+}
+
+impl<P: Atomic> Collector for GenericGauge<P> {
+    fn desc(&self) -> Vec<&Desc> {
+        vec![&self.value.family.desc]
+    }
+
+    fn collect(&self) -> Vec<proto::MetricFamily> {
+        vec![self.value.collect()]
+    }
+
+    fn __plan(&self, kept: &OnceLock<Arc<Plan>>) -> Option<Arc<Plan>> {
+        let series = P::__series(self.value.shared())?;
+        let plan =
+            || Arc::new(Plan::new(&self.value.family, self.value.metric_type(), vec![series]));
+        Some(Arc::clone(kept.get_or_init(plan)))
+    }
+}
+
+impl<P: Atomic> Metric for GenericGauge<P> {
+    fn metric(&self) -> proto::Metric {
+        self.value.metric()
+    }
+}
+
+/// Makes the series of a [`GenericGaugeVec`].
+#[derive(Debug)]
+pub struct GaugeVecBuilder<P: Atomic> {
+    number: PhantomData<P>,
+}
+
+impl<P: Atomic> Clone for GaugeVecBuilder<P> {
+    fn clone(&self) -> Self {
+        Self { number: PhantomData }
+    }
+}
+
+impl<P: Atomic> MetricVecBuilder for GaugeVecBuilder<P> {
+    type M = GenericGauge<P>;
+    type P = Opts;
+
+    fn build<V: AsRef<str>>(&self, opts: &Opts, values: &[V]) -> Result<Self::M> {
+        let family = Arc::new(Family::new(opts.describe()?));
+        Self::M::of(&family, &Arc::new(LabelValues::new(values)))
+    }
+
+    fn __build(
+        &self,
+        family: &Arc<Family>,
+        _opts: &Opts,
+        values: &Arc<LabelValues>,
+    ) -> Result<Self::M> {
+        Self::M::of(family, values)
+    }
+
+    fn __series(&self, metric: &Self::M) -> Option<Arc<dyn Series>> {
+        P::__series(metric.value.shared())
+    }
+
+    #[inline]
+    fn __find<V: AsRef<str>>(&self, key: u64, values: &[V]) -> Option<Self::M> {
+        Some(Self::M { value: lookup::find(key, values)? })
+    }
+
+    fn __remember(&self, key: u64, metric: &Self::M) {
+        lookup::remember(key, &metric.value);
+    }
+}
+
+/// A family of gauges of any type of number.
+pub type GenericGaugeVec<P> = MetricVec<GaugeVecBuilder<P>>;
+
+/// A family of gauges of `f64`.
+pub type GaugeVec = GenericGaugeVec<AtomicF64>;
+
+/// A family of gauges of `i64`, the faster ones.
+pub type IntGaugeVec = GenericGaugeVec<AtomicI64>;
+
+impl<P: Atomic> GenericGaugeVec<P> {
+    /// Returns a family without series.
+    ///
+    /// # Errors
+    /// As [`Desc::new`].
+    pub fn new(opts: Opts, label_names: &[&str]) -> Result<Self> {
+        let names = label_names.iter().map(ToString::to_string).collect();
+        let builder = GaugeVecBuilder { number: PhantomData };
+        Self::create(MetricType::GAUGE, builder, opts.variable_labels(names))
+    }
+}

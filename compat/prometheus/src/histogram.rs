@@ -1,0 +1,532 @@
+//! Histograms. Observations go to the calling thread's shard; a collection reads a sum and the counts of the same observations.
+
+use crate::desc::{Desc, Describer};
+use crate::error::{Error, Result};
+use crate::family::Family;
+use crate::instant::Instant;
+use crate::local_histogram::{LocalHistogram, LocalHistogramVec};
+use crate::lookup::{self, Cache, Cached, Lease};
+use crate::metric::{Collector, Metric, Opts};
+use crate::plan::{self, Plan, Series};
+use crate::proto::{self, MetricType};
+use crate::table::LabelValues;
+use crate::vec::{MetricVec, MetricVecBuilder};
+use dynamo_metrics_core::{Buckets, DetachedHistogram};
+use parking_lot::Mutex;
+use std::collections::HashMap;
+use std::sync::{Arc, OnceLock};
+
+/// The upper bounds of buckets where none are given: 5 ms to 10 s, in seconds.
+pub const DEFAULT_BUCKETS: &[f64; 11] = &dynamo_metrics_core::BOUNDS_DEFAULT;
+
+/// The label of a bucket's upper bound, which no histogram can have as a label of its own.
+pub(crate) const BUCKET_LABEL: &str = "le";
+
+/// The name, help, labels and buckets that a histogram is made with.
+#[derive(Clone, Debug)]
+pub struct HistogramOpts {
+    /// Name, help and labels.
+    pub common_opts: Opts,
+    /// The upper bounds of the buckets, which must increase; [`DEFAULT_BUCKETS`] if empty. `+Inf` is implied.
+    pub buckets: Vec<f64>,
+}
+
+impl HistogramOpts {
+    /// Returns options with this name and help.
+    pub fn new<S1: Into<String>, S2: Into<String>>(name: S1, help: S2) -> Self {
+        Opts::new(name, help).into()
+    }
+
+    /// Sets the namespace.
+    pub fn namespace<S: Into<String>>(mut self, namespace: S) -> Self {
+        self.common_opts = self.common_opts.namespace(namespace);
+        self
+    }
+
+    /// Sets the subsystem.
+    pub fn subsystem<S: Into<String>>(mut self, subsystem: S) -> Self {
+        self.common_opts = self.common_opts.subsystem(subsystem);
+        self
+    }
+
+    /// Replaces the constant labels.
+    pub fn const_labels(mut self, const_labels: HashMap<String, String>) -> Self {
+        self.common_opts = self.common_opts.const_labels(const_labels);
+        self
+    }
+
+    /// Adds a constant label.
+    pub fn const_label<S1: Into<String>, S2: Into<String>>(mut self, name: S1, value: S2) -> Self {
+        self.common_opts = self.common_opts.const_label(name, value);
+        self
+    }
+
+    /// Replaces the variable labels.
+    pub fn variable_labels(mut self, variable_labels: Vec<String>) -> Self {
+        self.common_opts = self.common_opts.variable_labels(variable_labels);
+        self
+    }
+
+    /// Adds a variable label.
+    pub fn variable_label<S: Into<String>>(mut self, name: S) -> Self {
+        self.common_opts = self.common_opts.variable_label(name);
+        self
+    }
+
+    /// Returns the parts of the name, joined; see [`Opts::fq_name`].
+    pub fn fq_name(&self) -> String {
+        self.common_opts.fq_name()
+    }
+
+    /// Sets the upper bounds of the buckets.
+    pub fn buckets(mut self, buckets: Vec<f64>) -> Self {
+        self.buckets = buckets;
+        self
+    }
+}
+
+impl Describer for HistogramOpts {
+    fn describe(&self) -> Result<Desc> {
+        self.common_opts.describe()
+    }
+}
+
+impl From<Opts> for HistogramOpts {
+    fn from(opts: Opts) -> Self {
+        Self { common_opts: opts, buckets: DEFAULT_BUCKETS.to_vec() }
+    }
+}
+
+/// The upper bounds of a histogram, and the lookup of a value's bucket.
+#[doc(hidden)]
+#[derive(Debug)]
+pub struct Bounds {
+    /// As they are printed, without `+Inf`.
+    pub(crate) upper: Box<[f64]>,
+    /// `None` for bounds that the core refuses: too many, or not finite.
+    lookup: Option<Buckets>,
+    /// `le="..."` of each bucket, `+Inf` included.
+    labels: OnceLock<Box<[String]>>,
+}
+
+impl Bounds {
+    fn new(opts: &HistogramOpts) -> Result<Self> {
+        let mut upper = opts.buckets.clone();
+        if upper.is_empty() {
+            upper.extend(DEFAULT_BUCKETS);
+        }
+        if let Some(pair) = upper.windows(2).find(|pair| pair[0] >= pair[1]) {
+            let (before, after) = (pair[0], pair[1]);
+            let text =
+                format!("histogram buckets must be in increasing order: {before} >= {after}");
+            return Err(Error::Msg(text));
+        }
+        upper.pop_if(|last| *last == f64::INFINITY);
+        let lookup = Buckets::new(upper.iter().copied()).ok();
+        Ok(Self { upper: upper.into(), lookup, labels: OnceLock::new() })
+    }
+
+    /// Returns the label of each bucket as the text format writes it, `+Inf` included.
+    pub(crate) fn labels(&self) -> &[String] {
+        self.labels.get_or_init(|| {
+            let bounds = self.upper.iter().map(ToString::to_string);
+            let all = bounds.chain(["+Inf".to_owned()]);
+            all.map(|bound| format!("{BUCKET_LABEL}=\"{bound}\"")).collect()
+        })
+    }
+
+    /// Returns the first bucket whose bound is not below the value; that of `+Inf` for NaN.
+    #[inline]
+    pub(crate) fn index(&self, v: f64) -> usize {
+        match &self.lookup {
+            Some(buckets) => buckets.index(v),
+            None => self.upper.iter().position(|bound| v <= *bound).unwrap_or(self.upper.len()),
+        }
+    }
+}
+
+/// The observations of one histogram.
+#[derive(Debug)]
+enum Store {
+    Shards(DetachedHistogram),
+    /// When no cells are left, or there are more buckets than they hold. The counts of all buckets and the sum.
+    Locked(Mutex<(Box<[u64]>, f64)>),
+}
+
+#[derive(Debug)]
+struct Core {
+    family: Arc<Family>,
+    values: Arc<LabelValues>,
+    bounds: Arc<Bounds>,
+    store: Store,
+}
+
+impl Core {
+    /// Adds the counts of all buckets, `+Inf` last, and returns the sum of the same observations.
+    fn read(&self, counts: &mut [u64]) -> f64 {
+        match &self.store {
+            Store::Shards(histogram) => histogram.read(counts),
+            Store::Locked(locked) => {
+                let locked = locked.lock();
+                counts.iter_mut().zip(&locked.0).for_each(|(count, n)| *count += n);
+                locked.1
+            }
+        }
+    }
+}
+
+/// A histogram. Clones are the same histogram.
+#[derive(Clone, Debug)]
+pub struct Histogram {
+    core: Lease<Core>,
+}
+
+impl Histogram {
+    /// Returns a histogram without observations.
+    ///
+    /// # Errors
+    /// As [`Desc::new`]; the label `le`; bounds that do not increase; variable labels, which have no values here.
+    pub fn with_opts(opts: HistogramOpts) -> Result<Self> {
+        let family = Arc::new(Family::new(opts.describe()?));
+        Self::of(&family, &Arc::default(), || Bounds::new(&opts).map(Arc::new))
+    }
+
+    fn of(
+        family: &Arc<Family>,
+        values: &Arc<LabelValues>,
+        bounds: impl FnOnce() -> Result<Arc<Bounds>>,
+    ) -> Result<Self> {
+        let desc = &family.desc;
+        let mut names = desc.const_label_pairs.iter().map(|pair| pair.name());
+        if names.any(|name| name == BUCKET_LABEL)
+            || desc.variable_labels.iter().any(|name| name == BUCKET_LABEL)
+        {
+            return Err(Error::Msg("`le` is not allowed as label name in histograms".into()));
+        }
+        family.check(values.len())?;
+        let bounds = bounds()?;
+        let buckets = bounds.upper.len() + 1;
+        let store = match DetachedHistogram::new(buckets) {
+            Some(histogram) => Store::Shards(histogram),
+            None => Store::Locked(Mutex::new((vec![0; buckets].into(), 0.0))),
+        };
+        let (family, values) = (Arc::clone(family), Arc::clone(values));
+        Ok(Self { core: Lease::new(Core { family, values, bounds, store }) })
+    }
+
+    /// Adds one observation. NaN is counted in no bucket but `+Inf`, and makes the sum NaN.
+    #[inline]
+    pub fn observe(&self, v: f64) {
+        let bucket = self.core.bounds.index(v);
+        match &self.core.store {
+            Store::Shards(histogram) => histogram.observe(bucket, v),
+            Store::Locked(locked) => {
+                let mut locked = locked.lock();
+                locked.0[bucket] += 1;
+                locked.1 += v;
+            }
+        }
+    }
+
+    /// Adds many observations.
+    pub(crate) fn record(&self, counts: &[u64], sum: f64) {
+        match &self.core.store {
+            Store::Shards(histogram) => histogram.record(counts, sum),
+            Store::Locked(locked) => {
+                let mut locked = locked.lock();
+                locked.0.iter_mut().zip(counts).for_each(|(count, n)| *count += n);
+                locked.1 += sum;
+            }
+        }
+    }
+
+    pub(crate) fn bounds(&self) -> &Arc<Bounds> {
+        &self.core.bounds
+    }
+
+    /// Starts a timer, which observes its seconds when it is dropped.
+    pub fn start_timer(&self) -> HistogramTimer {
+        HistogramTimer { histogram: self.clone(), observed: false, start: Instant::now() }
+    }
+
+    /// Starts a timer, as [`start_timer`](Self::start_timer).
+    #[cfg(feature = "nightly")]
+    pub fn start_coarse_timer(&self) -> HistogramTimer {
+        self.start_timer()
+    }
+
+    /// Observes the seconds that a function takes.
+    pub fn observe_closure_duration<F, T>(&self, f: F) -> T
+    where
+        F: FnOnce() -> T,
+    {
+        let start = Instant::now();
+        let result = f();
+        self.observe(start.elapsed_sec());
+        result
+    }
+
+    /// Observes the seconds that a function takes.
+    #[cfg(feature = "nightly")]
+    pub fn observe_closure_duration_coarse<F, T>(&self, f: F) -> T
+    where
+        F: FnOnce() -> T,
+    {
+        self.observe_closure_duration(f)
+    }
+
+    /// Returns a histogram of this thread, which is added to this one when it is flushed.
+    pub fn local(&self) -> LocalHistogram {
+        LocalHistogram::new(self.clone())
+    }
+
+    /// Returns the sum of all observations.
+    pub fn get_sample_sum(&self) -> f64 {
+        self.core.read(&mut self.counts())
+    }
+
+    /// Returns the number of observations.
+    pub fn get_sample_count(&self) -> u64 {
+        let mut counts = self.counts();
+        self.core.read(&mut counts);
+        counts.iter().sum()
+    }
+
+    /// Returns a zero for each bucket.
+    fn counts(&self) -> Vec<u64> {
+        vec![0; self.core.bounds.upper.len() + 1]
+    }
+}
+
+impl Metric for Histogram {
+    fn metric(&self) -> proto::Metric {
+        plan::metric(MetricType::HISTOGRAM, &*self.core)
+    }
+}
+
+impl Cached for Core {
+    #[inline]
+    fn with<R>(f: impl FnOnce(&Cache<Self>) -> R) -> Option<R> {
+        thread_local! {
+            static CACHE: Cache<Core> = const { Cache::new() };
+        }
+        CACHE.try_with(f).ok()
+    }
+
+    #[inline]
+    fn label_values(&self) -> &LabelValues {
+        &self.values
+    }
+}
+
+impl Series for Core {
+    fn family(&self) -> &Arc<Family> {
+        &self.family
+    }
+
+    fn values(&self) -> &LabelValues {
+        &self.values
+    }
+
+    fn bounds(&self) -> Option<&Bounds> {
+        Some(&self.bounds)
+    }
+
+    fn read(&self, numbers: &mut [u64]) {
+        let [counts @ .., sum, count] = numbers else { return };
+        *sum = Core::read(self, counts).to_bits();
+        for bucket in counts {
+            *count = count.wrapping_add(*bucket);
+            *bucket = *count;
+        }
+    }
+}
+
+impl Collector for Histogram {
+    fn desc(&self) -> Vec<&Desc> {
+        vec![&self.core.family.desc]
+    }
+
+    fn collect(&self) -> Vec<proto::MetricFamily> {
+        vec![self.core.family.collect(MetricType::HISTOGRAM, vec![self.metric()])]
+    }
+
+    fn __plan(&self, kept: &OnceLock<Arc<Plan>>) -> Option<Arc<Plan>> {
+        let series = || vec![Arc::clone(self.core.shared()) as _];
+        let plan = || Arc::new(Plan::new(&self.core.family, MetricType::HISTOGRAM, series()));
+        Some(Arc::clone(kept.get_or_init(plan)))
+    }
+}
+
+/// Makes the series of a [`HistogramVec`].
+#[derive(Clone, Debug, Default)]
+pub struct HistogramVecBuilder {
+    /// Shared by all series of a family; set by the first.
+    bounds: Arc<OnceLock<Arc<Bounds>>>,
+}
+
+impl MetricVecBuilder for HistogramVecBuilder {
+    type M = Histogram;
+    type P = HistogramOpts;
+
+    fn build<V: AsRef<str>>(&self, opts: &HistogramOpts, values: &[V]) -> Result<Histogram> {
+        let family = Arc::new(Family::new(opts.describe()?));
+        let values = Arc::new(LabelValues::new(values));
+        Histogram::of(&family, &values, || Bounds::new(opts).map(Arc::new))
+    }
+
+    fn __build(
+        &self,
+        family: &Arc<Family>,
+        opts: &HistogramOpts,
+        values: &Arc<LabelValues>,
+    ) -> Result<Histogram> {
+        Histogram::of(family, values, || match self.bounds.get() {
+            Some(bounds) => Ok(Arc::clone(bounds)),
+            None => {
+                let bounds = Arc::new(Bounds::new(opts)?);
+                Ok(Arc::clone(self.bounds.get_or_init(|| bounds)))
+            }
+        })
+    }
+
+    fn __series(&self, metric: &Histogram) -> Option<Arc<dyn Series>> {
+        Some(Arc::clone(metric.core.shared()) as _)
+    }
+
+    #[inline]
+    fn __find<V: AsRef<str>>(&self, key: u64, values: &[V]) -> Option<Histogram> {
+        Some(Histogram { core: lookup::find(key, values)? })
+    }
+
+    fn __remember(&self, key: u64, metric: &Histogram) {
+        lookup::remember(key, &metric.core);
+    }
+}
+
+/// A family of histograms.
+pub type HistogramVec = MetricVec<HistogramVecBuilder>;
+
+impl HistogramVec {
+    /// Returns a family without series.
+    ///
+    /// # Errors
+    /// As [`Desc::new`].
+    pub fn new(opts: HistogramOpts, label_names: &[&str]) -> Result<Self> {
+        let names = label_names.iter().map(ToString::to_string).collect();
+        let builder = HistogramVecBuilder::default();
+        Self::create(MetricType::HISTOGRAM, builder, opts.variable_labels(names))
+    }
+
+    /// Returns a family of this thread, which is added to this one when it is flushed.
+    pub fn local(&self) -> LocalHistogramVec {
+        LocalHistogramVec::new(self.clone())
+    }
+}
+
+/// A timer of a [`Histogram`]. It observes its seconds when it is dropped, unless it was stopped.
+#[must_use = "a timer that is dropped at once observes nothing"]
+#[derive(Debug)]
+pub struct HistogramTimer {
+    histogram: Histogram,
+    observed: bool,
+    start: Instant,
+}
+
+impl HistogramTimer {
+    /// Observes the seconds since the start.
+    pub fn observe_duration(self) {
+        self.stop_and_record();
+    }
+
+    /// Observes the seconds since the start and returns them.
+    pub fn stop_and_record(mut self) -> f64 {
+        self.stop(true)
+    }
+
+    /// Returns the seconds since the start, and observes nothing.
+    pub fn stop_and_discard(mut self) -> f64 {
+        self.stop(false)
+    }
+
+    fn stop(&mut self, record: bool) -> f64 {
+        let seconds = self.start.elapsed_sec();
+        self.observed = true;
+        if record {
+            self.histogram.observe(seconds);
+        }
+        seconds
+    }
+}
+
+impl Drop for HistogramTimer {
+    fn drop(&mut self) {
+        if !self.observed {
+            self.stop(true);
+        }
+    }
+}
+
+/// Returns `count` bounds: `start`, `start + width`, ...
+///
+/// # Errors
+/// No bound, or a width that is not positive.
+pub fn linear_buckets(start: f64, width: f64, count: usize) -> Result<Vec<f64>> {
+    if count < 1 {
+        let text = format!("LinearBuckets needs a positive count, count: {count}");
+        return Err(Error::Msg(text));
+    }
+    if width <= 0.0 {
+        let text = format!("LinearBuckets needs a width greater then 0, width: {width}");
+        return Err(Error::Msg(text));
+    }
+    Ok((0..count).map(|step| start + width * step as f64).collect())
+}
+
+/// Returns `count` bounds: `start`, `start * factor`, ...
+///
+/// # Errors
+/// No bound, a start that is not positive, or a factor that is not above one.
+pub fn exponential_buckets(start: f64, factor: f64, count: usize) -> Result<Vec<f64>> {
+    if count < 1 {
+        let text = format!("exponential_buckets needs a positive count, count: {count}");
+        return Err(Error::Msg(text));
+    }
+    if start <= 0.0 {
+        let text = format!("exponential_buckets needs a positive start value, start: {start}");
+        return Err(Error::Msg(text));
+    }
+    if factor <= 1.0 {
+        let text = format!("exponential_buckets needs a factor greater than 1, factor: {factor}");
+        return Err(Error::Msg(text));
+    }
+    Ok(std::iter::successors(Some(start), |bound| Some(bound * factor)).take(count).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn more_buckets_than_cells_are_counted_under_a_lock() {
+        let bounds = (0..300_000).map(f64::from).collect();
+        let opts = HistogramOpts::new("h", "help").buckets(bounds);
+        let histogram = Histogram::with_opts(opts).unwrap();
+        assert!(matches!(histogram.core.store, Store::Locked(_)));
+        histogram.observe(299_998.5);
+        histogram.observe(f64::NAN);
+        let mut counts = histogram.counts();
+        let sum = histogram.core.read(&mut counts);
+        assert_eq!((counts[299_999], counts[300_000]), (1, 1));
+        assert!(sum.is_nan());
+    }
+
+    #[test]
+    fn bounds_that_the_core_refuses_are_searched() {
+        let opts = HistogramOpts::new("h", "help").buckets(vec![f64::NEG_INFINITY, 0.0, 1.0]);
+        let bounds = Bounds::new(&opts).unwrap();
+        assert!(bounds.lookup.is_none());
+        let found = [f64::NEG_INFINITY, -1.0, 0.5, 2.0, f64::NAN].map(|v| bounds.index(v));
+        assert_eq!(found, [0, 1, 2, 3, 3]);
+    }
+}
