@@ -5,7 +5,12 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 seconds=${SECONDS_EACH:-10}
 toolchain=${FUZZ_TOOLCHAIN:-nightly}
-for target in $(sed -n 's|^path = "fuzz_targets/\(.*\)\.rs"|\1|p' fuzz/Cargo.toml); do
+targets=$(sed -n 's|^path = "fuzz_targets/\(.*\)\.rs"|\1|p' fuzz/Cargo.toml)
+# An input of a target that was renamed would never run again.
+for folder in fuzz/corpus/*/ fuzz/regressions/*/; do
+  grep -qx "$(basename "$folder")" <<< "$targets" || { echo "$folder: fuzz/Cargo.toml has no such target" >&2; exit 1; }
+done
+for target in $targets; do
   echo "fuzzing $target for $seconds s"
   mkdir -p "fuzz/corpus/$target" "fuzz/regressions/$target"
   # First the inputs that once crashed, and the seeds: a fixed bug that is back fails here at once.

@@ -41,9 +41,11 @@ fuzz_target!(|input: &[u8]| {
     let (out, report) = merge(Format::Text);
     let format = if quoted { strict::Format::TextUtf8 } else { strict::Format::Text };
     assert_eq!(parse(format, &out).samples().count() as u64, report.series);
-    // No more series than in text.
     let (mut out, report_openmetrics) = merge(Format::OpenMetrics);
-    assert!(report_openmetrics.series <= report.series);
+    // No more series than in text, unless the escaping gives a sample another name as `a` with `_sum` than as `a_sum`: then two
+    // series may be one in text alone, where more families are untyped.
+    let by_byte = matches!(escaping, Escaping::AllowUtf8 | Escaping::Underscores);
+    assert!(!by_byte || report_openmetrics.series <= report.series);
     out.extend_from_slice(b"# EOF\n");
     let format = if quoted { strict::Format::OpenMetricsUtf8 } else { strict::Format::OpenMetrics };
     assert_eq!(parse(format, &out).samples().count() as u64, report_openmetrics.series);
@@ -56,7 +58,7 @@ fuzz_target!(|input: &[u8]| {
         assert!(lines.count() as u64 <= report.series && !text.contains("\n\n"), "{text}");
     }
     let (out, report_protobuf) = merge(Format::Protobuf);
-    assert!(report_protobuf.series <= report.series);
+    assert!(!by_byte || report_protobuf.series <= report.series);
     // Every family stands behind its length.
     let (mut rest, mut families) = (&out[..], 0);
     while !rest.is_empty() {
