@@ -12,7 +12,7 @@
 //!
 //! A hint is only a guess: **values are always compared**, so a string that was changed, or replaced at the same address,
 //! costs the search by hash and is never taken for another one. Clients do not choose addresses, and the search uses a hash
-//! with random seeds (`family/table.rs`). A collision costs a comparison and then the search in the table, as much as a lookup
+//! with random seeds (`family/erased.rs`). A collision costs a comparison and then the search in the table, as much as a lookup
 //! without this cache.
 //!
 //! A hint also stores some bits of its mixture. Without them every string at a new address followed the hint of another
@@ -22,7 +22,7 @@
 //! a thread. **The entries of a dropped family are removed**, or their handles would keep the cells of its whole registry:
 //! the thread that drops the family [sweeps](sweep) its own cache at once, every other thread at its next lookup that misses.
 //! A removed series is never *found* here: entries have the key of their family, and every removal gives the family a new key
-//! (`family/table.rs`). So a removal costs each thread one search in the table for each series of that family, and series need
+//! (`family/erased.rs`). So a removal costs each thread one search in the table for each series of that family, and series need
 //! no mark of their own.
 
 use crate::handle::{AnyHandle, Metric};

@@ -12,19 +12,22 @@
 
 mod dynamic;
 mod enumerated;
+mod erased;
+mod list;
 pub(crate) mod lookup;
 mod removals;
 mod table;
 
 pub use dynamic::{DynamicFamily, DynamicLookup};
 pub use enumerated::EnumeratedFamily;
-pub(crate) use table::{FamilyCore, SeriesList};
+pub(crate) use erased::FamilyCore;
+pub(crate) use list::SeriesList;
 
 use crate::handle::Metric;
 use crate::sync::{Ordering, Step, left_out};
+use erased::Found;
 use std::marker::PhantomData;
 use std::sync::Arc;
-use table::Found;
 
 /// The label value of the overflow series, which counts recordings beyond the limit of series.
 pub const OVERFLOW_VALUE: &str = "other";

@@ -1,7 +1,8 @@
 //! An exemplar of an engine's line: read only where the format has a place for it, and passed on only if no consumer refuses it.
 
 use super::arena::Span;
-use super::line::{Cursor, Label, number};
+use super::cursor::{Cursor, Label};
+use super::line::number;
 use super::role::Role;
 use super::store::{Sample, Store};
 use dynamo_metrics_parser::grammar::label_name_len;

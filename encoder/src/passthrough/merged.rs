@@ -9,10 +9,10 @@
 //! order of the input and nothing is ever moved.
 
 use super::arena::{Arena, Index, NONE, Span};
-use super::line::Label;
+use super::cursor::Label;
+use super::names::{FAMILIES_MAX, Part};
 use super::report::Report;
 use super::role::Role;
-use super::source::{FAMILIES_MAX, Part};
 use super::store::Store;
 use super::weaker::{Cause, Limit, Weaker};
 use dynamo_metrics_parser::grammar::metric_name_len;

@@ -32,13 +32,18 @@
 //! Cost: time linear in the text. All memory is kept for the next merge, so that a scrape of the same
 //! size allocates nothing; it is bounded by [`TEXT_BYTES_MAX`] and [`SAMPLES_MAX`].
 
+mod alike;
 mod arena;
+mod cursor;
+mod declarations;
 mod emit;
 mod exemplar;
 mod filter;
+mod label_sets;
 mod labels;
 mod line;
 mod merged;
+mod names;
 mod openmetrics;
 #[cfg(feature = "openmetrics2")]
 mod openmetrics2;
@@ -47,10 +52,10 @@ mod point;
 mod protobuf;
 mod report;
 mod role;
-mod source;
 mod store;
 mod text;
 mod weaker;
+mod word;
 
 use std::fmt;
 

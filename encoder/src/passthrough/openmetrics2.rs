@@ -7,7 +7,7 @@
 
 use bytes::{BufMut, BytesMut};
 
-use super::line::Label;
+use super::cursor::Label;
 use super::merged::{Family, Merged, Shape};
 use super::report::Report;
 use super::store::Store;

@@ -2,13 +2,15 @@
 
 use std::ops::Range;
 
+use super::alike;
 use super::arena::Span;
+use super::declarations::Declared;
 use super::emit::Wanted;
 use super::filter::Filter;
 use super::line::{self, Line, Reading};
 use super::merged::{Merged, Refusal};
+use super::names::Names;
 use super::report::Report;
-use super::source::{Declared, Names};
 use super::store::Store;
 use super::weaker::Weaker;
 
@@ -58,7 +60,7 @@ impl Page {
             if let Some(last) = &before
                 && store.samples.len() < SAMPLES_MAX
                 && let Some((reading, which)) =
-                    line::read_alike(&store.arena, line, last, &mut store.labels)
+                    alike::read(&store.arena, line, last, &mut store.labels)
             {
                 store.push_alike(&reading, first_label, which);
                 self.names.again(store.samples[store.samples.len() - 1].name);
@@ -100,9 +102,9 @@ impl Page {
         let (names, arena, seed) = (&mut self.names, &store.arena, &store.seed);
         match *line {
             Line::Nothing | Line::Eof | Line::Sample(_) => {}
-            Line::Help { name, text } => names.help(arena, seed, name, text),
-            Line::Unit { name, unit } => names.unit(arena, seed, name, unit),
-            Line::Type { name, word } => match names.kind(arena, seed, (name, word)) {
+            Line::Help { name, text } => names.declarations.help(arena, seed, name, text),
+            Line::Unit { name, unit } => names.declarations.unit(arena, seed, name, unit),
+            Line::Type { name, word } => match names.declarations.kind(arena, seed, (name, word)) {
                 Declared::Fine => {}
                 Declared::Unreadable => self.report.dropped_lines += 1,
             },
@@ -114,7 +116,7 @@ impl Page {
             }
             Line::BadMetadata(name) => {
                 if let Some(name) = name {
-                    names.bad_metadata(arena, seed, name);
+                    names.declarations.bad_metadata(arena, seed, name);
                 }
                 self.report.dropped_lines += 1;
             }

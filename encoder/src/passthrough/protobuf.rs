@@ -7,8 +7,8 @@
 use bytes::{BufMut, BytesMut};
 
 use super::arena::Span;
+use super::cursor::Label;
 use super::exemplar;
-use super::line::Label;
 use super::merged::Family;
 use super::report::Report;
 use super::role::Role;

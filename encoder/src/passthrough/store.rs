@@ -8,30 +8,32 @@
 use bytes::BytesMut;
 use dynamo_metrics_core::Escaping;
 
+use super::alike::Before;
 use super::arena::{Arena, NONE, Seed, Span};
+use super::cursor::Label;
 use super::labels::Labels;
-use super::line::{Before, Label, Reading, number};
+use super::line::{Reading, number};
 use super::role::Role;
 use crate::number::{Text, write_f64_openmetrics};
 use dynamo_metrics_parser::Kind;
 use dynamo_metrics_parser::grammar::{label_name_len, metric_name_len};
 
 /// The position of no label.
-const NO_LABEL: u8 = u8::MAX;
+pub(super) const NO_LABEL: u16 = u16::MAX;
 
 pub(super) struct Sample {
     /// Index of its name in its source.
     pub(super) name: u32,
-    first_label: u32,
-    labels: u8,
+    pub(super) first_label: u32,
+    pub(super) labels: u16,
     /// Which of them is `le`, `quantile` or the state, where that is not part of the label set.
-    own: u8,
+    pub(super) own: u16,
     /// The only label whose value is not that of the sample before, which has the same name and labels otherwise; or
     /// [`NO_LABEL`] where the two were not compared.
-    alike: u8,
+    alike: u16,
     pub(super) role: Role,
     /// The labels that its source adds, or [`NONE`].
-    extra: u32,
+    pub(super) extra: u32,
     /// See [`Reading`].
     pub(super) braces: Span,
     pub(super) text: Span,
@@ -47,13 +49,13 @@ pub(super) struct Sample {
 
 /// The labels that a source adds.
 #[derive(Clone, Copy)]
-struct Extra {
-    first_label: u32,
-    labels: u32,
+pub(super) struct Extra {
+    pub(super) first_label: u32,
+    pub(super) labels: u32,
     /// The labels as text, without braces.
-    text: Span,
+    pub(super) text: Span,
     /// Their part of a label set's hash.
-    hash: u64,
+    pub(super) hash: u64,
 }
 
 #[derive(Default)]
@@ -63,8 +65,8 @@ pub(super) struct Store {
     pub(super) samples: Vec<Sample>,
     /// Labels of the samples, and behind them those of the line that is being read.
     pub(super) labels: Vec<Label>,
-    extras: Vec<Extra>,
-    added: Vec<Label>,
+    pub(super) extras: Vec<Extra>,
+    pub(super) added: Vec<Label>,
     pub(super) escaping: Escaping,
     /// A name that is being escaped.
     escaped: String,
@@ -141,7 +143,7 @@ impl Store {
         self.samples.push(Sample {
             name,
             first_label: first_label as u32,
-            labels: (self.labels.len() - first_label) as u8,
+            labels: (self.labels.len() - first_label) as u16,
             own: NO_LABEL,
             alike: NO_LABEL,
             role: Role::Value,
@@ -166,7 +168,7 @@ impl Store {
             first_label: first_label as u32,
             labels: last.labels,
             own: NO_LABEL,
-            alike: which as u8,
+            alike: which as u16,
             role: Role::Value,
             extra: last.extra,
             braces: reading.braces,
@@ -308,47 +310,6 @@ impl Store {
         self.arena.push(self.escaped.as_bytes())
     }
 
-    /// The labels that a sample was read with, and those of its source that it cannot get as one.
-    pub(super) fn labels(&self, sample: &Sample) -> &[Label] {
-        let first = sample.first_label as usize;
-        &self.labels[first..first + usize::from(sample.labels)]
-    }
-
-    /// The labels that a sample's source adds, as labels and as text.
-    pub(super) fn added(&self, sample: &Sample) -> (&[Label], &[u8]) {
-        let Some(extra) = self.extras.get(sample.extra as usize) else { return (&[], b"") };
-        let first = extra.first_label as usize;
-        (&self.added[first..first + extra.labels as usize], self.arena.get(extra.text))
-    }
-
-    /// Whether a sample's source adds labels to it as a whole.
-    pub(super) fn adds(&self, sample: &Sample) -> bool {
-        self.extras.get(sample.extra as usize).is_some_and(|extra| extra.labels > 0)
-    }
-
-    /// The position of a sample's `le`, `quantile` or state, where that is not part of the label set.
-    pub(super) fn own_label(&self, sample: &Sample) -> Option<usize> {
-        (sample.own != NO_LABEL).then_some(usize::from(sample.own))
-    }
-
-    /// The value of a sample's `le`, `quantile` or state; empty where there is none.
-    pub(super) fn own_value(&self, at: u32) -> &[u8] {
-        let sample = &self.samples[at as usize];
-        let own = self.own_label(sample).map(|own| self.labels(sample)[own].value);
-        self.arena.get(own.unwrap_or_default())
-    }
-
-    /// All labels but `le` of a histogram, `quantile` of a summary and the state of a state set.
-    pub(super) fn label_set<'a>(&'a self, sample: &'a Sample) -> impl Iterator<Item = &'a Label> {
-        self.read_set(sample).chain(self.added(sample).0)
-    }
-
-    fn read_set<'a>(&'a self, sample: &'a Sample) -> impl Iterator<Item = &'a Label> {
-        let own = usize::from(sample.own);
-        let labels = self.labels(sample).iter().enumerate();
-        labels.filter(move |&(position, _)| position != own).map(|(_, label)| label)
-    }
-
     /// Sets the role of a sample whose family, of this type and name, has several samples a point, and takes its `le`, its
     /// `quantile` or the label of its state out of its label set. Returns whether the sample makes sense; if not, the whole
     /// point does not.
@@ -368,7 +329,7 @@ impl Store {
         let first_label = sample.first_label as usize;
         let sample = &mut self.samples[at as usize];
         sample.role = role;
-        sample.own = own.map_or(NO_LABEL, |own| own as u8);
+        sample.own = own.map_or(NO_LABEL, |own| own as u16);
         match role {
             Role::Sum | Role::Count => own.is_none(),
             Role::State => own.is_some() && matches!(sample.value, 0.0 | 1.0),
@@ -398,40 +359,5 @@ impl Store {
             }
             Role::Value | Role::Stray => false,
         }
-    }
-
-    /// A hash of a sample's label set, whatever the order of the labels.
-    pub(super) fn label_hash(&self, at: u32) -> u64 {
-        let sample = &self.samples[at as usize];
-        let added = self.extras.get(sample.extra as usize).map_or(0, |extra| extra.hash);
-        let read = self.read_set(sample).map(|label| self.hash_of(label));
-        read.fold(added, u64::wrapping_add)
-    }
-
-    fn hash_of(&self, label: &Label) -> u64 {
-        let name = self.seed.hash(self.arena.get(label.name));
-        self.seed.extend(name, self.arena.get(label.value))
-    }
-
-    /// Whether two samples have one label set, whatever the order of the labels.
-    pub(super) fn same_labels(&self, a: u32, b: u32) -> bool {
-        let (a, b) = (&self.samples[a as usize], &self.samples[b as usize]);
-        let count = |sample: &Sample| {
-            let read = sample.labels - u8::from(sample.own != NO_LABEL);
-            usize::from(read) + self.added(sample).0.len()
-        };
-        if count(a) != count(b) {
-            return false;
-        }
-        let equal = |x: &Label, y: &Label| {
-            self.arena.get(x.value) == self.arena.get(y.value)
-                && self.arena.get(x.name) == self.arena.get(y.name)
-        };
-        // Almost always of one source, and in one order.
-        if a.extra == b.extra && self.read_set(a).zip(self.read_set(b)).all(|(x, y)| equal(x, y)) {
-            return true;
-        }
-        // No line names a label twice, so equal counts and one inclusion are enough.
-        self.label_set(a).all(|x| self.label_set(b).any(|y| equal(x, y)))
     }
 }

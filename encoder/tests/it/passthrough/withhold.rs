@@ -289,6 +289,29 @@ fn too_many_labels_cost_their_family() {
     assert_eq!(counts(&merge(&[&line(257)]).1), [0, 0, 1, 1]);
 }
 
+#[test]
+fn a_series_of_the_most_labels_keeps_them_all() {
+    let page = |separator: &str| {
+        let labels: Vec<_> = (1..256).map(|i| format!("l{i}=\"1\"")).collect();
+        let labels = labels.join(separator);
+        let buckets =
+            ["1", "+Inf"].map(|le| format!("h_bucket{{{labels}{separator}le=\"{le}\"}} 1\n"));
+        let gauges = ["x", "y"].map(|last| format!("g{{{labels}{separator}last=\"{last}\"}} 1\n"));
+        let (buckets, gauges) = (buckets.concat(), gauges.concat());
+        format!(
+            "# TYPE h histogram\n{buckets}h_sum{{{labels}}} 1\nh_count{{{labels}}} 1\n# TYPE g gauge\n{gauges}"
+        )
+    };
+    // Copied as they stand, and written label by label.
+    for separator in [",", ", "] {
+        assert_eq!(
+            merge(&[&page(separator)]),
+            (page(","), merge(&[&page(",")]).1),
+            "{separator:?}"
+        );
+    }
+}
+
 /// Shapes that make quadratic code visible.
 #[test]
 fn time_is_linear() {

@@ -1,0 +1,195 @@
+//! A place in a line, and the tokens that begin there: names, labels, quoted texts.
+//!
+//! The result is spans, and whether the braces can be copied as they stand. Nothing is changed and nothing allocates, apart from
+//! the growth of the label list.
+
+use super::arena::{Arena, Span};
+use dynamo_metrics_parser::grammar::{label_name_len, metric_name_len};
+
+/// Most labels of one series. No engine known has more than ten, and Prometheus has no limit; comparing label sets in any
+/// order is quadratic in it, and a page of 8 MiB with this many a line still takes less than a second.
+pub(super) const LABELS_MAX: usize = 256;
+
+/// The facts about the braces of a sample that writing needs.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Braces {
+    /// See [`Reading`](super::line::Reading).
+    pub(super) span: Span,
+    pub(super) respell: bool,
+    pub(super) quoted: bool,
+}
+
+/// One label; the value still escaped.
+#[derive(Clone, Copy)]
+pub(super) struct Label {
+    pub(super) name: Span,
+    pub(super) value: Span,
+}
+
+/// A place in a line.
+pub(super) struct Cursor<'a> {
+    pub(super) bytes: &'a [u8],
+    pub(super) at: usize,
+    base: u32,
+}
+
+impl<'a> Cursor<'a> {
+    pub(super) fn new(arena: &'a Arena, span: Span) -> Cursor<'a> {
+        Cursor { bytes: arena.get(span), at: 0, base: span.start }
+    }
+
+    /// A metric name, if the byte behind it may follow one.
+    pub(super) fn name(&mut self, brace_may_follow: bool) -> Option<Span> {
+        if !brace_may_follow && self.peek() == Some(b'"') {
+            return self.quoted_name();
+        }
+        let start = self.at;
+        self.at += metric_name_len(&self.bytes[start..]);
+        let ends = match self.peek() {
+            None | Some(b' ' | b'\t') => true,
+            Some(byte) => byte == b'{' && brace_may_follow,
+        };
+        (ends && self.at > start).then(|| self.span(start, self.at))
+    }
+
+    /// The name that stands first in the braces, in quotes, and the comma behind it.
+    pub(super) fn name_inside(&mut self) -> Option<Span> {
+        self.at += 1;
+        self.skip_blanks();
+        let name = self.quoted_name()?;
+        self.skip_blanks();
+        match self.peek()? {
+            b',' => self.at += 1,
+            b'}' => {}
+            _ => return None,
+        }
+        Some(name)
+    }
+
+    /// A name in quotes, without escapes, and without NUL, which ends Prometheus' reading.
+    pub(super) fn quoted_name(&mut self) -> Option<Span> {
+        let mut respell = false;
+        self.expect(b'"')?;
+        let name = self.quoted(&mut respell)?;
+        let plain = !self.slice(name).iter().any(|byte| matches!(byte, b'\\' | b'\0'));
+        (plain && !name.is_empty() && std::str::from_utf8(self.slice(name)).is_ok()).then_some(name)
+    }
+
+    /// Reads from `{`, or from inside the braces, to behind `}`.
+    pub(super) fn labels(&mut self, inside: bool, labels: &mut Vec<Label>) -> Option<Braces> {
+        let (open, mark) = (self.at, labels.len());
+        let mut plain = !inside;
+        let (mut respell, mut quoted) = (false, false);
+        self.at += usize::from(!inside);
+        loop {
+            plain &= !self.skip_blanks();
+            if self.peek()? == b'}' {
+                // Only empty braces or a trailing comma lead here.
+                plain = false;
+                break;
+            }
+            let name = if self.peek()? == b'"' {
+                (plain, quoted) = (false, true);
+                self.quoted_name()?
+            } else {
+                let start = self.at;
+                self.at += label_name_len(&self.bytes[start..]);
+                self.span(start, self.at)
+            };
+            if name.is_empty() || self.slice(name) == b"__name__" {
+                return None;
+            }
+            plain &= !self.skip_blanks();
+            self.expect(b'=')?;
+            plain &= !self.skip_blanks();
+            self.expect(b'"')?;
+            let value = self.quoted(&mut respell)?;
+            plain &= !value.is_empty();
+            if labels.len() - mark >= LABELS_MAX {
+                return None;
+            }
+            // Of the same length and first byte are few, so hardly any is compared whole.
+            let first = self.bytes[(name.start - self.base) as usize];
+            let same = |other: Span| {
+                other.end - other.start == name.end - name.start
+                    && self.bytes[(other.start - self.base) as usize] == first
+                    && self.slice(other) == self.slice(name)
+            };
+            if labels[mark..].iter().any(|label| same(label.name)) {
+                return None;
+            }
+            labels.push(Label { name, value });
+            plain &= !self.skip_blanks();
+            match self.peek()? {
+                b',' => self.at += 1,
+                b'}' => break,
+                // Prometheus needs no comma between two labels.
+                _ => plain = false,
+            }
+        }
+        self.at += 1;
+        if plain && !respell {
+            return Some(Braces { span: self.span(open, self.at), respell, quoted });
+        }
+        // An empty value means no label.
+        let mut kept = mark;
+        for at in mark..labels.len() {
+            if !labels[at].value.is_empty() {
+                labels[kept] = labels[at];
+                kept += 1;
+            }
+        }
+        labels.truncate(kept);
+        Some(Braces { span: Span::default(), respell, quoted })
+    }
+
+    /// The inside of a label value, from behind the opening quote to behind the closing one.
+    fn quoted(&mut self, respell: &mut bool) -> Option<Span> {
+        let start = self.at;
+        loop {
+            let rest = &self.bytes[self.at..];
+            self.at += rest.iter().position(|&byte| byte == b'"' || byte == b'\\')?;
+            if self.bytes[self.at] == b'"' {
+                self.at += 1;
+                return Some(self.span(start, self.at - 1));
+            }
+            let escaped = *self.bytes.get(self.at + 1)?;
+            *respell |= !matches!(escaped, b'\\' | b'n' | b'"');
+            self.at += 2;
+        }
+    }
+
+    /// Everything up to a blank, a `#` or the end.
+    pub(super) fn token(&mut self) -> Span {
+        let start = self.at;
+        let rest = &self.bytes[start..];
+        let len = rest.iter().position(|byte| matches!(byte, b' ' | b'\t' | b'#'));
+        self.at += len.unwrap_or(rest.len());
+        self.span(start, self.at)
+    }
+
+    /// Skips blanks and tabs. Returns whether there were any.
+    pub(super) fn skip_blanks(&mut self) -> bool {
+        let start = self.at;
+        while matches!(self.peek(), Some(b' ' | b'\t')) {
+            self.at += 1;
+        }
+        self.at > start
+    }
+
+    pub(super) fn expect(&mut self, byte: u8) -> Option<()> {
+        (self.peek()? == byte).then(|| self.at += 1)
+    }
+
+    pub(super) fn peek(&self) -> Option<u8> {
+        self.bytes.get(self.at).copied()
+    }
+
+    pub(super) fn span(&self, from: usize, to: usize) -> Span {
+        Span { start: self.base + from as u32, end: self.base + to as u32 }
+    }
+
+    pub(super) fn slice(&self, span: Span) -> &'a [u8] {
+        &self.bytes[(span.start - self.base) as usize..(span.end - self.base) as usize]
+    }
+}
