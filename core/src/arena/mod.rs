@@ -1,4 +1,4 @@
-//! Which cells belong to whom: the process hands *extents* to registries, a registry hands *spans* to series.
+//! The owners of cells: the process hands *extents* to registries, a registry hands *spans* to series.
 //!
 //! ```text
 //! Arena (process)   0 ........................................................ CELLS_MAX
@@ -13,9 +13,13 @@
 
 pub(crate) mod baseline;
 mod extents;
+mod rank;
+mod span;
 pub(crate) mod sum;
 
 pub(crate) use extents::cells_used;
+pub(crate) use rank::Rank;
+pub(crate) use span::Span;
 
 use crate::shard::{CELLS_MAX, CellIndex, SPAN_CELLS_MAX, Shards, SpanStart, shards};
 use crate::sync::{Mutex, Ordering, Step, left_out};
@@ -54,90 +58,6 @@ fn returned() {
 pub(crate) fn retry_refused_growth() {
     if shards().was_refused() {
         returned();
-    }
-}
-
-/// When a cell is read within a scrape. The scrape reads one rank of *all* shards before the next rank, in
-/// this order. The order is what makes values of different cells fit together, whichever threads wrote them:
-///
-/// * a histogram writes its bucket, then its sum; the sum is read first, so it is never ahead of the buckets;
-/// * an up/down counter is two monotone cells; its falls are read before its rises, so it is never negative;
-/// * a nested one rises after and falls before the one around it, so it never exceeds it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Rank {
-    /// Falls of up/down counters.
-    OuterFall,
-    /// Falls of nested up/down counters.
-    InnerFall,
-    /// Sums of histograms of integers.
-    IntegerSum,
-    /// `f64` sums and float counters.
-    Float,
-    /// Counters and buckets.
-    Word,
-    /// Rises of nested up/down counters.
-    InnerRise,
-    /// Rises of up/down counters.
-    OuterRise,
-}
-
-impl Rank {
-    /// In the order in which a scrape reads them.
-    pub(crate) const ALL: [Self; 7] = [
-        Self::OuterFall,
-        Self::InnerFall,
-        Self::IntegerSum,
-        Self::Float,
-        Self::Word,
-        Self::InnerRise,
-        Self::OuterRise,
-    ];
-}
-
-/// A run of cells handed to one series, which knows how many there are. A million series keep it, so it is two numbers
-/// of 28 bits in bytes, which need no alignment: two of them and a tag fit into 16 bytes, see `series.rs`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Span {
-    /// The place, which a scrape reads, and above it the low 4 bits of the cell; little-endian.
-    low: [u8; 4],
-    /// The other 24 bits of the cell.
-    high: [u8; 3],
-}
-
-const SPAN_NUMBER_BITS: u32 = 28;
-const SPAN_NUMBER_MASK: u32 = (1 << SPAN_NUMBER_BITS) - 1;
-// A registry's places are its extents' cells, so they are no more than there are cells.
-const _: () = assert!(CELLS_MAX <= 1 << SPAN_NUMBER_BITS, "a span's numbers have 28 bits");
-
-impl Span {
-    fn new(start: SpanStart, place: u32) -> Self {
-        debug_assert!(place <= SPAN_NUMBER_MASK);
-        let cell = start.cell().get();
-        let low = (place & SPAN_NUMBER_MASK) | cell << SPAN_NUMBER_BITS;
-        let [a, b, c, _] = (cell >> (u32::BITS - SPAN_NUMBER_BITS)).to_le_bytes();
-        Self { low: low.to_le_bytes(), high: [a, b, c] }
-    }
-
-    /// The first cell, the same in every shard.
-    pub(crate) fn start(&self) -> SpanStart {
-        let [a, b, c] = self.high;
-        let high = u32::from_le_bytes([a, b, c, 0]) << (u32::BITS - SPAN_NUMBER_BITS);
-        let low = u32::from_le_bytes(self.low) >> SPAN_NUMBER_BITS;
-        match SpanStart::new(high | low) {
-            Some(start) => start,
-            None => unreachable!("made from a start"),
-        }
-    }
-
-    /// The first cell of a span that has only one, or where no other is meant.
-    pub(crate) fn cell(&self) -> CellIndex {
-        self.start().cell()
-    }
-
-    /// The first cell's place among the registry's cells of this rank, which is its place in a snapshot.
-    #[inline]
-    pub(crate) fn place(&self) -> u32 {
-        u32::from_le_bytes(self.low) & SPAN_NUMBER_MASK
     }
 }
 
@@ -352,15 +272,6 @@ fn zero(shards: &Shards, start: u32, len: u32) {
 mod tests {
     use super::*;
     use crate::shard::writer;
-
-    #[test]
-    fn a_span_keeps_the_largest_numbers() {
-        for (cell, place) in [(0, 0), (CELLS_MAX - 1, 0), (0, CELLS_MAX - 1), (0xabcdef, 0x123456)]
-        {
-            let span = Span::new(SpanStart::new(cell).unwrap(), place);
-            assert_eq!((span.cell().get(), span.place()), (cell, place));
-        }
-    }
 
     #[test]
     fn a_span_is_zero_when_it_is_reused() {
