@@ -13,6 +13,7 @@ import os
 
 from . import _interpreter as _interpreter  # refuses sub-interpreters
 from ._native import (
+    DYNAMO_WORKER_FAMILIES,
     Component,
     Counter,
     CounterVec,
@@ -39,6 +40,7 @@ from ._native import (
 )
 
 __all__ = [
+    "DYNAMO_WORKER_FAMILIES",
     "Component",
     "Counter",
     "CounterVec",

@@ -14,6 +14,7 @@ __all__ = [
     "Component",
     "Counter",
     "CounterVec",
+    "DYNAMO_WORKER_FAMILIES",
     "DistributedRuntime",
     "Endpoint",
     "Frontend",
@@ -43,6 +44,7 @@ __all__ = [
     "go_string",
 ]
 
+DYNAMO_WORKER_FAMILIES: tuple[str, ...]
 __version__: str
 _Labels: TypeAlias = dict[str, str] | Sequence[tuple[str, str]] | None
 
@@ -178,7 +180,7 @@ class DistributedRuntime:
     def namespace(self, name: str) -> Namespace: ...
     @property
     def metrics(self) -> Metrics: ...
-    def exposition(self) -> str: ...
+    def exposition(self, *, without: Sequence[str] | None = None) -> str: ...
     def serve(self, port: int, host: str = "0.0.0.0") -> SystemServer: ...
     def set_health_status(self, status: str) -> None: ...
     def health(self) -> tuple[int, str]: ...

@@ -1,6 +1,7 @@
 //! `DistributedRuntime > Namespace > Component > Endpoint`, as in the crate.
 
-use crate::errors::value_error;
+use crate::beside;
+use crate::errors::{list, value_error};
 use crate::family::const_labels;
 use crate::fork::{Origin, Running};
 use crate::metrics::Metrics;
@@ -72,15 +73,21 @@ impl DistributedRuntime {
         Metrics(self.native.metrics().clone(), self.origin)
     }
 
-    /// Returns the page in Prometheus' text format: all levels, callbacks and engines. Other threads run meanwhile.
-    fn exposition(&self, py: Python<'_>) -> PyResult<String> {
+    /// Returns the page in Prometheus' text format: all levels, callbacks and engines. Other threads run meanwhile. `without` are
+    /// names of families that are left out, because they are on the page that this text is appended to: for Dynamo's own page
+    /// `DYNAMO_WORKER_FAMILIES`.
+    #[pyo3(signature = (*, without=None))]
+    fn exposition(&self, py: Python<'_>, without: Option<&Bound<'_, PyAny>>) -> PyResult<String> {
         self.origin.check("the runtime")?;
+        let without: Vec<String> = without.map_or(Ok(Vec::new()), |names| {
+            list("without: names of families must be str", names)
+        })?;
         let _running = Running::begin(py);
         // Engines' callbacks need the interpreter, so it is released before the lock is taken.
         let page = py.detach(|| {
             let mut body = BytesMut::new();
             self.exposition.lock().unwrap_or_else(PoisonError::into_inner).write(&mut body);
-            body
+            beside::without(body, &without)
         });
         String::from_utf8(page.into()).map_err(value_error)
     }

@@ -7,7 +7,9 @@
 #![warn(missing_docs)]
 
 use pyo3::prelude::*;
+use pyo3::types::PyTuple;
 
+mod beside;
 mod bridge;
 mod command;
 mod errors;
@@ -24,6 +26,8 @@ mod worker;
 #[pymodule]
 fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
+    let families = PyTuple::new(module.py(), beside::worker_families())?;
+    module.add("DYNAMO_WORKER_FAMILIES", families)?;
     module.add_class::<hierarchy::DistributedRuntime>()?;
     module.add_class::<hierarchy::Namespace>()?;
     module.add_class::<hierarchy::Component>()?;

@@ -116,3 +116,10 @@ def test_connections_of_asyncio_are_requests_however_they_end() -> None:
         assert samples(now, "dynamo_component_errors_total", 'error_type="publish_response"') == [1]
         assert samples(now, "dynamo_component_errors_total", 'error_type="generate"') == [0]
         assert program.stop(signal.SIGTERM) == 0
+
+
+def test_the_lines_for_a_dynamo_worker_are_those_of_the_example() -> None:
+    section = (EXAMPLES.parent / "README.md").read_text().split("\n## Beside a real Dynamo worker\n")[1]
+    shown = [line.strip() for line in section.split("```python\n")[1].split("```")[0].splitlines() if line]
+    run = [line.strip() for line in (EXAMPLES / "dynamo_worker.py").read_text().splitlines()]
+    assert len(shown) == 10 and all(line in run for line in shown), shown

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 import threading
 import urllib.error
 import urllib.request
@@ -10,7 +11,7 @@ from collections.abc import Callable
 import prometheus_client
 import pytest
 
-from dynamo_metrics import DistributedRuntime, Frontend
+from dynamo_metrics import DYNAMO_WORKER_FAMILIES, DistributedRuntime, Frontend
 
 
 def fetch(url: str) -> tuple[int, str]:
@@ -146,3 +147,32 @@ def test_a_callback_that_fails_or_hangs_costs_only_itself() -> None:
             assert f'dynamo_engine_metrics_up{{source="{name}"}} {up}\n' in page
     finally:
         release.set()
+
+
+def test_a_text_for_another_page_lacks_the_families_of_that_page_and_nothing_else() -> None:
+    runtime = DistributedRuntime()
+    component = runtime.namespace("dynamo").component("backend")
+    with component.endpoint("generate").serve({"model": "m"}).begin(100) as request:
+        request.response_bytes(50)
+    component.kv_stats().publish(active_blocks=5, total_blocks=10, gpu_cache_usage=0.5)
+    component.metrics.create_histogram("step_seconds", 'A "step" \\ of\nthe engine.', buckets=[0.1, 1]).observe(0.5)
+    component.metrics.create_intcountervec("tokens_total", "Tokens.", ["kind"]).labels('a"b\\c\nd').inc_by(2**63)
+    runtime.metrics.register_prometheus_expfmt_callback(lambda: "vllm:a 1\n# TYPE vllm:b gauge\nvllm:b NaN\n")
+
+    def lines(text: str) -> list[str]:
+        # These differ from read to read.
+        moving = re.compile(r"dynamo_component_uptime_seconds |dynamo_engine_metrics_(age|fetch)|process_")
+        return [line for line in text.splitlines() if not moving.match(line)]
+
+    page = lines(runtime.exposition())
+    assert lines(runtime.exposition(without=[])) == page == lines(runtime.exposition(without=("absent",)))
+    own = re.compile(rf"(# \w+ )?({'|'.join(DYNAMO_WORKER_FAMILIES)})(_bucket|_sum|_count)?[ {{]")
+    rest = lines(runtime.exposition(without=DYNAMO_WORKER_FAMILIES))
+    assert rest == [line for line in page if not own.match(line)]
+    assert len(page) - len(rest) > 2 * len(DYNAMO_WORKER_FAMILIES)
+    assert any(line.startswith("dynamo_component_kvstats_active_blocks{") for line in rest)
+    assert "vllm:b" not in runtime.exposition(without=["vllm:b"])
+    wrong: list[object] = ["vllm:b", [7], 7]
+    for without in wrong:
+        with pytest.raises(TypeError, match="without: names of families must be str"):
+            runtime.exposition(without=without)  # type: ignore[arg-type]
