@@ -14,6 +14,7 @@ import os
 from . import _interpreter as _interpreter  # refuses sub-interpreters
 from ._native import (
     DYNAMO_WORKER_FAMILIES,
+    Canary,
     Component,
     Counter,
     CounterVec,
@@ -28,6 +29,7 @@ from ._native import (
     IntCounterVec,
     IntGauge,
     IntGaugeVec,
+    KvRouter,
     KvStats,
     Metrics,
     Namespace,
@@ -41,6 +43,7 @@ from ._native import (
 
 __all__ = [
     "DYNAMO_WORKER_FAMILIES",
+    "Canary",
     "Component",
     "Counter",
     "CounterVec",
@@ -55,6 +58,7 @@ __all__ = [
     "IntCounterVec",
     "IntGauge",
     "IntGaugeVec",
+    "KvRouter",
     "KvStats",
     "Metrics",
     "Namespace",

@@ -1,4 +1,4 @@
-"""Engines: the page of a registry, and the thread that calls an engine's callback.
+"""Engines and canaries: the page of a registry, and the thread that calls a callback.
 
 A registry is one of `dynamo_metrics.prometheus`, or of `prometheus_client`, which is imported only then.
 """
@@ -30,10 +30,21 @@ def reader(registry: Any) -> Callable[[], bytes]:
     return read
 
 
+def probe(send: Callable[[], object]) -> Callable[[], str]:
+    """Returns a canary as a callback without a text; it raises where the answer is not a good one."""
+
+    def probe_once() -> str:
+        if send() is False:
+            raise RuntimeError("the canary returned False")
+        return ""
+
+    return probe_once
+
+
 def start(name: str, callback: Callable[[], str | bytes], requests: int, answers: Answers) -> None:
     """Starts the thread that calls `callback` once for each byte 1 of `requests`, a descriptor, until another one or the end."""
     thread = threading.Thread(
-        target=answer, name=f"dynamo_metrics engine {name}", args=(callback, requests, answers), daemon=True
+        target=answer, name=f"dynamo_metrics {name}", args=(callback, requests, answers), daemon=True
     )
     try:
         thread.start()

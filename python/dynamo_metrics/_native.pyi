@@ -1,6 +1,6 @@
 from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
-from typing import Any, TypeAlias, final
+from typing import Any, TypeAlias, TypedDict, final
 
 from typing_extensions import Self, disjoint_base
 
@@ -11,6 +11,7 @@ from .prometheus.samples import Exemplar
 __all__ = [
     "Answers",
     "Bounds",
+    "Canary",
     "Component",
     "Counter",
     "CounterVec",
@@ -26,6 +27,7 @@ __all__ = [
     "IntCounterVec",
     "IntGauge",
     "IntGaugeVec",
+    "KvRouter",
     "KvStats",
     "Labelled",
     "Metrics",
@@ -47,6 +49,12 @@ __all__ = [
 DYNAMO_WORKER_FAMILIES: tuple[str, ...]
 __version__: str
 _Labels: TypeAlias = dict[str, str] | Sequence[tuple[str, str]] | None
+
+class _KvStats(TypedDict):
+    active_blocks: int
+    total_blocks: int
+    gpu_cache_usage: float
+    gpu_prefix_cache_hit_rate: float
 
 @final
 class Counter:
@@ -176,6 +184,8 @@ class DistributedRuntime:
         starting_health_status: str = "notready",
         use_endpoint_health_status: Sequence[str] | None = None,
         details: bool = False,
+        canary_wait_time: float | None = None,
+        canary_timeout: float = 3.0,
     ) -> DistributedRuntime: ...
     def namespace(self, name: str) -> Namespace: ...
     @property
@@ -206,6 +216,7 @@ class Component:
 @final
 class Endpoint:
     def serve(self, labels: _Labels = None) -> WorkHandler: ...
+    def canary(self, handler: WorkHandler, send: Callable[[], object]) -> Canary: ...
     def set_health_status(self, status: str) -> None: ...
     @property
     def metrics(self) -> Metrics: ...
@@ -232,6 +243,29 @@ class KvStats:
         gpu_cache_usage: float,
         gpu_prefix_cache_hit_rate: float | None = None,
     ) -> None: ...
+
+@final
+class KvRouter:
+    def __new__(cls, component: Component, *, worker_series: bool = True) -> KvRouter: ...
+    def publish(
+        self,
+        worker_id: int,
+        *,
+        active_blocks: int,
+        total_blocks: int,
+        gpu_cache_usage: float,
+        gpu_prefix_cache_hit_rate: float | None = None,
+    ) -> bool: ...
+    def remove(self, worker_id: int) -> bool: ...
+    def pick(self) -> int | None: ...
+    def aggregate(self) -> _KvStats: ...
+    def __len__(self) -> int: ...
+
+@final
+class Canary:
+    def close(self) -> None: ...
+    def __enter__(self) -> Canary: ...
+    def __exit__(self, *_exception: object) -> None: ...
 
 @final
 class WorkHandler:
@@ -277,6 +311,7 @@ class Request:
     def input_tokens(self, n: int, /) -> None: ...
     def cached_tokens(self, n: int, /) -> None: ...
     def tokens(self, n: int, /) -> None: ...
+    def migration(self, migration_type: str, /) -> None: ...
     def ok(self) -> None: ...
     def fail(self) -> None: ...
     def cancel(self) -> None: ...

@@ -1,4 +1,4 @@
-//! Callbacks of engines, each on a daemon thread of Python.
+//! Callbacks of engines and canaries, each on a daemon thread of Python.
 //!
 //! The exporter's thread asks through a pipe and waits for the answer in Rust. It never attaches to the interpreter: a thread that
 //! runs Python while the interpreter is finalized is ended by unwinding its stack, and Rust frames below would release a state
@@ -13,7 +13,7 @@ use std::io::{PipeReader, PipeWriter, Write, pipe};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Mutex, PoisonError};
 
-type Text = Result<Vec<u8>, String>;
+pub(crate) type Text = Result<Vec<u8>, String>;
 
 /// The byte that asks for a text, and the one that ends Python's thread.
 const ASK: u8 = 1;
@@ -54,14 +54,22 @@ pub(crate) fn engine_source(
 ) -> PyResult<EngineSource> {
     let filter =
         Filter::new(prefixes.unwrap_or_default(), Vec::new(), None).map_err(value_error)?;
+    let ask = asker(py, &format!("engine {name}"), callback)?;
+    Ok(EngineSource::new(name, filter, ask))
+}
+
+/// Returns a function that calls `callback` on a thread of this name, which ends with the function, and waits for its text.
+pub(crate) fn asker(
+    py: Python<'_>,
+    name: &str,
+    callback: Py<PyAny>,
+) -> PyResult<impl Fn() -> Text + Send + 'static> {
     let (read, requests) = pipe()?;
     let (send, answers) = channel();
     let start = py.import("dynamo_metrics._engine")?.getattr("start")?;
     start.call1((name, callback, descriptor(read), Answers(send)))?;
     let asker = Mutex::new(Asker { requests, answers, thread: fork::Running::begin(py) });
-    Ok(EngineSource::new(name, filter, move || {
-        asker.lock().unwrap_or_else(PoisonError::into_inner).ask()
-    }))
+    Ok(move || asker.lock().unwrap_or_else(PoisonError::into_inner).ask())
 }
 
 impl Asker {

@@ -6,8 +6,8 @@ use crate::hierarchy::DistributedRuntime;
 use crate::worker::is_cancellation;
 use dynamo_metrics as native;
 use native::{
-    FrontendConfig, FrontendMetrics, HttpEndpoint, ModelCard, RejectionReason, RequestType,
-    RuntimeConfig,
+    FrontendConfig, FrontendMetrics, HttpEndpoint, MigrationType, ModelCard, RejectionReason,
+    RequestType, RuntimeConfig,
 };
 use pyo3::prelude::*;
 use std::sync::{Mutex, PoisonError};
@@ -134,6 +134,21 @@ impl Request {
         self.with(|request| request.tokens(n, now))
     }
 
+    /// Counts that the request moved to another worker, for each move: `new_request` where its stream could not be opened,
+    /// `ongoing_request` where its open stream broke.
+    ///
+    /// >>> from dynamo_metrics import DistributedRuntime, Frontend
+    /// >>> runtime = DistributedRuntime()
+    /// >>> with Frontend(runtime).request(model="m") as request:
+    /// ...     request.migration("ongoing_request")
+    /// >>> 'migration_type="ongoing_request"} 1' in runtime.exposition()
+    /// True
+    #[pyo3(signature = (migration_type, /))]
+    fn migration(&self, migration_type: &str) -> PyResult<()> {
+        let kind = kind_of_migration(migration_type)?;
+        self.with(|request| request.migration(kind))
+    }
+
     /// Ends the request as a success.
     fn ok(&self) {
         self.end(|request| request.succeed(self.metrics.now()));
@@ -182,6 +197,13 @@ fn http_endpoint(name: &str) -> PyResult<HttpEndpoint> {
     HttpEndpoint::ALL.into_iter().find(|endpoint| endpoint.as_str() == name).ok_or_else(|| {
         let all = HttpEndpoint::ALL.map(HttpEndpoint::as_str).join(", ");
         value_error(format!("endpoint {name:?} is not one of {all}"))
+    })
+}
+
+fn kind_of_migration(name: &str) -> PyResult<MigrationType> {
+    MigrationType::ALL.into_iter().find(|kind| kind.as_str() == name).ok_or_else(|| {
+        let all = MigrationType::ALL.map(MigrationType::as_str).join(", ");
+        value_error(format!("migration type {name:?} is not one of {all}"))
     })
 }
 

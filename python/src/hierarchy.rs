@@ -1,6 +1,7 @@
 //! `DistributedRuntime > Namespace > Component > Endpoint`, as in the crate.
 
 use crate::beside;
+use crate::canary::{self, Canary};
 use crate::errors::{list, value_error};
 use crate::family::const_labels;
 use crate::fork::{Origin, Running};
@@ -31,7 +32,7 @@ pub(crate) struct Namespace(native::Namespace, Origin);
 /// A component; its metrics have the labels `dynamo_namespace` and `dynamo_component`.
 #[pyclass(frozen, module = "dynamo_metrics")]
 #[derive(Debug)]
-pub(crate) struct Component(native::Component, Origin);
+pub(crate) struct Component(pub(crate) native::Component, pub(crate) Origin);
 
 /// An endpoint; its metrics have all three automatic labels.
 #[pyclass(frozen, module = "dynamo_metrics")]
@@ -41,17 +42,22 @@ pub(crate) struct Endpoint(native::Endpoint, Origin);
 #[pymethods]
 impl DistributedRuntime {
     /// Creates a runtime with a registry of its own. `use_endpoint_health_status` are the endpoints that must be ready for
-    /// `/health`; `details` adds all of the library's own metrics to the page.
+    /// `/health`; `details` adds all of the library's own metrics to the page. `canary_wait_time` lets `Endpoint.canary` send
+    /// requests so many seconds after the last good one; without an answer within `canary_timeout` seconds the endpoint is not ready.
     #[new]
-    #[pyo3(signature = (*, starting_health_status="notready", use_endpoint_health_status=None, details=false))]
+    #[pyo3(signature = (*, starting_health_status="notready", use_endpoint_health_status=None, details=false,
+        canary_wait_time=None, canary_timeout=3.0))]
     fn new(
         starting_health_status: &str,
         use_endpoint_health_status: Option<Vec<String>>,
         details: bool,
+        canary_wait_time: Option<f64>,
+        canary_timeout: f64,
     ) -> PyResult<Self> {
         let options = RuntimeOptions {
             starting_health_status: health_status(starting_health_status)?,
             use_endpoint_health_status: use_endpoint_health_status.unwrap_or_default(),
+            health_checks: canary::settings(canary_wait_time, canary_timeout)?,
             details,
             ..RuntimeOptions::default()
         };
@@ -180,6 +186,22 @@ impl Endpoint {
             labels.iter().map(|(l, v)| (l.as_str(), v.as_str())).collect();
         let metrics = self.0.serve(&labels).map_err(value_error)?;
         Ok(WorkHandler { metrics, runtime: self.0.runtime().clone() })
+    }
+
+    /// Sends canary requests while the endpoint has no good ones of clients; `/health` follows their answers. `send` sends one and
+    /// waits for its answer; an exception, or `False`, is no good answer. It runs on a thread of its own, once at first and then
+    /// `canary_wait_time` seconds after the last good request. Sends nothing where the runtime has no such time.
+    ///
+    /// >>> from dynamo_metrics import DistributedRuntime
+    /// >>> runtime = DistributedRuntime(canary_wait_time=10)
+    /// >>> endpoint = runtime.namespace("ns").component("backend").endpoint("generate")
+    /// >>> with endpoint.canary(endpoint.serve(), lambda: None):
+    /// ...     while runtime.health()[0] != 200:
+    /// ...         pass  # until the first answer
+    #[pyo3(signature = (handler, send))]
+    fn canary(&self, py: Python<'_>, handler: &WorkHandler, send: Py<PyAny>) -> PyResult<Canary> {
+        self.1.check("the endpoint")?;
+        canary::start(py, &self.0, &handler.metrics, send)
     }
 
     /// Sets the health of the endpoint: `ready` or `notready`.

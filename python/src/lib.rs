@@ -11,6 +11,7 @@ use pyo3::types::PyTuple;
 
 mod beside;
 mod bridge;
+mod canary;
 mod command;
 mod errors;
 mod family;
@@ -19,6 +20,7 @@ mod frontend;
 mod hierarchy;
 mod kinds;
 mod metrics;
+mod router;
 mod server;
 mod swap;
 mod worker;
@@ -47,6 +49,8 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<worker::WorkHandler>()?;
     module.add_class::<worker::WorkRequest>()?;
     module.add_class::<worker::KvStats>()?;
+    module.add_class::<canary::Canary>()?;
+    module.add_class::<router::KvRouter>()?;
     module.add_class::<frontend::Frontend>()?;
     module.add_class::<frontend::Request>()?;
     swap::add_to(module)?;

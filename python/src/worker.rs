@@ -38,15 +38,26 @@ impl KvStats {
         gpu_cache_usage: &Bound<'_, PyAny>,
         gpu_prefix_cache_hit_rate: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<()> {
-        self.0.publish(&native::KvStats {
-            active_blocks: count("active_blocks", active_blocks)?,
-            total_blocks: count("total_blocks", total_blocks)?,
-            gpu_cache_usage: number("gpu_cache_usage", gpu_cache_usage)?,
-            gpu_prefix_cache_hit_rate: gpu_prefix_cache_hit_rate
-                .map_or(Ok(0.0), |rate| number("gpu_prefix_cache_hit_rate", rate))?,
-        });
+        let stats =
+            kv_stats(active_blocks, total_blocks, gpu_cache_usage, gpu_prefix_cache_hit_rate)?;
+        self.0.publish(&stats);
         Ok(())
     }
+}
+
+pub(crate) fn kv_stats(
+    active_blocks: &Bound<'_, PyAny>,
+    total_blocks: &Bound<'_, PyAny>,
+    gpu_cache_usage: &Bound<'_, PyAny>,
+    gpu_prefix_cache_hit_rate: Option<&Bound<'_, PyAny>>,
+) -> PyResult<native::KvStats> {
+    Ok(native::KvStats {
+        active_blocks: count("active_blocks", active_blocks)?,
+        total_blocks: count("total_blocks", total_blocks)?,
+        gpu_cache_usage: number("gpu_cache_usage", gpu_cache_usage)?,
+        gpu_prefix_cache_hit_rate: gpu_prefix_cache_hit_rate
+            .map_or(Ok(0.0), |rate| number("gpu_prefix_cache_hit_rate", rate))?,
+    })
 }
 
 #[pymethods]
