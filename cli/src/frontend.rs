@@ -92,7 +92,7 @@ pub(crate) fn run(options: Options) -> Result<(), Failure> {
         )
         .into());
     }
-    options.web.apply(&mut environment.system);
+    options.web.apply(&mut environment);
     let runtime = DistributedRuntime::with_options(RuntimeOptions::from(&environment.system))?;
     let system = options.web.start(&runtime, &environment.system, "frontend")?;
     settings.process_metrics = system.is_none();

@@ -4,8 +4,8 @@ use crate::engine_metrics;
 use clap::builder::NonEmptyStringValueParser;
 use clap::{ArgAction, Args};
 use dynamo_metrics::environment::SystemEnvironment;
-use dynamo_metrics::{DistributedRuntime, dashboard_pages};
-use dynamo_metrics_server::{LandingPage, RunningServer, ServerBuilder, StaticPage};
+use dynamo_metrics::{DistributedRuntime, Environment, dashboard_pages};
+use dynamo_metrics_server::{CorsOrigins, LandingPage, RunningServer, ServerBuilder, StaticPage};
 use dynamo_metrics_sim::engine::EngineConfig;
 use dynamo_metrics_sim::worker::WorkerOptions;
 use dynamo_metrics_sim::{Failure, process_metrics};
@@ -126,6 +126,10 @@ pub(crate) struct WebOptions {
         default_missing_value = "true"
     )]
     dashboard: bool,
+    /// An origin whose pages may read metrics, probes and pages of both ports in a browser, as https://grafana.example; may
+    /// be repeated, or list some with commas; `*` stands for all. In place of DYN_METRICS_CORS_ORIGINS.
+    #[arg(long = "cors-origin", value_name = "ORIGIN")]
+    cors_origins: Vec<CorsOrigins>,
     /// Serves the system port's pages on a Unix socket too, which only this user may open.
     #[cfg(unix)]
     #[arg(long, value_name = "PATH")]
@@ -134,9 +138,15 @@ pub(crate) struct WebOptions {
 
 impl WebOptions {
     /// Puts the options that were given over the settings of the environment.
-    pub(crate) fn apply(&self, system: &mut SystemEnvironment) {
+    pub(crate) fn apply(&self, environment: &mut Environment) {
+        let Environment { system, frontend, .. } = environment;
         if let Some(file) = &self.web_config_file {
             system.web_config_file = Some(file.clone());
+        }
+        if !self.cors_origins.is_empty() {
+            let mut origins = CorsOrigins::default();
+            self.cors_origins.iter().for_each(|some| origins.extend(some.clone()));
+            (system.cors_origins, frontend.cors_origins) = (origins.clone(), origins);
         }
     }
 

@@ -54,7 +54,7 @@ pub(crate) fn run(options: Options) -> Result<(), Failure> {
     if !environment::is_set("DYN_SYSTEM_HOST") {
         environment.system.host = options.http.host.to_string();
     }
-    options.web.apply(&mut environment.system);
+    options.web.apply(&mut environment);
     let runtime = DistributedRuntime::with_options(RuntimeOptions::from(&environment.system))?;
     let system = options.web.start(&runtime, &environment.system, "worker")?;
     if let Some(system) = &system {

@@ -59,7 +59,7 @@ pub(crate) fn run(options: Options) -> Result<(), Failure> {
         .map_err(|error| format!("--worker-token: {error}"))?;
     let mut settings = options.model.worker(&options.place)?;
     let mut environment = environment::read()?;
-    options.web.apply(&mut environment.system);
+    options.web.apply(&mut environment);
     let runtime = DistributedRuntime::with_options(RuntimeOptions::from(&environment.system))?;
     let system = options.web.start(&runtime, &environment.system, "worker")?;
     match &system {

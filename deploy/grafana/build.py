@@ -158,9 +158,15 @@ def without_nulls(made):
 
 
 def quantiles(family, labels):
-    """Returns the queries of p50, p95 and p99 of a classic histogram of the frontend."""
-    buckets = f"sum by (le) (rate({family}_bucket{{{labels}}}[$__rate_interval]))"
-    return [(f"histogram_quantile({q}, {buckets})", name) for q, name in ((0.5, "p50"), (0.95, "p95"), (0.99, "p99"))]
+    """Returns the queries of p50, p95 and p99 of a histogram of the frontend: of its native buckets where there are any."""
+    return [(quantile(q, family, labels), name) for q, name in ((0.5, "p50"), (0.95, "p95"), (0.99, "p99"))]
+
+
+def quantile(q, family, labels):
+    """Returns the query of one quantile, from native buckets where Prometheus has them and else from the classic ones."""
+    native = f"sum(rate({family}{{{labels}}}[$__rate_interval]))"
+    classic = f"sum by (le) (rate({family}_bucket{{{labels}}}[$__rate_interval]))"
+    return f"histogram_quantile({q}, {native}) or histogram_quantile({q}, {classic})"
 
 
 def ratio(over, under, labels, by=""):
@@ -206,7 +212,7 @@ def overview():
         graph("Clients that left, per second", "traffic", "Connections that were closed before the answer was complete.", "reqps", (rate("dynamo_frontend_cancelled_requests_total", FRONTEND, " by (model)"), "{{model}}"), least=0),
     ]
     latency = [
-        graph("Time to first token", "dynamotimetofirsttokenslow", "Quantiles between two bounds of a bucket are guessed; at the tail they are up to a bucket's width off.", "s", *quantiles(TTFT, FRONTEND), exemplar=True, least=0),
+        graph("Time to first token", "dynamotimetofirsttokenslow", "Quantiles between two bounds of a bucket are guessed; at the tail they are up to a bucket's width off: 50 % with classic buckets, 9 % with native ones.", "s", *quantiles(TTFT, FRONTEND), exemplar=True, least=0),
         graph("Inter-token latency", "dynamointertokenlatencyslow", "Time from one token to the next.", "s", *quantiles(ITL, FRONTEND), least=0),
         graph("Duration of requests", "dynamotimetofirsttokenslow", "From the start of the handler to the end of the response.", "s", *quantiles(DURATION, FRONTEND), exemplar=True, least=0),
         graph("Share of first tokens within 0.47 s", "dynamotimetofirsttokenslow", "Exact, because 0.47 is a bound of a bucket.", "percentunit", (f'sum by (model) (rate({TTFT}_bucket{{{FRONTEND}, le="0.47"}}[$__rate_interval])) / (sum by (model) (rate({TTFT}_count{{{FRONTEND}}}[$__rate_interval])) > 0)', "{{model}}"), least=0, most=1),

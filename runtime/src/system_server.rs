@@ -107,6 +107,7 @@ impl DistributedRuntime {
             .health_path(environment.health_path.as_str())
             .live_path(environment.live_path.as_str())
             .not_found_body("Route not found")
+            .cors_origins(environment.cors_origins.clone())
             .exposition(self.exposition())
             .health(SystemProbes(self.clone()))
             .telemetry(telemetry);

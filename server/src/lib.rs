@@ -29,6 +29,7 @@ mod telemetry;
 pub use crate::{
     error::StartError,
     http::{
+        cors::{CorsOriginError, CorsOrigins},
         health::{Health, HealthAnswer},
         landing::LandingPage,
         static_page::StaticPage,

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::auth::AuthSettings;
+use crate::http::cors::CorsOrigins;
 use crate::http::health::{Health, Unmonitored};
 use crate::http::landing::LandingPage;
 use crate::http::static_page::StaticPage;
@@ -57,6 +58,7 @@ impl Server {
             live_path: "/live".into(),
             landing_page: None,
             pages: Vec::new(),
+            cors_origins: CorsOrigins::default(),
             not_found_body: Bytes::new(),
             gatherer: None,
             health: Box::new(Unmonitored),
@@ -82,6 +84,7 @@ pub struct ServerBuilder {
     pub(crate) live_path: String,
     pub(crate) landing_page: Option<LandingPage>,
     pub(crate) pages: Vec<StaticPage>,
+    pub(crate) cors_origins: CorsOrigins,
     pub(crate) not_found_body: Bytes,
     pub(crate) gatherer: Option<StartGatherer>,
     pub(crate) health: Box<dyn Health>,
@@ -217,6 +220,28 @@ impl ServerBuilder {
     /// ```
     pub fn page(mut self, page: StaticPage) -> Self {
         self.pages.push(page);
+        self
+    }
+
+    /// Lets pages of these origins read the responses in a browser, as a dashboard that lives elsewhere does. Default: none.
+    ///
+    /// ```
+    /// # use dynamo_metrics_server::{ContentType, ScrapeRequest, Server, bytes::BytesMut};
+    /// # let empty = |_: &ScrapeRequest<'_>, _: &mut BytesMut| Ok(ContentType::TEXT_0_0_4);
+    /// use std::io::{Read, Write};
+    /// use std::net::TcpStream;
+    ///
+    /// let origins = "https://grafana.example".parse()?;
+    /// let server = Server::builder().cors_origins(origins).exposition(empty).spawn()?;
+    /// let mut client = TcpStream::connect(server.local_addr())?;
+    /// client.write_all(b"GET /metrics HTTP/1.0\r\nOrigin: https://grafana.example\r\n\r\n")?;
+    /// let mut response = String::new();
+    /// client.read_to_string(&mut response)?;
+    /// assert!(response.contains("access-control-allow-origin: https://grafana.example\r\n"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn cors_origins(mut self, origins: CorsOrigins) -> Self {
+        self.cors_origins = origins;
         self
     }
 

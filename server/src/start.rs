@@ -69,9 +69,10 @@ impl ServerBuilder {
             Arc::clone(&telemetry),
         );
         let limits = self.limits.clone();
+        let cors = std::mem::take(&mut self.cors_origins);
         let (routes, health) = self.routes();
         let responder =
-            Responder { routes, health, scrapes, telemetry: Arc::clone(&telemetry), guard };
+            Responder { routes, health, scrapes, telemetry: Arc::clone(&telemetry), guard, cors };
         let network = NetworkThread {
             bound,
             reserve: DescriptorReserve::new(), // While there surely is a descriptor.

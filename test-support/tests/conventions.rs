@@ -3,7 +3,7 @@
 //! The scripts in `ci/` need Python 3 and bash. Without them their tests skip loudly, unless
 //! `DYNAMO_METRICS_JUDGES=required`, as in CI.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -159,6 +159,81 @@ fn documents_name_only_tests_and_items_that_exist() {
     assert!(gone.is_empty(), "no source has these names: {gone:#?}");
 }
 
+/// A command that names a test program, a bench, an example or a binary which moved fails for the reader who tries it.
+#[test]
+fn commands_name_only_targets_that_exist() {
+    let mut packages = BTreeMap::new();
+    for entry in fs::read_dir(root()).unwrap().map(|entry| entry.unwrap().path()) {
+        let Ok(manifest) = fs::read_to_string(entry.join("Cargo.toml")) else { continue };
+        let name = manifest.lines().find_map(|line| line.strip_prefix("name = "));
+        packages.extend(name.map(|name| (name.trim_matches('"').to_owned(), entry)));
+    }
+    let mut gone = Vec::new();
+    visit_texts(&root(), &mut |path| {
+        if path.ends_with("conventions.rs") {
+            return;
+        }
+        let text = fs::read_to_string(path).unwrap();
+        // A command may go on in the next line, behind the mark of a comment.
+        let words: Vec<&str> = text
+            .split_whitespace()
+            .filter(|word| !matches!(*word, "//" | "//!" | "///" | "#" | "\\"))
+            .map(|word| word.trim_matches(['`', '(', ')', ',', '.', ';', '"']))
+            .collect();
+        for (at, _) in words.iter().enumerate().filter(|(_, word)| **word == "cargo") {
+            gone.extend(
+                missing_target(&words[at..], &packages).map(|what| format!("{path:?}: {what}")),
+            );
+        }
+    });
+    assert!(gone.is_empty(), "there are no such targets: {gone:#?}");
+}
+
+/// The target that a command names with `-p` and one of cargo's options, if its package has no file of it.
+fn missing_target(words: &[&str], packages: &BTreeMap<String, PathBuf>) -> Option<String> {
+    const OPTIONS: [(&str, &str); 4] = [
+        ("--test", "tests"),
+        ("--bench", "benches"),
+        ("--example", "examples"),
+        ("--bin", "src/bin"),
+    ];
+    if !matches!(*words.get(1)?, "test" | "bench" | "run") {
+        return None;
+    }
+    // No command is longer.
+    let words = &words[..words.len().min(14)];
+    let words = words.split(|word| *word == "--").next()?;
+    let package = words.iter().position(|word| *word == "-p").and_then(|at| words.get(at + 1))?;
+    let folder = packages.get(*package)?;
+    for (option, place) in OPTIONS {
+        let Some(at) = words.iter().position(|word| *word == option) else { continue };
+        let name = words.get(at + 1)?;
+        let plain = name.chars().all(|c| c.is_alphanumeric() || "-_".contains(c));
+        let file = folder.join(place).join(name);
+        if plain && !file.with_extension("rs").exists() && !file.join("main.rs").exists() {
+            return Some(format!("{package} {option} {name}"));
+        }
+    }
+    None
+}
+
+#[test]
+fn a_command_of_a_target_that_is_gone_is_found() {
+    let packages = BTreeMap::from([("dynamo-metrics-core".to_owned(), root().join("core"))]);
+    for (command, missing) in [
+        ("cargo test -p dynamo-metrics-core --test promises", None),
+        ("cargo test -p dynamo-metrics-core --test it snapshot", None),
+        ("cargo test -p dynamo-metrics-core --test snapshot", Some("--test snapshot")),
+        ("cargo bench -p dynamo-metrics-core --bench promises", Some("--bench promises")),
+        ("cargo test -p dynamo-metrics-core --lib", None),
+    ] {
+        let words: Vec<&str> = command.split_whitespace().collect();
+        let found = missing_target(&words, &packages);
+        let expected = missing.map(|what| format!("dynamo-metrics-core {what}"));
+        assert_eq!(found, expected, "{command}");
+    }
+}
+
 /// Whether a line opens an unsafe block, function, implementation or foreign module; comments and lints do not.
 fn is_unsafe(line: &str) -> bool {
     let code = line.split("//").next().unwrap_or_default();
@@ -168,16 +243,27 @@ fn is_unsafe(line: &str) -> bool {
         || code.trim_end().ends_with("unsafe")
 }
 
-/// Calls `file` with every Rust source of the workspace.
+/// Calls `file` with every Rust source of the workspace but this one.
 fn visit(folder: &Path, file: &mut impl FnMut(&Path)) {
+    visit_texts(folder, &mut |path| {
+        let name = path.file_name().unwrap_or_default();
+        if path.extension().is_some_and(|it| it == "rs") && name != "conventions.rs" {
+            file(path);
+        }
+    });
+}
+
+/// Calls `file` with every source, script and document.
+fn visit_texts(folder: &Path, file: &mut impl FnMut(&Path)) {
+    const TEXTS: [&str; 4] = ["rs", "md", "sh", "py"];
     for entry in fs::read_dir(folder).unwrap().map(Result::unwrap) {
         let (path, name) = (entry.path(), entry.file_name());
         let name = name.to_string_lossy();
         if entry.file_type().unwrap().is_dir() {
-            if !name.starts_with('.') && name != "target" {
-                visit(&path, file);
+            if !name.starts_with('.') && !matches!(&*name, "target" | "node_modules") {
+                visit_texts(&path, file);
             }
-        } else if name.ends_with(".rs") && !name.starts_with("conventions.rs") {
+        } else if path.extension().is_some_and(|it| TEXTS.iter().any(|text| it == *text)) {
             file(&path);
         }
     }

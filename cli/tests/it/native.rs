@@ -96,6 +96,34 @@ fn served() -> (Killed, String, Table) {
     (Killed(child), address, table)
 }
 
+/// The median and the 99th percentile of the dashboard's panel, over the whole replay instead of the last seconds, which add nothing.
+fn dashboard_quantiles() -> Vec<(&'static str, String)> {
+    let path =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/grafana/dashboards/overview.json");
+    let board: serde_json::Value = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
+    let panels = board["panels"].as_array().unwrap();
+    let panel = panels.iter().find(|panel| panel["title"] == "Time to first token").unwrap();
+    let asked = panel["targets"].as_array().unwrap().iter().map(|target| {
+        let asked = target["expr"].as_str().unwrap().replace("[$__rate_interval]", "");
+        asked.replace("rate(", "(").replace("$job", ".*").replace("$model", ".*")
+    });
+    let asked: Vec<String> = asked.collect();
+    let of = |quantile: &str| {
+        let start = format!("histogram_quantile({quantile}, ");
+        asked.iter().find(|asked| asked.starts_with(&start)).unwrap()
+    };
+    ["0.5", "0.99"].map(|quantile| (quantile, of(quantile).clone())).into()
+}
+
+/// An expression as it stands in a URL.
+fn percent_encoded(expression: &str) -> String {
+    let encode = |byte: u8| match byte {
+        b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'_' | b'.' => char::from(byte).to_string(),
+        _ => format!("%{byte:02X}"),
+    };
+    expression.bytes().map(encode).collect()
+}
+
 fn check_quantiles(name: &str, prometheus: &Path, address: &str, table: &Table) {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("native-{name}"));
     let _ = std::fs::remove_dir_all(&folder);
@@ -120,7 +148,7 @@ fn check_quantiles(name: &str, prometheus: &Path, address: &str, table: &Table) 
     let query = |expression: &str| -> Option<f64> {
         // Until it listens no connection succeeds, and until it is ready it answers otherwise.
         TcpStream::connect(&at).ok()?;
-        let answer = get(&at, &format!("/api/v1/query?query={expression}"));
+        let answer = get(&at, &format!("/api/v1/query?query={}", percent_encoded(expression)));
         if answer.status != 200 {
             return None;
         }
@@ -136,6 +164,12 @@ fn check_quantiles(name: &str, prometheus: &Path, address: &str, table: &Table) 
             std::thread::sleep(Duration::from_millis(250));
         }
     };
+    for (quantile, expression) in dashboard_quantiles() {
+        let exact = table.iter().find(|(row, _)| row == "time_to_first_token").unwrap();
+        let exact = exact.1[["0.5", "0.9", "0.99"].iter().position(|q| *q == quantile).unwrap()];
+        let value = wait(&expression);
+        assert!((value / exact - 1.0).abs() <= ERROR_MAX, "{name}: {expression}: {value}, {exact}");
+    }
     for (row, exact) in table {
         let family = format!("dynamo_frontend_{row}_seconds");
         for (quantile, exact) in ["0.5", "0.9", "0.99"].into_iter().zip(exact) {

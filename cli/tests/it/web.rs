@@ -63,3 +63,67 @@ fn a_bad_file_stops_the_program_with_its_line() {
     assert!(!output.status.success());
     assert!(text.contains("bad.yml:2: `basic_auth_user`: unknown key"), "{text}");
 }
+
+/// The head of the answer to a request of this method, from a page of this origin.
+fn head_for_origin(address: &str, method: &str, path: &str, origin: &str) -> String {
+    let mut stream = TcpStream::connect(address).unwrap();
+    write!(
+        stream,
+        "{method} {path} HTTP/1.0\r\nOrigin: {origin}\r\nAccess-Control-Request-Method: GET\r\n\r\n"
+    )
+    .unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer.split("\r\n\r\n").next().unwrap().to_ascii_lowercase()
+}
+
+#[test]
+fn pages_of_other_origins_may_read_only_where_they_were_named() {
+    const VARIABLE: &str = "DYN_METRICS_CORS_ORIGINS";
+    const ALLOW: &str = "access-control-allow-origin";
+    let (a, b) = ("https://a.example", "http://b.example:3000");
+    for (command, words) in [
+        ("serve", &["frontend"][..]),
+        ("frontend", &["frontend", "system"]),
+        ("worker", &["system"]),
+    ] {
+        let port: &[&str] = if command == "worker" { &[] } else { &["--http-port", "0"] };
+        // Given by options here and by the variable there; options come first.
+        for (options, variable, allowed) in [
+            (&[][..], "", &[][..]),
+            (&[], "https://a.example", &[a]),
+            (&["--cors-origin", a, "--cors-origin", b], "https://c.example", &[a, b]),
+        ] {
+            let arguments = [&[command], port, options].concat();
+            let program = Program::start(&arguments, &[(VARIABLE, variable)], words);
+            for word in words {
+                let address = program.address(word);
+                for origin in [a, b, "https://c.example"] {
+                    let allow = format!("{ALLOW}: {origin}");
+                    for path in ["/metrics", "/live", "/dashboard"] {
+                        let head = head_for_origin(address, "GET", path, origin);
+                        let what = format!("{command} {word} {path}: {head}");
+                        // A system port without an endpoint is not live, and says so to these pages too.
+                        assert!(head.starts_with("http/1.0 200") || path == "/live", "{what}");
+                        let is_allowed = allowed.contains(&origin);
+                        assert_eq!(head.contains(&allow), is_allowed, "{what}");
+                        assert_eq!(head.contains(ALLOW), is_allowed, "{what}");
+                    }
+                    let head = head_for_origin(address, "OPTIONS", "/metrics", origin);
+                    let status = if allowed.contains(&origin) { "204" } else { "405" };
+                    assert!(head.starts_with(&format!("http/1.0 {status}")), "{word}: {head}");
+                }
+                if *word == "frontend" {
+                    let head = head_for_origin(address, "OPTIONS", "/v1/chat/completions", a);
+                    assert!(head.starts_with("http/1.0 405") && !head.contains(ALLOW), "{head}");
+                }
+            }
+        }
+    }
+    let output = Command::new(env!("CARGO_BIN_EXE_dynamo-metrics"))
+        .args(["serve", "--cors-origin", "https://a.example/"])
+        .output()
+        .unwrap();
+    let error = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(error.contains("browsers write https://a.example"), "{error}");
+}

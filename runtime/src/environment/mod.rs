@@ -12,6 +12,7 @@ mod values;
 use crate::frontend::FrontendBuckets;
 use crate::health::{HealthChecks, HealthStatus};
 use crate::names::name_prefix;
+use dynamo_metrics_server::CorsOrigins;
 use std::fmt;
 use std::path::PathBuf;
 use thiserror::Error;
@@ -78,6 +79,7 @@ variables! {
     "DYN_SYSTEM_ENABLED", "", "deprecated and without effect: DYN_SYSTEM_PORT turns the server on";
     "DYN_METRICS_WEB_CONFIG_FILE", "", "web configuration of the system server: TLS, passwords, headers, a rate limit; see SECURITY.md";
     "DYN_METRICS_PROBES_WITHOUT_AUTH", "false", "true lets the system server's health and liveness probes pass without a password";
+    "DYN_METRICS_CORS_ORIGINS", "", "origins whose pages may read metrics, probes and pages of both ports in a browser, as https://grafana.example,http://localhost:3000; * stands for all";
     "DYN_METRICS_DETAILS", "false", "true prints all of dynamo_metrics_*: traffic of the metrics servers, and limits and errors that are 0";
     "DYN_HTTP_PORT", "8000", "port of the frontend, 0 for any that is free";
     "DYN_HTTP_SVC_METRICS_PATH", "/metrics", "path of the frontend's metrics";
@@ -143,6 +145,8 @@ pub struct SystemEnvironment {
     pub web_config_file: Option<PathBuf>,
     /// `DYN_METRICS_PROBES_WITHOUT_AUTH`.
     pub probes_without_auth: bool,
+    /// `DYN_METRICS_CORS_ORIGINS`, for the system port.
+    pub cors_origins: CorsOrigins,
     /// `DYN_METRICS_DETAILS`, for the system page.
     pub details: bool,
 }
@@ -163,6 +167,8 @@ pub struct FrontendEnvironment {
     pub metrics_prefix: String,
     /// `DYN_METRICS_*_{MIN,MAX,COUNT}`, bounds that can be generated.
     pub buckets: FrontendBuckets,
+    /// `DYN_METRICS_CORS_ORIGINS`, for the frontend's metrics, probes and pages; not for the API.
+    pub cors_origins: CorsOrigins,
     /// `DYN_METRICS_DETAILS`, for the frontend's page.
     pub details: bool,
     /// `DYN_METRICS_NATIVE_HISTOGRAMS`.
@@ -238,6 +244,7 @@ impl Default for FrontendEnvironment {
             live_path: "/live".into(),
             metrics_prefix: name_prefix::FRONTEND.into(),
             buckets: FrontendBuckets::default(),
+            cors_origins: CorsOrigins::default(),
             details: false,
             native_histograms: false,
             router_workers: true,
@@ -258,6 +265,7 @@ impl Default for SystemEnvironment {
             health_checks: HealthChecks::default(),
             web_config_file: None,
             probes_without_auth: false,
+            cors_origins: CorsOrigins::default(),
             details: false,
         }
     }

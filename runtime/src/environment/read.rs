@@ -1,11 +1,13 @@
 //! The variables of both servers, and the errors and warnings about values that are not valid.
 
-use super::values::{self, PATH, TRUTH, host, port, seconds, truth};
+use super::values::{self, ORIGINS, PATH, TRUTH, host, origins, port, seconds, truth};
 use super::{Environment, EnvironmentError, FrontendEnvironment, SystemEnvironment, Warning};
 use crate::health::HealthStatus;
 use crate::names::sanitize_metric_name;
 use std::fmt::Display;
 
+/// Read for both servers.
+const CORS_ORIGINS: &str = "DYN_METRICS_CORS_ORIGINS";
 /// Read for both servers.
 const DETAILS: &str = "DYN_METRICS_DETAILS";
 
@@ -66,6 +68,7 @@ impl<L: Fn(&str) -> Option<String>> Reader<L> {
         )?;
         system.web_config_file = self.get("DYN_METRICS_WEB_CONFIG_FILE").map(Into::into);
         self.set(&mut system.probes_without_auth, "DYN_METRICS_PROBES_WITHOUT_AUTH", TRUTH, truth)?;
+        self.set(&mut system.cors_origins, CORS_ORIGINS, ORIGINS, origins)?;
         self.set(&mut system.details, DETAILS, TRUTH, truth)?;
         Ok(system)
     }
@@ -86,6 +89,7 @@ impl<L: Fn(&str) -> Option<String>> Reader<L> {
             values::not_of_the_api(name, path)?;
         }
         self.prefix(&mut frontend.metrics_prefix);
+        self.set(&mut frontend.cors_origins, CORS_ORIGINS, ORIGINS, origins)?;
         self.set(&mut frontend.details, DETAILS, TRUTH, truth)?;
         let native = &mut frontend.native_histograms;
         self.set(native, "DYN_METRICS_NATIVE_HISTOGRAMS", TRUTH, truth)?;
@@ -281,10 +285,13 @@ pub(super) mod tests {
             ("DYN_SYSTEM_ENABLED", "true"),
             ("DYN_METRICS_WEB_CONFIG_FILE", "/etc/web.yml"),
             ("DYN_METRICS_PROBES_WITHOUT_AUTH", "true"),
+            ("DYN_METRICS_CORS_ORIGINS", "https://a.example, http://b.example:3000"),
         ])
         .unwrap();
         assert_eq!(environment.system.web_config_file, Some("/etc/web.yml".into()));
         assert!(environment.system.probes_without_auth);
+        assert!(!environment.system.cors_origins.is_empty());
+        assert_eq!(environment.system.cors_origins, environment.frontend.cors_origins);
         assert_eq!(environment.system.starting_health_status, HealthStatus::Ready);
         assert_eq!(environment.system.use_endpoint_health_status, ["generate", "gen.erate"]);
         assert_eq!(environment.system.host, "::1");
@@ -295,6 +302,7 @@ pub(super) mod tests {
             ("DYN_SYSTEM_USE_ENDPOINT_HEALTH_STATUS", "[1]"),
             ("DYN_SYSTEM_HOST", "a b"),
             ("DYN_METRICS_PROBES_WITHOUT_AUTH", "maybe"),
+            ("DYN_METRICS_CORS_ORIGINS", "a.example"),
         ] {
             assert_eq!(with(&[(name, value)]).unwrap_err().variable, name);
         }

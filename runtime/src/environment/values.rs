@@ -1,6 +1,7 @@
 //! The values of single variables that are valid; the errors say why others are not.
 
 use super::EnvironmentError;
+use dynamo_metrics_server::{CorsOriginError, CorsOrigins};
 use std::time::Duration;
 
 /// The values of [`truth`].
@@ -15,6 +16,13 @@ const WAIT_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 
 pub(super) fn port(value: &str) -> Result<u16, String> {
     value.parse().map_err(|_| "not a port".into())
+}
+
+/// Expected of a list of origins.
+pub(super) const ORIGINS: &str = "origins with commas between them, as https://grafana.example";
+
+pub(super) fn origins(value: &str) -> Result<CorsOrigins, String> {
+    value.parse().map_err(|error: CorsOriginError| error.to_string())
 }
 
 pub(super) fn truth(value: &str) -> Result<bool, String> {

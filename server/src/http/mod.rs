@@ -1,6 +1,7 @@
 //! HTTP/1.1 over one connection, and the types of the [`http`] crate, which are in the signatures of
 //! this one.
 
+pub(crate) mod cors;
 pub(crate) mod health;
 pub(crate) mod io;
 pub(crate) mod landing;

@@ -13,6 +13,7 @@ use http_body_util::Full;
 use hyper::body::Incoming;
 
 use crate::auth::Guard;
+use crate::http::cors::CorsOrigins;
 use crate::http::health::{Health, HealthAnswer, Probe, probe};
 use crate::http::rejection::Rejection;
 use crate::http::serve::Respond;
@@ -67,6 +68,7 @@ pub(crate) struct Responder {
     pub(crate) scrapes: ScrapeService,
     pub(crate) telemetry: Arc<ServerTelemetry>,
     pub(crate) guard: Option<Guard>,
+    pub(crate) cors: CorsOrigins,
 }
 
 impl Respond for Responder {
@@ -77,10 +79,15 @@ impl Respond for Responder {
         request: Request<Incoming>,
         peer: Option<IpAddr>,
     ) -> Response<Full<Bytes>> {
-        let response = match self.denial(request.uri(), request.headers(), peer).await {
-            None => self.answer(request.method(), request.uri(), request.headers()).await,
-            Some(denial) => denial,
+        let (method, headers) = (request.method(), request.headers());
+        let mut response = match self.cors.preflight(method, headers) {
+            Some(preflight) => preflight,
+            None => match self.denial(request.uri(), headers, peer).await {
+                None => self.answer(method, request.uri(), headers).await,
+                Some(denial) => denial,
+            },
         };
+        self.cors.allow(headers, response.headers_mut());
         self.telemetry.response(response.status());
         let response = self.with_headers(response);
         response.map(Full::new)

@@ -5,9 +5,9 @@ mod common;
 mod compression;
 #[cfg(feature = "auth")]
 mod directory;
-mod doors;
 mod lifecycle;
 mod limits;
+mod listeners;
 mod mount;
 #[cfg(feature = "tls")]
 mod pki;

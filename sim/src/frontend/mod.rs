@@ -33,7 +33,7 @@ use dynamo_metrics::{
     DistributedRuntime, Exporter, FrontendConfig, FrontendHealth, FrontendMetrics, KvRouter,
     PreprocessorMetrics, ProbeAnswer, Registry, register_mounted_telemetry,
 };
-use dynamo_metrics_server::{MetricsService, StaticPage};
+use dynamo_metrics_server::{CorsOrigins, MetricsService, StaticPage};
 use fleet::Fleet;
 use std::future::Future;
 use std::sync::Arc;
@@ -87,6 +87,7 @@ pub struct App {
     joining: Joining,
     telemetry: Arc<Telemetry>,
     paths: Paths,
+    cors_origins: CorsOrigins,
     pages: Vec<StaticPage>,
 }
 
@@ -147,6 +148,7 @@ impl App {
                 health: environment.health_path.clone(),
                 live: environment.live_path.clone(),
             },
+            cors_origins: environment.cors_origins.clone(),
             pages: options.pages.clone(),
         }))
     }
@@ -154,6 +156,12 @@ impl App {
     /// Returns the exporter of the frontend's page.
     pub fn exporter(&self) -> &Exporter {
         &self.exporter
+    }
+
+    fn has_page(&self, path: &str) -> bool {
+        let Paths { metrics, health, live } = &self.paths;
+        [metrics, health, live].into_iter().any(|known| known == path)
+            || self.pages.iter().any(|page| page.path() == path)
     }
 
     /// Returns the names of the models that workers serve.
@@ -196,29 +204,37 @@ fn router(app: Arc<App>) -> Router {
         .with_state(app)
 }
 
-/// Metrics, probes and pages that never change. A scrape is gathered on a thread of its own, so it never delays a token.
+/// Metrics, probes and pages that never change, for pages of other origins if these are allowed; of the API only errors come here.
 async fn page(State(app): State<Arc<App>>, request: Request) -> Response {
-    let Paths { metrics, health, live } = &app.paths;
-    let path = request.uri().path();
-    let fixed = app.pages.iter().find(|page| page.path() == path);
-    if fixed.is_none() && ![metrics, health, live].into_iter().any(|known| known == path) {
-        return api::not_found(path);
+    let (head, _) = request.into_parts();
+    if !app.has_page(head.uri.path()) {
+        return api::not_found(head.uri.path());
     }
-    if !matches!(request.method().as_str(), "GET" | "HEAD") {
+    if let Some(preflight) = app.cors_origins.preflight(&head.method, &head.headers) {
+        return preflight.map(axum::body::Body::from);
+    }
+    let mut response = known_page(&app, &head).await;
+    app.cors_origins.allow(&head.headers, response.headers_mut());
+    response
+}
+
+/// A page that there is. A scrape is gathered on a thread of its own, so it never delays a token.
+async fn known_page(app: &App, head: &Parts) -> Response {
+    let path = head.uri.path();
+    if !matches!(head.method.as_str(), "GET" | "HEAD") {
         return (StatusCode::METHOD_NOT_ALLOWED, [(header::ALLOW, "GET,HEAD")]).into_response();
     }
-    if let Some(page) = fixed {
+    if let Some(page) = app.pages.iter().find(|page| page.path() == path) {
         return page.response().map(axum::body::Body::from);
     }
-    if path == health {
+    if path == app.paths.health {
         let asks = |name: &str| name == "ready" || name.starts_with("ready=");
-        let ready = request.uri().query().is_some_and(|query| query.split('&').any(asks));
+        let ready = head.uri.query().is_some_and(|query| query.split('&').any(asks));
         return probe(if ready { app.health.readiness() } else { app.health.health() });
     }
-    if path == live {
+    if path == app.paths.live {
         return probe(app.health.live());
     }
-    let (head, _) = request.into_parts();
     app.scrapes.respond(&head.headers, &head.uri).await.map(axum::body::Body::from)
 }
 

@@ -1,4 +1,4 @@
-//! The Unix socket beside the port, and the page at the front door.
+//! The Unix socket beside the port, and the landing page.
 
 use crate::common;
 
