@@ -25,7 +25,9 @@ mod server;
 mod swap;
 mod worker;
 
-#[pymodule]
+// An interpreter without its lock turns it on at the import: a fork must not come while a thread holds a lock of a registry, and
+// `fork.rs` knows only of threads that run without the interpreter lock.
+#[pymodule(gil_used = true)]
 fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
     let families = PyTuple::new(module.py(), beside::worker_families())?;

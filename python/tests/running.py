@@ -49,7 +49,8 @@ class Program:
 
     def _keep_stderr(self) -> None:
         assert self.process.stderr is not None
-        self.stderr = self.process.stderr.read()
+        for line in self.process.stderr:
+            self.stderr += line
 
     def stop(self, number: signal.Signals) -> int:
         """Sends a signal; returns the exit code, negative where the signal ended the process."""
