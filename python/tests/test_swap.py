@@ -17,7 +17,7 @@ from urllib.request import Request, urlopen
 import prometheus_client as theirs
 import prometheus_client.openmetrics.exposition as their_openmetrics
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from prometheus_client.utils import floatToGoString as their_text
 
@@ -41,6 +41,17 @@ def text(registry: Any) -> str:
 
 
 @given(st.floats())
+@example(8796093022208.3125)  # halfway between two texts of 16 digits
+@example(-8796093022208.3125)
+@example(-0.0)
+@example(0.0001)
+@example(0.00001234)
+@example(-1e6)
+@example(-9007199254740993.0)
+@example(1e16)
+@example(-1.5e16)
+@example(5e-324)
+@example(1234567.0)
 def test_numbers_have_the_same_text(value: float) -> None:
     assert floatToGoString(value) == their_text(value)  # type: ignore[no-untyped-call]
 

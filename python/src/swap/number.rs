@@ -29,15 +29,28 @@ pub(crate) fn push(out: &mut String, value: f64) {
         _ = write!(out, "{}.0", value as u32);
         return;
     }
-    // The shortest digits that read back as the same number, which `repr` prints, too.
-    let scientific = format!("{value:e}");
-    let (mantissa, exponent) = scientific.split_once('e').unwrap_or((&scientific, "0"));
-    let exponent: i32 = exponent.parse().unwrap_or(0);
+    let mut buffer = ryu::Buffer::new();
+    // The fewest digits that read back as the same number; of two equally close ones the even one, as in Python's `repr` and unlike
+    // Rust's own formatting. The text is plain for every number that is plain here.
+    let text = buffer.format_finite(value.abs());
+    let (mantissa, power) = text.split_once('e').unwrap_or((text, "0"));
+    let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+    let zeros = fraction.len() - fraction.trim_start_matches('0').len();
+    let point = if whole == "0" { -1 - zeros as i32 } else { whole.len() as i32 - 1 };
+    let exponent = power.parse::<i32>().unwrap_or(0) + point;
     let from = if value > 0.0 { POSITIVE_EXPONENT } else { EXPONENT };
-    if (SMALL_EXPONENT..from).contains(&exponent) {
-        _ = write!(out, "{value:?}"); // digits and a point, at least one digit behind it
-    } else {
-        let sign = if exponent < 0 { '-' } else { '+' };
-        _ = write!(out, "{mantissa}e{sign}{:02}", exponent.abs());
+    if value.is_sign_negative() {
+        out.push('-');
     }
+    if value == 0.0 || (SMALL_EXPONENT..from).contains(&exponent) {
+        return out.push_str(text);
+    }
+    let mut digits = whole.chars().chain(fraction.chars()).skip_while(|&digit| digit == '0');
+    out.extend(digits.next());
+    out.push('.');
+    out.extend(digits);
+    // Zeros behind the point, and the point itself where no digit is left.
+    out.truncate(out.trim_end_matches('0').trim_end_matches('.').len());
+    let sign = if exponent < 0 { '-' } else { '+' };
+    _ = write!(out, "e{sign}{:02}", exponent.abs());
 }
