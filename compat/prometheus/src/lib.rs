@@ -42,6 +42,7 @@ pub mod proto;
 mod macros;
 mod atomic;
 mod auto_flush;
+mod buckets;
 mod counter;
 mod desc;
 mod encoder;
@@ -92,16 +93,14 @@ pub mod core {
     pub use crate::vec::{MetricVec, MetricVecBuilder};
 }
 
+pub use buckets::{DEFAULT_BUCKETS, HistogramOpts, exponential_buckets, linear_buckets};
 pub use counter::{Counter, CounterVec, IntCounter, IntCounterVec};
 pub use encoder::{Encoder, TEXT_FORMAT, TextEncoder};
 #[cfg(feature = "protobuf")]
 pub use encoder::{PROTOBUF_FORMAT, ProtobufEncoder};
 pub use error::{Error, Result};
 pub use gauge::{Gauge, GaugeVec, IntGauge, IntGaugeVec};
-pub use histogram::{
-    DEFAULT_BUCKETS, Histogram, HistogramOpts, HistogramTimer, HistogramVec, exponential_buckets,
-    linear_buckets,
-};
+pub use histogram::{Histogram, HistogramTimer, HistogramVec};
 pub use metric::Opts;
 pub use pulling_gauge::PullingGauge;
 #[cfg(feature = "push")]

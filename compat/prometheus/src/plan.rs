@@ -12,9 +12,9 @@
 //! Counters in the shards are read through their cells, shard by shard, unless one of the family was ever reset. A plan keeps its
 //! series, so their cells have no other owner.
 
+use crate::buckets::Bounds;
 use crate::encoder::{push_escaped, push_head};
 use crate::family::Family;
-use crate::histogram::Bounds;
 use crate::page::Page;
 use crate::proto::{
     Bucket, Counter, Gauge, Histogram, LabelPair, Metric, MetricFamilyMessage, MetricType,

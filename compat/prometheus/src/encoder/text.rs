@@ -1,8 +1,8 @@
 //! The text format 0.0.4.
 
 use super::{Encoder, check};
+use crate::buckets::BUCKET_LABEL;
 use crate::error::Result;
-use crate::histogram::BUCKET_LABEL;
 use crate::proto::{Metric, MetricFamily, MetricType};
 use std::fmt::Write as _;
 use std::io::Write;
