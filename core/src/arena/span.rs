@@ -27,6 +27,8 @@ impl Span {
     }
 
     /// The first cell, the same in every shard.
+    // Inline, as the next one: each recording needs them, and most programs are built without link-time optimisation.
+    #[inline]
     pub(crate) fn start(&self) -> SpanStart {
         let [a, b, c] = self.high;
         let high = u32::from_le_bytes([a, b, c, 0]) << (u32::BITS - SPAN_NUMBER_BITS);
@@ -38,6 +40,7 @@ impl Span {
     }
 
     /// The first cell of a span that has only one, or where no other is meant.
+    #[inline]
     pub(crate) fn cell(&self) -> CellIndex {
         self.start().cell()
     }

@@ -40,6 +40,8 @@ pub struct CellIndex(u32);
 
 impl CellIndex {
     /// `None` when the index is not below [`capacity`].
+    // Inline, as all here that a recording calls: most programs are built without link-time optimisation.
+    #[inline]
     pub fn new(index: u32) -> Option<Self> {
         (index < capacity()).then_some(Self(index))
     }
@@ -57,6 +59,7 @@ pub(crate) struct SpanStart(u32);
 
 impl SpanStart {
     /// `None` when the index is not below [`capacity`].
+    #[inline]
     pub(crate) fn new(index: u32) -> Option<Self> {
         CellIndex::new(index).map(|index| Self(index.0))
     }

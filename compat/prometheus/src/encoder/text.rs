@@ -132,11 +132,21 @@ fn append(sink: &mut impl Sink, family: &MetricFamily) -> Result<()> {
     let text = sink.text();
     let (name, kind) = (family.name(), family.get_field_type());
     push_head(text, name, family.help(), kind);
+    // Once for all lines of a series: in a histogram they are most of what is written.
+    let (mut labels, mut bound) = (String::new(), String::new());
     for metric in family.get_metric() {
+        labels.clear();
+        push_labels(&mut labels, metric);
         let text = sink.text();
-        let mut sample = |suffix: &str, label, value| {
-            push(text, &[name, suffix]);
-            push_labels(text, metric, label);
+        let mut sample = |suffix: &str, last: Option<(&str, &str)>, value| {
+            push(text, &[name, suffix, &labels]);
+            if let Some((name, value)) = last {
+                let separator = if labels.is_empty() { "{" } else { "," };
+                push(text, &[separator, name, "=\"", value, "\""]);
+            }
+            if last.is_some() || !labels.is_empty() {
+                text.push('}');
+            }
             push_value(text, metric, value);
         };
         match kind {
@@ -148,13 +158,14 @@ fn append(sink: &mut impl Sink, family: &MetricFamily) -> Result<()> {
                 let count = histogram.get_sample_count() as f64;
                 let mut infinite = false;
                 for bucket in histogram.get_bucket() {
-                    let bound = bucket.upper_bound();
-                    infinite |= bound == f64::INFINITY;
-                    let label = (BUCKET_LABEL, bound.to_string());
+                    infinite |= bucket.upper_bound() == f64::INFINITY;
+                    bound.clear();
+                    push_number(&mut bound, bucket.upper_bound());
+                    let label = (BUCKET_LABEL, &*bound);
                     sample("_bucket", Some(label), bucket.cumulative_count() as f64);
                 }
                 if !infinite {
-                    sample("_bucket", Some((BUCKET_LABEL, "+Inf".to_owned())), count);
+                    sample("_bucket", Some((BUCKET_LABEL, "+Inf")), count);
                 }
                 sample("_sum", None, histogram.get_sample_sum());
                 sample("_count", None, count);
@@ -162,8 +173,9 @@ fn append(sink: &mut impl Sink, family: &MetricFamily) -> Result<()> {
             MetricType::SUMMARY => {
                 let summary = metric.get_summary();
                 for quantile in summary.get_quantile() {
-                    let label = ("quantile", quantile.quantile().to_string());
-                    sample("", Some(label), quantile.value());
+                    bound.clear();
+                    push_number(&mut bound, quantile.quantile());
+                    sample("", Some(("quantile", &bound)), quantile.value());
                 }
                 sample("_sum", None, summary.sample_sum());
                 sample("_count", None, summary.sample_count() as f64);
@@ -198,17 +210,14 @@ fn push(text: &mut String, parts: &[&str]) {
     parts.iter().for_each(|part| text.push_str(part));
 }
 
-fn push_labels(text: &mut String, metric: &Metric, last: Option<(&str, String)>) {
+/// Appends the labels of a series without the closing brace, or nothing if it has none.
+fn push_labels(text: &mut String, metric: &Metric) {
     let mut separator = "{";
-    let pairs = metric.get_label().iter().map(|pair| (pair.name(), pair.value()));
-    for (name, value) in pairs.chain(last.as_ref().map(|(name, value)| (*name, value.as_str()))) {
-        push(text, &[separator, name, "=\""]);
-        push_escaped(text, value, true);
+    for pair in metric.get_label() {
+        push(text, &[separator, pair.name(), "=\""]);
+        push_escaped(text, pair.value(), true);
         text.push('"');
         separator = ",";
-    }
-    if separator == "," {
-        text.push('}');
     }
 }
 
@@ -239,9 +248,14 @@ pub(crate) fn push_number(text: &mut String, v: f64) {
 
 /// Appends a help text or the value of a label, in which quotes are escaped, too.
 pub(crate) fn push_escaped(text: &mut String, raw: &str, quotes: bool) {
+    let special = |byte: &u8| matches!(byte, b'\\' | b'\n') || (quotes && *byte == b'"');
+    // Few texts have one, and a test of all bytes without an early exit takes several at once.
+    if !raw.as_bytes().iter().fold(false, |found, byte| found | special(byte)) {
+        return text.push_str(raw);
+    }
+    // All of them are ASCII, so they begin where a character does.
     let mut rest = raw;
-    let special = |c| matches!(c, '\\' | '\n') || (quotes && c == '"');
-    while let Some(at) = rest.find(special) {
+    while let Some(at) = rest.as_bytes().iter().position(special) {
         let (plain, tail) = rest.split_at(at);
         let escaped = match tail.as_bytes()[0] {
             b'\n' => "\\n",
