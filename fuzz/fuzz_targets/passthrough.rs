@@ -1,6 +1,9 @@
 //! Whatever engines print and scrapers ask for, what is merged is valid: text and OpenMetrics as the strict parsers judge
 //! them, and protobuf in what it has in common with them, which is the number of families.
 //!
+//! The formats are not compared with each other: where one lacks a type, each sample name is a family of its own, so that some samples
+//! are on its page which another withholds with the rest of their point.
+//!
 //! An input is text that can be read and written by hand: a digit that chooses labels and escaping, then what each engine
 //! prints, with [`SEPARATOR`] between them.
 #![no_main]
@@ -42,10 +45,6 @@ fuzz_target!(|input: &[u8]| {
     let format = if quoted { strict::Format::TextUtf8 } else { strict::Format::Text };
     assert_eq!(parse(format, &out).samples().count() as u64, report.series);
     let (mut out, report_openmetrics) = merge(Format::OpenMetrics);
-    // No more series than in text, unless the escaping gives a sample another name as `a` with `_sum` than as `a_sum`: then two
-    // series may be one in text alone, where more families are untyped.
-    let by_byte = matches!(escaping, Escaping::AllowUtf8 | Escaping::Underscores);
-    assert!(!by_byte || report_openmetrics.series <= report.series);
     out.extend_from_slice(b"# EOF\n");
     let format = if quoted { strict::Format::OpenMetricsUtf8 } else { strict::Format::OpenMetrics };
     assert_eq!(parse(format, &out).samples().count() as u64, report_openmetrics.series);
@@ -58,7 +57,6 @@ fuzz_target!(|input: &[u8]| {
         assert!(lines.count() as u64 <= report.series && !text.contains("\n\n"), "{text}");
     }
     let (out, report_protobuf) = merge(Format::Protobuf);
-    assert!(!by_byte || report_protobuf.series <= report.series);
     // Every family stands behind its length.
     let (mut rest, mut families) = (&out[..], 0);
     while !rest.is_empty() {

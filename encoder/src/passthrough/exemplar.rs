@@ -5,7 +5,7 @@ use super::cursor::{Cursor, Label};
 use super::line::number;
 use super::role::Role;
 use super::store::{Sample, Store};
-use dynamo_metrics_parser::grammar::label_name_len;
+use dynamo_metrics_parser::grammar::{label_name_len, seconds};
 
 /// Most characters of all names and values together, as OpenMetrics 1.0 has it. A consumer that enforces it
 /// fails the whole scrape.
@@ -46,14 +46,13 @@ pub(super) fn read(
     cursor.skip_blanks();
     let timestamp = cursor.token();
     let text = cursor.slice(timestamp);
-    let decimal = text.iter().all(|byte| byte.is_ascii_digit() || *byte == b'.')
-        && text.first() != Some(&b'.')
-        && text.iter().filter(|&&byte| byte == b'.').count() <= 1;
+    // A time whose milliseconds no consumer can hold is none.
+    let is_time = text.is_empty() || str::from_utf8(text).is_ok_and(|text| seconds(text).is_some());
     cursor.skip_blanks();
     let within = !bucket || (below < value && value <= sample.bound);
     let valid = value.is_finite()
         && within
-        && decimal
+        && is_time
         && text.len() <= SECONDS_LEN_MAX
         && characters <= CHARACTERS_MAX
         && cursor.peek().is_none();
