@@ -4,16 +4,16 @@ use crate::atomic::{Atomic, AtomicF64, AtomicU64, Number};
 use crate::desc::{Desc, Describer};
 use crate::error::Result;
 use crate::family::Family;
-use crate::lookup::{self, Lease};
+use crate::lookup::Lease;
 use crate::metric::{Collector, LocalMetric, Metric, Opts};
-use crate::plan::{Plan, Series};
+use crate::plan::Plan;
 use crate::proto::{self, MetricType};
 use crate::table::{LabelValues, Table};
 use crate::value::Value;
-use crate::vec::{MetricVec, MetricVecBuilder};
+use crate::value_vec::{self, ValueMetric, ValueVecBuilder};
+use crate::vec::MetricVec;
 use std::cell::Cell;
 use std::fmt;
-use std::marker::PhantomData;
 use std::sync::{Arc, OnceLock};
 
 /// A counter of any type of number. Clones are the same counter.
@@ -52,10 +52,6 @@ impl<P: Atomic> GenericCounter<P> {
     /// As [`Desc::new`]; variable labels, which have no values here.
     pub fn with_opts(opts: Opts) -> Result<Self> {
         Self::of(&Arc::new(Family::new(opts.describe()?)), &Arc::default())
-    }
-
-    fn of(family: &Arc<Family>, values: &Arc<LabelValues>) -> Result<Self> {
-        Ok(Self { value: Lease::new(Value::counter(family, values)?) })
     }
 
     /// Adds `v`.
@@ -102,10 +98,7 @@ impl<P: Atomic> Collector for GenericCounter<P> {
     }
 
     fn __plan(&self, kept: &OnceLock<Arc<Plan>>) -> Option<Arc<Plan>> {
-        let series = P::__series(self.value.shared())?;
-        let plan =
-            || Arc::new(Plan::new(&self.value.family, self.value.metric_type(), vec![series]));
-        Some(Arc::clone(kept.get_or_init(plan)))
+        value_vec::plan(self, kept)
     }
 }
 
@@ -115,52 +108,26 @@ impl<P: Atomic> Metric for GenericCounter<P> {
     }
 }
 
-/// Makes the series of a [`GenericCounterVec`].
-#[derive(Debug)]
-pub struct CounterVecBuilder<P: Atomic> {
-    number: PhantomData<P>,
-}
+impl<P: Atomic> ValueMetric for GenericCounter<P> {
+    type Number = P;
+    const TYPE: MetricType = MetricType::COUNTER;
 
-impl<P: Atomic> Clone for CounterVecBuilder<P> {
-    fn clone(&self) -> Self {
-        Self { number: PhantomData }
-    }
-}
-
-impl<P: Atomic> MetricVecBuilder for CounterVecBuilder<P> {
-    type M = GenericCounter<P>;
-    type P = Opts;
-
-    fn build<V: AsRef<str>>(&self, opts: &Opts, values: &[V]) -> Result<Self::M> {
-        let family = Arc::new(Family::new(opts.describe()?));
-        Self::M::of(&family, &Arc::new(LabelValues::new(values)))
-    }
-
-    fn __build(
-        &self,
-        family: &Arc<Family>,
-        _opts: &Opts,
-        values: &Arc<LabelValues>,
-    ) -> Result<Self::M> {
-        Self::M::of(family, values)
-    }
-
-    fn __series(&self, metric: &Self::M) -> Option<Arc<dyn Series>> {
-        P::__series(metric.value.shared())
+    fn of(family: &Arc<Family>, values: &Arc<LabelValues>) -> Result<Self> {
+        Ok(Self { value: Lease::new(Value::counter(family, values)?) })
     }
 
     #[inline]
-    fn __find<V: AsRef<str>>(&self, key: u64, values: &[V]) -> Option<Self::M> {
-        Some(Self::M { value: lookup::find(key, values)? })
+    fn of_value(value: Lease<Value<P>>) -> Self {
+        Self { value }
     }
 
-    fn __remember(&self, key: u64, metric: &Self::M) {
-        lookup::remember(key, &metric.value);
+    fn value(&self) -> &Lease<Value<P>> {
+        &self.value
     }
 }
 
 /// A family of counters of any type of number.
-pub type GenericCounterVec<P> = MetricVec<CounterVecBuilder<P>>;
+pub type GenericCounterVec<P> = MetricVec<ValueVecBuilder<GenericCounter<P>>>;
 
 /// A family of counters of `f64`.
 pub type CounterVec = GenericCounterVec<AtomicF64>;
@@ -169,16 +136,6 @@ pub type CounterVec = GenericCounterVec<AtomicF64>;
 pub type IntCounterVec = GenericCounterVec<AtomicU64>;
 
 impl<P: Atomic> GenericCounterVec<P> {
-    /// Returns a family without series.
-    ///
-    /// # Errors
-    /// As [`Desc::new`].
-    pub fn new(opts: Opts, label_names: &[&str]) -> Result<Self> {
-        let names = label_names.iter().map(ToString::to_string).collect();
-        let builder = CounterVecBuilder { number: PhantomData };
-        Self::create(MetricType::COUNTER, builder, opts.variable_labels(names))
-    }
-
     /// Returns a family of this thread, which is added to this one when it is flushed.
     pub fn local(&self) -> GenericLocalCounterVec<P> {
         GenericLocalCounterVec { vec: self.clone(), local: Table::default() }

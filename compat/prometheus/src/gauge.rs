@@ -4,14 +4,14 @@ use crate::atomic::{Atomic, AtomicF64, AtomicI64, Number};
 use crate::desc::{Desc, Describer};
 use crate::error::Result;
 use crate::family::Family;
-use crate::lookup::{self, Lease};
+use crate::lookup::Lease;
 use crate::metric::{Collector, Metric, Opts};
-use crate::plan::{Plan, Series};
+use crate::plan::Plan;
 use crate::proto::{self, MetricType};
 use crate::table::LabelValues;
 use crate::value::Value;
-use crate::vec::{MetricVec, MetricVecBuilder};
-use std::marker::PhantomData;
+use crate::value_vec::{self, ValueMetric, ValueVecBuilder};
+use crate::vec::MetricVec;
 use std::sync::{Arc, OnceLock};
 
 /// A gauge of any type of number. Clones are the same gauge.
@@ -47,10 +47,6 @@ impl<P: Atomic> GenericGauge<P> {
     /// As [`Desc::new`]; variable labels, which have no values here.
     pub fn with_opts(opts: Opts) -> Result<Self> {
         Self::of(&Arc::new(Family::new(opts.describe()?)), &Arc::default())
-    }
-
-    fn of(family: &Arc<Family>, values: &Arc<LabelValues>) -> Result<Self> {
-        Ok(Self { value: Lease::new(Value::gauge(family, values)?) })
     }
 
     /// Sets the value.
@@ -100,10 +96,7 @@ impl<P: Atomic> Collector for GenericGauge<P> {
     }
 
     fn __plan(&self, kept: &OnceLock<Arc<Plan>>) -> Option<Arc<Plan>> {
-        let series = P::__series(self.value.shared())?;
-        let plan =
-            || Arc::new(Plan::new(&self.value.family, self.value.metric_type(), vec![series]));
-        Some(Arc::clone(kept.get_or_init(plan)))
+        value_vec::plan(self, kept)
     }
 }
 
@@ -113,67 +106,29 @@ impl<P: Atomic> Metric for GenericGauge<P> {
     }
 }
 
-/// Makes the series of a [`GenericGaugeVec`].
-#[derive(Debug)]
-pub struct GaugeVecBuilder<P: Atomic> {
-    number: PhantomData<P>,
-}
+impl<P: Atomic> ValueMetric for GenericGauge<P> {
+    type Number = P;
+    const TYPE: MetricType = MetricType::GAUGE;
 
-impl<P: Atomic> Clone for GaugeVecBuilder<P> {
-    fn clone(&self) -> Self {
-        Self { number: PhantomData }
-    }
-}
-
-impl<P: Atomic> MetricVecBuilder for GaugeVecBuilder<P> {
-    type M = GenericGauge<P>;
-    type P = Opts;
-
-    fn build<V: AsRef<str>>(&self, opts: &Opts, values: &[V]) -> Result<Self::M> {
-        let family = Arc::new(Family::new(opts.describe()?));
-        Self::M::of(&family, &Arc::new(LabelValues::new(values)))
-    }
-
-    fn __build(
-        &self,
-        family: &Arc<Family>,
-        _opts: &Opts,
-        values: &Arc<LabelValues>,
-    ) -> Result<Self::M> {
-        Self::M::of(family, values)
-    }
-
-    fn __series(&self, metric: &Self::M) -> Option<Arc<dyn Series>> {
-        P::__series(metric.value.shared())
+    fn of(family: &Arc<Family>, values: &Arc<LabelValues>) -> Result<Self> {
+        Ok(Self { value: Lease::new(Value::gauge(family, values)?) })
     }
 
     #[inline]
-    fn __find<V: AsRef<str>>(&self, key: u64, values: &[V]) -> Option<Self::M> {
-        Some(Self::M { value: lookup::find(key, values)? })
+    fn of_value(value: Lease<Value<P>>) -> Self {
+        Self { value }
     }
 
-    fn __remember(&self, key: u64, metric: &Self::M) {
-        lookup::remember(key, &metric.value);
+    fn value(&self) -> &Lease<Value<P>> {
+        &self.value
     }
 }
 
 /// A family of gauges of any type of number.
-pub type GenericGaugeVec<P> = MetricVec<GaugeVecBuilder<P>>;
+pub type GenericGaugeVec<P> = MetricVec<ValueVecBuilder<GenericGauge<P>>>;
 
 /// A family of gauges of `f64`.
 pub type GaugeVec = GenericGaugeVec<AtomicF64>;
 
 /// A family of gauges of `i64`, the faster ones.
 pub type IntGaugeVec = GenericGaugeVec<AtomicI64>;
-
-impl<P: Atomic> GenericGaugeVec<P> {
-    /// Returns a family without series.
-    ///
-    /// # Errors
-    /// As [`Desc::new`].
-    pub fn new(opts: Opts, label_names: &[&str]) -> Result<Self> {
-        let names = label_names.iter().map(ToString::to_string).collect();
-        let builder = GaugeVecBuilder { number: PhantomData };
-        Self::create(MetricType::GAUGE, builder, opts.variable_labels(names))
-    }
-}

@@ -4,6 +4,7 @@ use crate::buckets::{BUCKET_LABEL, Bounds, HistogramOpts};
 use crate::desc::{Desc, Describer};
 use crate::error::{Error, Result};
 use crate::family::Family;
+use crate::histogram_timer::HistogramTimer;
 use crate::instant::Instant;
 use crate::local_histogram::{LocalHistogram, LocalHistogramVec};
 use crate::lookup::{self, Cache, Cached, Lease};
@@ -117,7 +118,7 @@ impl Histogram {
 
     /// Starts a timer, which observes its seconds when it is dropped.
     pub fn start_timer(&self) -> HistogramTimer {
-        HistogramTimer { histogram: self.clone(), observed: false, start: Instant::now() }
+        HistogramTimer::new(self.clone(), Instant::now())
     }
 
     /// Starts a timer, as [`start_timer`](Self::start_timer).
@@ -292,49 +293,6 @@ impl HistogramVec {
     /// Returns a family of this thread, which is added to this one when it is flushed.
     pub fn local(&self) -> LocalHistogramVec {
         LocalHistogramVec::new(self.clone())
-    }
-}
-
-/// A timer of a [`Histogram`]. It observes its seconds when it is dropped, unless it was stopped.
-#[must_use = "a timer that is dropped at once observes nothing"]
-#[derive(Debug)]
-pub struct HistogramTimer {
-    histogram: Histogram,
-    observed: bool,
-    start: Instant,
-}
-
-impl HistogramTimer {
-    /// Observes the seconds since the start.
-    pub fn observe_duration(self) {
-        self.stop_and_record();
-    }
-
-    /// Observes the seconds since the start and returns them.
-    pub fn stop_and_record(mut self) -> f64 {
-        self.stop(true)
-    }
-
-    /// Returns the seconds since the start, and observes nothing.
-    pub fn stop_and_discard(mut self) -> f64 {
-        self.stop(false)
-    }
-
-    fn stop(&mut self, record: bool) -> f64 {
-        let seconds = self.start.elapsed_sec();
-        self.observed = true;
-        if record {
-            self.histogram.observe(seconds);
-        }
-        seconds
-    }
-}
-
-impl Drop for HistogramTimer {
-    fn drop(&mut self) {
-        if !self.observed {
-            self.stop(true);
-        }
     }
 }
 

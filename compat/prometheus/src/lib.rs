@@ -50,6 +50,7 @@ mod error;
 mod family;
 mod gauge;
 mod histogram;
+mod histogram_timer;
 mod instant;
 mod lazy;
 mod local_histogram;
@@ -67,6 +68,7 @@ mod table;
 #[doc(hidden)] // prometheus-static-metric's generated code calls it
 pub mod timer;
 mod value;
+mod value_vec;
 mod vec;
 
 /// Metrics of one thread, which reach the shared ones when they are flushed.
@@ -77,7 +79,8 @@ pub mod local {
     pub use crate::counter::{
         CounterWithValueType, LocalCounter, LocalCounterVec, LocalIntCounter, LocalIntCounterVec,
     };
-    pub use crate::local_histogram::{LocalHistogram, LocalHistogramTimer, LocalHistogramVec};
+    pub use crate::histogram_timer::LocalHistogramTimer;
+    pub use crate::local_histogram::{LocalHistogram, LocalHistogramVec};
     pub use crate::metric::{LocalMetric, MayFlush};
 }
 
@@ -100,7 +103,8 @@ pub use encoder::{Encoder, TEXT_FORMAT, TextEncoder};
 pub use encoder::{PROTOBUF_FORMAT, ProtobufEncoder};
 pub use error::{Error, Result};
 pub use gauge::{Gauge, GaugeVec, IntGauge, IntGaugeVec};
-pub use histogram::{Histogram, HistogramTimer, HistogramVec};
+pub use histogram::{Histogram, HistogramVec};
+pub use histogram_timer::HistogramTimer;
 pub use metric::Opts;
 pub use pulling_gauge::PullingGauge;
 #[cfg(feature = "push")]

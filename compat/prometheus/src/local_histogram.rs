@@ -2,6 +2,7 @@
 
 use crate::error::Result;
 use crate::histogram::{Histogram, HistogramVec};
+use crate::histogram_timer::LocalHistogramTimer;
 use crate::instant::Instant;
 use crate::metric::LocalMetric;
 use crate::table::Table;
@@ -48,7 +49,7 @@ impl LocalHistogram {
 
     /// Starts a timer, which observes its seconds when it is dropped.
     pub fn start_timer(&self) -> LocalHistogramTimer {
-        LocalHistogramTimer { local: self.clone(), observed: false, start: Instant::now() }
+        LocalHistogramTimer::new(self.clone(), Instant::now())
     }
 
     /// Starts a timer, as [`start_timer`](Self::start_timer).
@@ -118,49 +119,6 @@ impl LocalMetric for LocalHistogram {
 impl Drop for LocalHistogram {
     fn drop(&mut self) {
         self.flush();
-    }
-}
-
-/// A timer of a [`LocalHistogram`]. It observes its seconds when it is dropped, unless it was stopped.
-#[must_use = "a timer that is dropped at once observes nothing"]
-#[derive(Debug)]
-pub struct LocalHistogramTimer {
-    local: LocalHistogram,
-    observed: bool,
-    start: Instant,
-}
-
-impl LocalHistogramTimer {
-    /// Observes the seconds since the start.
-    pub fn observe_duration(self) {
-        self.stop_and_record();
-    }
-
-    /// Observes the seconds since the start and returns them.
-    pub fn stop_and_record(mut self) -> f64 {
-        self.stop(true)
-    }
-
-    /// Returns the seconds since the start, and observes nothing.
-    pub fn stop_and_discard(mut self) -> f64 {
-        self.stop(false)
-    }
-
-    fn stop(&mut self, record: bool) -> f64 {
-        let seconds = self.start.elapsed_sec();
-        self.observed = true;
-        if record {
-            self.local.observe(seconds);
-        }
-        seconds
-    }
-}
-
-impl Drop for LocalHistogramTimer {
-    fn drop(&mut self) {
-        if !self.observed {
-            self.stop(true);
-        }
     }
 }
 

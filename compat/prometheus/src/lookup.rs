@@ -64,7 +64,8 @@ pub trait Cached: Sized {
 }
 
 /// A share of a value. It goes back to the cache that it came from.
-pub(crate) struct Lease<V: Cached> {
+#[doc(hidden)]
+pub struct Lease<V: Cached> {
     /// `None` while it is dropped only.
     value: Option<Arc<V>>,
     /// The entry that it came from.
