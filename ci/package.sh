@@ -5,7 +5,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 # From the ground up: a crate comes after those that it depends on.
-crates=(dynamo-metrics-core dynamo-metrics-parser dynamo-metrics-encoder dynamo-metrics-server dynamo-metrics-exporter dynamo-metrics)
+crates=(dynamo-metrics-core dynamo-metrics-parser dynamo-metrics-encoder dynamo-metrics-multiprocess dynamo-metrics-server dynamo-metrics-exporter dynamo-metrics)
 
 # What crates.io and docs.rs show of a crate.
 cargo metadata --format-version 1 --no-deps --locked | python3 -c '

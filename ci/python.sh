@@ -32,7 +32,7 @@ cd "$work"
 "$python" -m doctest README.md
 "$python" -c '
 import doctest, dynamo_metrics, dynamo_metrics.prometheus as swap, dynamo_metrics.prometheus.text as text
-for module in (dynamo_metrics, swap, swap.metrics, text):
+for module in (dynamo_metrics, swap, swap.metrics, swap.multiprocess, text):
     assert doctest.testmod(module).failed == 0'
 "$python" -m mypy --strict -p dynamo_metrics
 "$python" -m mypy --strict tests examples

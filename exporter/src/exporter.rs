@@ -317,6 +317,37 @@ impl Exporter {
         Ok(self.sources.collectors.add_update("process".into(), metrics)?)
     }
 
+    /// Registers a collector, of this name, of the metrics that all processes of a directory share; see
+    /// [`multiprocess`](crate::multiprocess).
+    ///
+    /// ```
+    /// use dynamo_metrics_exporter::multiprocess::{Opts, Processes};
+    /// use dynamo_metrics_exporter::{Exporter, Registry, bytes::BytesMut};
+    ///
+    /// let directory = std::env::temp_dir().join(format!("doc-exporter-{}", std::process::id()));
+    /// let processes = Processes::join(&directory)?;
+    /// processes.counter(&Opts::new("steps_total", "Steps of all ranks."))?.inc();
+    ///
+    /// let exporter = Exporter::new(&Registry::new());
+    /// exporter.processes("ranks", &directory)?;
+    /// let mut body = BytesMut::new();
+    /// exporter.exposition().write(&mut body);
+    /// assert!(std::str::from_utf8(&body)?.contains("\nsteps_total 1\n"));
+    /// # std::fs::remove_dir_all(&directory)?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`collector`](Self::collector).
+    #[cfg(all(feature = "multiprocess", unix))]
+    pub fn processes(
+        &self,
+        name: &str,
+        directory: impl Into<std::path::PathBuf>,
+    ) -> Result<(), SourceError> {
+        self.collector(name, crate::collector::ProcessesCollector(directory.into()))
+    }
+
     /// The identity of a metric: its name, the labels of the scope and its constant labels.
     fn key(&self, opts: &Opts) -> String {
         let labels: Vec<_> = self.registry.labels().chain(opts.const_labels()).collect();

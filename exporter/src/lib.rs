@@ -23,7 +23,7 @@ pub use callback::{CALLBACK_THREADS_MAX, CALLBACK_TIMEOUT, CALLBACK_VALUE_AGE_MA
 pub use clock::new_registry;
 pub use collector::{
     COLLECTION_BYTES_MAX, COLLECTORS_MAX, Collected, CollectedFamily, CollectedHistogram,
-    CollectedValue, Collector, CollectorError,
+    CollectedSummary, CollectedValue, Collector, CollectorError,
 };
 #[cfg(feature = "dashboard")]
 pub use dashboard::{DASHBOARD_PATH, dashboard_pages};
@@ -42,6 +42,8 @@ pub use dynamo_metrics_core::{
     NativeBuckets, NativeHistogram, Opts, RegisterError, Registry, Scale, StateSet, Summary,
     SummaryOpts, UpDownCounter, error::BucketsError,
 };
+#[cfg(all(feature = "multiprocess", unix))]
+pub use dynamo_metrics_multiprocess as multiprocess;
 pub use dynamo_metrics_server::{
     Limits, MetricsService, RunningServer, ScrapeDeadline, ServerBuilder, ShutdownReport,
     StartError, StaticPage, bytes, http,

@@ -10,13 +10,13 @@ from functools import partial
 from typing import Any
 
 from . import prometheus
-from ._native import Answers
+from ._native import Answers, _shared_directory
 
 
 def reader(registry: Any) -> Callable[[], bytes]:
     """Returns a function that returns the registry's page; with the values of all processes in multiprocess mode."""
     if isinstance(registry, prometheus.CollectorRegistry):
-        return partial(prometheus.generate_latest, registry)
+        return partial(_read, registry)
     from prometheus_client import CollectorRegistry, generate_latest
     from prometheus_client.multiprocess import MultiProcessCollector
 
@@ -28,6 +28,14 @@ def reader(registry: Any) -> Callable[[], bytes]:
         return generate_latest(everything)
 
     return read
+
+
+def _read(registry: prometheus.CollectorRegistry) -> bytes:
+    if (directory := _shared_directory()) is None:
+        return prometheus.generate_latest(registry)
+    everything = prometheus.CollectorRegistry()
+    prometheus.multiprocess.MultiProcessCollector(everything, directory)
+    return prometheus.generate_latest(everything)
 
 
 def probe(send: Callable[[], object]) -> Callable[[], str]:

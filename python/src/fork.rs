@@ -18,10 +18,11 @@ static RUNNING: AtomicUsize = AtomicUsize::new(0);
 
 /// Told by the package, with `os.register_at_fork`, that this process is a new child.
 #[pyfunction]
-pub(crate) fn _forked() {
+pub(crate) fn _forked() -> PyResult<()> {
     if RUNNING.swap(0, Ordering::Relaxed) > 0 {
         GENERATION.fetch_add(1, Ordering::Relaxed);
     }
+    crate::swap::rejoin()
 }
 
 /// The process in which something was made.

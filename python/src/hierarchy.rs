@@ -12,6 +12,7 @@ use bytes::BytesMut;
 use dynamo_metrics as native;
 use native::{HealthStatus, MetricsExposition, RuntimeOptions};
 use pyo3::prelude::*;
+use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 
 /// The whole process: metrics without automatic labels, health, engines, and its page.
@@ -44,15 +45,19 @@ impl DistributedRuntime {
     /// Creates a runtime with a registry of its own. `use_endpoint_health_status` are the endpoints that must be ready for
     /// `/health`; `details` adds all of the library's own metrics to the page. `canary_wait_time` lets `Endpoint.canary` send
     /// requests so many seconds after the last good one; without an answer within `canary_timeout` seconds the endpoint is not ready.
+    /// `multiprocess` is a directory, or `shm`, whose processes share the metrics of `dynamo_metrics.prometheus`: the page has all of
+    /// them. The metrics of the hierarchy are those of this process.
     #[new]
     #[pyo3(signature = (*, starting_health_status="notready", use_endpoint_health_status=None, details=false,
-        canary_wait_time=None, canary_timeout=3.0))]
+        canary_wait_time=None, canary_timeout=3.0, multiprocess=None))]
     fn new(
+        py: Python<'_>,
         starting_health_status: &str,
         use_endpoint_health_status: Option<Vec<String>>,
         details: bool,
         canary_wait_time: Option<f64>,
         canary_timeout: f64,
+        multiprocess: Option<PathBuf>,
     ) -> PyResult<Self> {
         let options = RuntimeOptions {
             starting_health_status: health_status(starting_health_status)?,
@@ -62,6 +67,11 @@ impl DistributedRuntime {
             ..RuntimeOptions::default()
         };
         let native = native::DistributedRuntime::with_options(options).map_err(value_error)?;
+        if let Some(directory) = multiprocess {
+            let directory = shared_directory(py, directory)?;
+            let exporter = native.exporter();
+            exporter.processes("multiprocess", directory).map_err(value_error)?;
+        }
         let exposition = Mutex::new(native.exposition());
         Ok(Self { native, exposition, origin: Origin::here() })
     }
@@ -231,4 +241,10 @@ fn health_status(status: &str) -> PyResult<HealthStatus> {
         .ok_or_else(|| {
             value_error(format!("health status {status:?} is not \"ready\" or \"notready\""))
         })
+}
+
+/// Joins the processes of a directory, as `dynamo_metrics.prometheus.multiprocess.share` does; returns the directory.
+fn shared_directory(py: Python<'_>, directory: PathBuf) -> PyResult<PathBuf> {
+    let module = py.import("dynamo_metrics.prometheus.multiprocess")?;
+    module.call_method1("share", (directory,))?.extract()
 }

@@ -55,7 +55,13 @@ def test_a_server_answers_until_a_signal_ends_it_with_success(form: list[str], n
 
 def test_a_command_that_listens_to_no_signal_ends_with_the_first() -> None:
     # It waits for its input, which never ends.
-    with subprocess.Popen([COMMAND, "check", "-"], stdin=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0) as check:
+    # A shell may have started the tests with the signal ignored, and then it would stay ignored.
+    listens = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        check = subprocess.Popen([COMMAND, "check", "-"], stdin=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0)
+    finally:
+        signal.signal(signal.SIGINT, listens)
+    with check:
         assert check.stdin is not None and check.stderr is not None
         stdin = check.stdin
         try:

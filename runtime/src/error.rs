@@ -41,6 +41,9 @@ pub enum MetricsError {
     /// An engine, a callback or a collector was not registered.
     #[error(transparent)]
     Source(SourceError),
+    /// The metrics of many processes cannot be shared.
+    #[error("{0}")]
+    Multiprocess(String),
     /// The registry refused: an invalid name or label, or a collision.
     #[error(transparent)]
     Register(#[from] RegisterError),

@@ -59,6 +59,9 @@ pub use dynamo_metrics_exporter::{
     engine, new_registry, register_mounted_telemetry, register_telemetry,
 };
 
+#[cfg(unix)]
+pub use dynamo_metrics_exporter::multiprocess;
+
 #[cfg(feature = "dashboard")]
 pub use dynamo_metrics_exporter::{DASHBOARD_PATH, dashboard_pages};
 

@@ -86,7 +86,20 @@ impl Collected {
         CollectedHistogram { family: self.family(name, help, "histogram") }
     }
 
-    /// Returns the number of samples so far; a histogram is one.
+    /// Begins a family of summaries without quantiles.
+    ///
+    /// ```
+    /// use dynamo_metrics_exporter::Collected;
+    ///
+    /// let mut collected = Collected::default();
+    /// collected.summary("size_bytes", "Sizes.").sample(&[("kind", "a")], 2, 4.5);
+    /// assert_eq!(collected.samples(), 1);
+    /// ```
+    pub fn summary(&mut self, name: &str, help: &str) -> CollectedSummary<'_> {
+        CollectedSummary { family: self.family(name, help, "summary") }
+    }
+
+    /// Returns the number of samples so far; a histogram or a summary is one.
     pub fn samples(&self) -> u64 {
         self.samples
     }
@@ -178,6 +191,27 @@ impl CollectedHistogram<'_> {
     }
 }
 
+/// A family of summaries in a collection.
+#[derive(Debug)]
+pub struct CollectedSummary<'a> {
+    family: CollectedFamily<'a>,
+}
+
+impl CollectedSummary<'_> {
+    /// Adds a summary with these labels: the number of observations and their sum.
+    pub fn sample(&mut self, labels: &[(&str, &str)], count: u64, sum: f64) -> &mut Self {
+        let CollectedFamily { name, collected } = &mut self.family;
+        match name {
+            Some(name) if are_valid(labels, Some("quantile")) => collected.sample(|text| {
+                line(text, [name, "_sum"], labels, None, sum.into());
+                line(text, [name, "_count"], labels, None, count.into());
+            }),
+            _ => collected.refused += 1,
+        }
+        self
+    }
+}
+
 fn histogram(
     text: &mut Vec<u8>,
     name: &str,
@@ -246,12 +280,14 @@ mod tests {
         gauge.sample(&[], f64::INFINITY).sample(&[("path", "a\"b\\c\nd")], 0.5);
         collected.counter("reads_total", "Reads.").sample(&[], u64::MAX);
         collected.histogram("wait", "W.").sample(&[("q", "a")], &[1.0], &[2, 1], 4.5);
+        collected.summary("size", "S.").sample(&[("q", "a")], 2, 4.5);
         let text = String::from_utf8(collected.text).unwrap();
         let expected = "# HELP free_bytes Free\\nspace.\n# TYPE free_bytes gauge\nfree_bytes +Inf\n\
             free_bytes{path=\"a\\\"b\\\\c\\nd\"} 0.5\n\
             # HELP reads_total Reads.\n# TYPE reads_total counter\nreads_total 18446744073709551615\n\
             # HELP wait W.\n# TYPE wait histogram\nwait_bucket{q=\"a\",le=\"1\"} 2\n\
-            wait_bucket{q=\"a\",le=\"+Inf\"} 3\nwait_sum{q=\"a\"} 4.5\nwait_count{q=\"a\"} 3\n";
+            wait_bucket{q=\"a\",le=\"+Inf\"} 3\nwait_sum{q=\"a\"} 4.5\nwait_count{q=\"a\"} 3\n\
+            # HELP size S.\n# TYPE size summary\nsize_sum{q=\"a\"} 4.5\nsize_count{q=\"a\"} 2\n";
         assert_eq!(text, expected);
     }
 
@@ -266,7 +302,8 @@ mod tests {
         histogram.sample(&[], &[1.0], &[1], 1.0);
         histogram.sample(&[], &[2.0, 1.0], &[1, 1, 1], 1.0);
         histogram.sample(&[], &[f64::NAN, 1.0], &[1, 1, 1], 1.0);
-        assert_eq!((collected.samples(), collected.refused()), (0, 7));
+        collected.summary("s", "").sample(&[("quantile", "1")], 1, 1.0);
+        assert_eq!((collected.samples(), collected.refused()), (0, 8));
     }
 
     #[test]

@@ -10,6 +10,8 @@ mod errors;
 mod labelled;
 #[cfg(all(feature = "process", target_os = "linux"))]
 mod process;
+#[cfg(all(feature = "multiprocess", unix))]
+mod processes;
 
 use crate::callback::{Callbacks, Called, Guard};
 use crate::error::SourceError;
@@ -22,13 +24,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 pub use collected::{
-    COLLECTION_BYTES_MAX, Collected, CollectedFamily, CollectedHistogram, CollectedValue,
+    COLLECTION_BYTES_MAX, Collected, CollectedFamily, CollectedHistogram, CollectedSummary,
+    CollectedValue,
 };
 
 pub(crate) use errors::CollectorErrors;
 pub(crate) use labelled::LabelledCallback;
 #[cfg(all(feature = "process", target_os = "linux"))]
 pub(crate) use process::ProcessMetrics;
+#[cfg(all(feature = "multiprocess", unix))]
+pub(crate) use processes::ProcessesCollector;
 
 /// Collectors of one exporter. Each runs in every scrape.
 pub const COLLECTORS_MAX: usize = 64;

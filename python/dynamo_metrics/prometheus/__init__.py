@@ -10,13 +10,21 @@
 # TYPE requests_total counter
 requests_total{model="qwen"} 3.0
 
-It needs no `prometheus_client`. There is no mode of several processes, and no parser.
+It needs no `prometheus_client`. Metrics of many processes are in `multiprocess`. There is no parser.
 """
 
 import os
-import warnings
 
-from . import exposition, gc_collector, metrics, metrics_core, platform_collector, process_collector, registry
+from . import (
+    exposition,
+    gc_collector,
+    metrics,
+    metrics_core,
+    multiprocess,
+    platform_collector,
+    process_collector,
+    registry,
+)
 from .exposition import (
     CONTENT_TYPE_LATEST,
     CONTENT_TYPE_PLAIN_0_0_4,
@@ -83,10 +91,6 @@ __all__ = [
     "write_to_textfile",
 ]
 
-if "PROMETHEUS_MULTIPROC_DIR" in os.environ or "prometheus_multiproc_dir" in os.environ:
-    warnings.warn(
-        "PROMETHEUS_MULTIPROC_DIR is set, but dynamo_metrics.prometheus has no mode of several processes: "
-        "each page has the values of its own process only. Scrape each process, or use prometheus_client.",
-        RuntimeWarning,
-        stacklevel=2,
-    )
+# Before the program creates a metric. The second name is the one of old versions of prometheus_client.
+if _directory := os.environ.get("PROMETHEUS_MULTIPROC_DIR") or os.environ.get("prometheus_multiproc_dir"):
+    multiprocess.share(_directory)

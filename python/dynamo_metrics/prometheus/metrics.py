@@ -59,7 +59,7 @@ class Counter(MetricWrapperBase, SwapCounter):
     _is_native = True
 
     def _metric_init(self) -> None:
-        self._set_cells()
+        self._set_cells(self._identity())
         self._created = time.time()
 
     @property
@@ -94,7 +94,7 @@ _Mode: TypeAlias = Literal[
 
 
 class Gauge(MetricWrapperBase, SwapGauge):
-    """A value that rises and falls. `multiprocess_mode` means nothing, because there is no such mode."""
+    """A value that rises and falls. `multiprocess_mode` says how the values of processes that share it become one."""
 
     _type = "gauge"
     _is_native = True
@@ -120,7 +120,7 @@ class Gauge(MetricWrapperBase, SwapGauge):
         )
 
     def _metric_init(self) -> None:
-        self._set_cells()
+        self._set_cells(self._identity(), self._kwargs["multiprocess_mode"])
 
     @property
     def _value(self) -> _Number:
@@ -157,7 +157,7 @@ class Summary(MetricWrapperBase, SwapSummary):
     _reserved_labelnames = ("quantile",)
 
     def _metric_init(self) -> None:
-        self._set_cells()
+        self._set_cells(self._identity())
         self._created = time.time()
 
     @property
@@ -220,7 +220,7 @@ class Histogram(MetricWrapperBase, SwapHistogram):
         )
 
     def _metric_init(self) -> None:
-        self._set_cells(_bounds(tuple(self._upper_bounds)))
+        self._set_cells(self._identity(), _bounds(tuple(self._upper_bounds)))
         self._created = time.time()
 
     @property

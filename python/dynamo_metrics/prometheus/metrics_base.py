@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, ClassVar, NamedTuple
 
-from .._native import Labelled
+from .._native import Labelled, _remove_shared
 from .metrics_core import Metric
 from .registry import REGISTRY, CollectorRegistry
 from .samples import Sample
@@ -100,6 +100,10 @@ class MetricWrapperBase(Labelled):
         """Returns the samples of a series, without its labels; their names are suffixes."""
         raise NotImplementedError(f"{type(self).__name__} has no _child_samples()")
 
+    def _identity(self) -> tuple[str, str, str, tuple[str, ...], tuple[str, ...]]:
+        """Returns what a series is called on a page of many processes."""
+        return self._name, self._documentation, self._unit, self._labelnames, self._labelvalues
+
     def _make_series(self, labelvalues: tuple[str, ...]) -> "MetricWrapperBase":
         name, namespace, subsystem = self._names
         return type(self)(
@@ -134,7 +138,12 @@ class MetricWrapperBase(Labelled):
             raise ValueError(
                 f"metric {self} has the labels {self._labelnames}, but was given {len(labelvalues)} values"
             )
-        self._metrics.pop(tuple(map(str, labelvalues)), None)
+        self._remove(tuple(map(str, labelvalues)))
+
+    def _remove(self, labelvalues: tuple[str, ...]) -> None:
+        series = self._metrics.pop(labelvalues, None)
+        if series is not None:
+            _remove_shared(series._identity())
 
     def remove_by_labels(self, labels: dict[str, str]) -> None:
         """Removes the series that have all of these labels; none remove nothing."""
@@ -147,12 +156,13 @@ class MetricWrapperBase(Labelled):
         wanted = [(self._labelnames.index(name), str(value)) for name, value in labels.items()]
         for values in list(self._metrics) if wanted else ():
             if all(values[at] == value for at, value in wanted):
-                self._metrics.pop(values, None)
+                self._remove(values)
 
     def clear(self) -> None:
         """Removes all series; without labels, does nothing."""
         if self._is_parent():
-            self._metrics.clear()
+            for values in list(self._metrics):
+                self._remove(values)
 
     def _get_metric(self) -> Metric:
         return Metric(self._name, self._documentation, self._type, self._unit)

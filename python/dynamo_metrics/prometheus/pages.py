@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from .escaping import ALLOWUTF8, UNDERSCORES
 from .metrics import native_text
 from .metrics_core import Metric
+from .multiprocess import MultiProcessCollector
 from .registry import Collector, CollectorRegistry
 
 
@@ -18,7 +19,11 @@ def page(
     # The other schemes change plain names, too.
     plain_stays = escaping in (ALLOWUTF8, UNDERSCORES)
     for source in sources:
-        text = native_text(source, openmetrics) if plain_stays else None
+        text = None
+        if plain_stays and isinstance(source, MultiProcessCollector):
+            text = source._text(openmetrics)
+        elif plain_stays:
+            text = native_text(source, openmetrics)
         if text is not None:
             yield text
             continue

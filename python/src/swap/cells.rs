@@ -4,6 +4,8 @@
 //! in no bucket.
 
 use super::number;
+use super::processes::{Identity, shared};
+use dynamo_metrics::multiprocess;
 use dynamo_metrics_core::{Buckets, DetachedHistogram, DetachedSum};
 use pyo3::prelude::*;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -28,7 +30,79 @@ impl Shared {
     }
 }
 
-/// The value of a counter: in the shards, and from its first reset on in one place, because no thread can clear another's shard.
+/// The value of a gauge.
+#[derive(Debug)]
+pub(crate) enum GaugeValue {
+    Own(Shared),
+    Process(multiprocess::Gauge),
+}
+
+impl GaugeValue {
+    pub(crate) fn new(py: Python<'_>, identity: &Identity<'_>, mode: &str) -> PyResult<Self> {
+        let mode = mode.parse().map_err(crate::errors::value_error)?;
+        let gauge = shared(py, identity, |processes, opts| processes.gauge(opts, mode))?;
+        Ok(gauge.map_or_else(|| Self::Own(Shared::default()), Self::Process))
+    }
+
+    pub(crate) fn get(&self) -> f64 {
+        match self {
+            Self::Own(value) => value.get(),
+            Self::Process(gauge) => gauge.get(),
+        }
+    }
+
+    pub(crate) fn set(&self, v: f64) {
+        match self {
+            Self::Own(value) => value.set(v),
+            Self::Process(gauge) => gauge.set(v),
+        }
+    }
+
+    pub(crate) fn add(&self, v: f64) {
+        match self {
+            Self::Own(value) => value.add(v),
+            Self::Process(gauge) => gauge.add(v),
+        }
+    }
+}
+
+/// The value of a counter.
+#[derive(Debug)]
+pub(crate) enum Total {
+    Own(Sum),
+    Process(multiprocess::Counter),
+}
+
+impl Total {
+    pub(crate) fn new(py: Python<'_>, identity: &Identity<'_>) -> PyResult<Self> {
+        let counter = shared(py, identity, multiprocess::Processes::counter)?;
+        Ok(counter.map_or_else(|| Self::Own(Sum::new()), Self::Process))
+    }
+
+    #[inline]
+    pub(crate) fn add(&self, v: f64) {
+        match self {
+            Self::Own(sum) => sum.add(v),
+            Self::Process(counter) => counter.add(v),
+        }
+    }
+
+    pub(crate) fn get(&self) -> f64 {
+        match self {
+            Self::Own(sum) => sum.get(),
+            Self::Process(counter) => counter.get(),
+        }
+    }
+
+    pub(crate) fn reset(&self) {
+        match self {
+            Self::Own(sum) => sum.reset(),
+            Self::Process(counter) => counter.reset(),
+        }
+    }
+}
+
+/// The value of a counter of this process: in the shards, and from its first reset on in one place, because no thread can clear another's shard.
 #[derive(Debug)]
 pub(crate) struct Sum {
     cells: Option<DetachedSum>,
@@ -111,10 +185,29 @@ pub(crate) enum Observations {
     Shards(DetachedHistogram),
     /// When no cells are left, or there are more buckets than they hold.
     Locked(Mutex<(Box<[u64]>, f64)>),
+    Process(multiprocess::Histogram),
+    ProcessSummary(multiprocess::Summary),
 }
 
 impl Observations {
-    pub(crate) fn new(buckets: usize) -> Self {
+    pub(crate) fn histogram(
+        py: Python<'_>,
+        identity: &Identity<'_>,
+        upper: &Upper,
+    ) -> PyResult<Self> {
+        let bounds = upper.bounds.split_last().map_or(&[][..], |(_, bounds)| bounds);
+        let histogram =
+            shared(py, identity, |processes, opts| processes.histogram_of_bounds(opts, bounds))?;
+        // One more, behind all buckets, for NaN.
+        Ok(histogram.map_or_else(|| Self::new(upper.bounds.len() + 1), Self::Process))
+    }
+
+    pub(crate) fn summary(py: Python<'_>, identity: &Identity<'_>) -> PyResult<Self> {
+        let summary = shared(py, identity, multiprocess::Processes::summary)?;
+        Ok(summary.map_or_else(|| Self::new(1), Self::ProcessSummary))
+    }
+
+    fn new(buckets: usize) -> Self {
         match DetachedHistogram::new(buckets) {
             Some(cells) => Self::Shards(cells),
             None => Self::Locked(Mutex::new((vec![0; buckets].into(), 0.0))),
@@ -132,6 +225,8 @@ impl Observations {
                 }
                 locked.1 += v;
             }
+            Self::Process(histogram) => histogram.observe_in(bucket, v),
+            Self::ProcessSummary(summary) => summary.observe(v),
         }
     }
 
@@ -144,6 +239,12 @@ impl Observations {
                 let locked = locked.lock().unwrap_or_else(PoisonError::into_inner);
                 counts.copy_from_slice(&locked.0);
                 locked.1
+            }
+            Self::Process(histogram) => histogram.read(counts),
+            Self::ProcessSummary(summary) => {
+                let (count, sum) = summary.read();
+                counts.iter_mut().take(1).for_each(|one| *one = count);
+                sum
             }
         }
     }

@@ -1,9 +1,10 @@
 //! The kinds: a counter, a gauge, a histogram and a summary, each with the methods that record.
 
-use super::cells::{Bounds, Exemplars, Observations, Shared, Sum, Upper};
+use super::cells::{Bounds, Exemplars, GaugeValue, Observations, Total, Upper};
 use super::labelled::Labelled;
+use super::processes::Identity;
 use super::text::{Header, Kind, Lines, family_text};
-use pyo3::exceptions::PyValueError;
+use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyFloat, PyTuple};
 use pyo3::{PyClassInitializer, intern};
@@ -54,15 +55,29 @@ class!(
 
 #[derive(Debug)]
 pub(crate) struct CounterCells {
-    sum: Sum,
+    sum: Total,
     exemplar: Exemplars,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct GaugeCells {
-    value: Shared,
+    value: GaugeValue,
+    /// Whether the value that was set last is the one, so that steps make no sense.
+    is_timed: bool,
     /// Whether the attribute `_function` of the Python object has the value instead.
     pulled: AtomicBool,
+}
+
+impl GaugeCells {
+    fn step(&self, amount: f64) -> PyResult<()> {
+        if self.is_timed {
+            return Err(PyRuntimeError::new_err(
+                "inc and dec make no sense for a gauge whose mode is mostrecent; use set",
+            ));
+        }
+        self.value.add(amount);
+        Ok(())
+    }
 }
 
 #[derive(Debug)]
@@ -93,8 +108,10 @@ impl SwapCounter {
         Labelled::base_of(Self::default())
     }
 
-    fn _set_cells(&self) {
-        _ = self.0.set(CounterCells { sum: Sum::new(), exemplar: Exemplars::default() });
+    fn _set_cells(&self, py: Python<'_>, identity: Identity<'_>) -> PyResult<()> {
+        let sum = Total::new(py, &identity)?;
+        _ = self.0.set(CounterCells { sum, exemplar: Exemplars::default() });
+        Ok(())
     }
 
     /// Increases the counter by `amount`, not negative. `exemplar` has the labels of an exemplar.
@@ -155,20 +172,23 @@ impl SwapGauge {
         Labelled::base_of(Self::default())
     }
 
-    fn _set_cells(&self) {
-        _ = self.0.set(GaugeCells::default());
+    fn _set_cells(&self, py: Python<'_>, identity: Identity<'_>, mode: &str) -> PyResult<()> {
+        let value = GaugeValue::new(py, &identity, mode)?;
+        let is_timed = mode.ends_with("mostrecent");
+        _ = self.0.set(GaugeCells { value, is_timed, pulled: AtomicBool::new(false) });
+        Ok(())
     }
 
     /// Increases the gauge by `amount`.
     #[pyo3(signature = (amount=1.0))]
     fn inc(&self, amount: f64) -> PyResult<()> {
-        self.cells().map(|cells| cells.value.add(amount))
+        self.cells()?.step(amount)
     }
 
     /// Decreases the gauge by `amount`.
     #[pyo3(signature = (amount=1.0))]
     fn dec(&self, amount: f64) -> PyResult<()> {
-        self.cells().map(|cells| cells.value.add(-amount))
+        self.cells()?.step(-amount)
     }
 
     /// Sets the gauge to `value`, anything that `float` takes.
@@ -222,11 +242,11 @@ impl SwapHistogram {
         Labelled::base_of(Self::default())
     }
 
-    fn _set_cells(&self, bounds: &Bounds) {
+    fn _set_cells(&self, py: Python<'_>, identity: Identity<'_>, bounds: &Bounds) -> PyResult<()> {
         let upper = Arc::clone(&bounds.0);
-        // One more, behind all buckets, for NaN.
-        let observations = Observations::new(upper.bounds.len() + 1);
+        let observations = Observations::histogram(py, &identity, &upper)?;
         _ = self.0.set(HistogramCells { upper, observations, exemplars: Exemplars::default() });
+        Ok(())
     }
 
     /// Records one value; durations in seconds. `exemplar` has the labels of an exemplar of its bucket.
@@ -297,8 +317,9 @@ impl SwapSummary {
         Labelled::base_of(Self::default())
     }
 
-    fn _set_cells(&self) {
-        _ = self.0.set(Observations::new(1));
+    fn _set_cells(&self, py: Python<'_>, identity: Identity<'_>) -> PyResult<()> {
+        _ = self.0.set(Observations::summary(py, &identity)?);
+        Ok(())
     }
 
     /// Records one value; durations in seconds.

@@ -6,10 +6,13 @@
 
 use pyo3::prelude::*;
 
+pub(crate) use processes::rejoin;
+
 mod cells;
 mod kinds;
 mod labelled;
 mod number;
+mod processes;
 mod text;
 
 pub(crate) fn add_to(module: &Bound<'_, PyModule>) -> PyResult<()> {
@@ -20,5 +23,10 @@ pub(crate) fn add_to(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<kinds::SwapSummary>()?;
     module.add_class::<cells::Bounds>()?;
     module.add_function(wrap_pyfunction!(number::go_string, module)?)?;
+    module.add_function(wrap_pyfunction!(processes::_share, module)?)?;
+    module.add_function(wrap_pyfunction!(processes::_shared_directory, module)?)?;
+    module.add_function(wrap_pyfunction!(processes::_remove_shared, module)?)?;
+    module.add_function(wrap_pyfunction!(processes::_shared_families, module)?)?;
+    module.add_function(wrap_pyfunction!(processes::_shared_text, module)?)?;
     Ok(())
 }

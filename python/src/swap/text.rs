@@ -16,11 +16,11 @@ const LE: &str = "le";
 /// The lines before a metric's samples, and the format.
 #[derive(Debug, FromPyObject)]
 pub(crate) struct Header {
-    name: String,
-    help: String,
-    unit: String,
-    openmetrics: bool,
-    created: bool,
+    pub(crate) name: String,
+    pub(crate) help: String,
+    pub(crate) unit: String,
+    pub(crate) openmetrics: bool,
+    pub(crate) created: bool,
 }
 
 /// A kind of metric, which writes the samples of one series.
@@ -84,11 +84,7 @@ impl<'h> Lines<'h> {
             after: String::new(),
             counts: Vec::new(),
         };
-        let total = if kind == "counter" && !header.openmetrics { "_total" } else { "" };
-        push_header(&mut lines.out, header, total, kind);
-        if header.openmetrics && !header.unit.is_empty() {
-            push_all(&mut lines.out, ["# UNIT ", &header.name, " ", &header.unit, "\n"]);
-        }
+        begin_family(&mut lines.out, header, kind);
         lines
     }
 
@@ -100,15 +96,10 @@ impl<'h> Lines<'h> {
         self.before.clear();
         self.after.clear();
         for (name, at) in order {
-            let text = if name.as_str() < LE { &mut self.before } else { &mut self.after };
-            if !text.is_empty() {
-                text.push(',');
-            }
-            push_all(text, [name, "=\""]);
             // A lone surrogate, which no text can have, becomes the replacement character.
             let value = values.get_item(*at)?;
-            push_escaped(text, &value.cast::<PyString>()?.to_string_lossy(), true);
-            text.push('"');
+            let value = value.cast::<PyString>()?.to_string_lossy();
+            push_label([&mut self.before, &mut self.after], name, &value);
         }
         Ok(())
     }
@@ -164,13 +155,50 @@ impl<'h> Lines<'h> {
     }
 }
 
+/// Writes the lines before the samples of a family.
+pub(crate) fn begin_family(out: &mut String, header: &Header, kind: &str) {
+    let total = if kind == "counter" && !header.openmetrics { "_total" } else { "" };
+    push_header(out, header, total, kind);
+    if header.openmetrics && !header.unit.is_empty() {
+        push_all(out, ["# UNIT ", &header.name, " ", &header.unit, "\n"]);
+    }
+}
+
+/// Returns the text of labels in the order of their names, up to where `le` is in it, and behind it.
+pub(crate) fn label_texts<'a>(labels: impl Iterator<Item = (&'a str, &'a str)>) -> [String; 2] {
+    let mut labels: Vec<_> = labels.collect();
+    labels.sort_unstable();
+    let [mut before, mut after] = [String::new(), String::new()];
+    for (name, value) in labels {
+        push_label([&mut before, &mut after], name, value);
+    }
+    [before, after]
+}
+
+fn push_label([before, after]: [&mut String; 2], name: &str, value: &str) {
+    let text = if name < LE { before } else { after };
+    if !text.is_empty() {
+        text.push(',');
+    }
+    push_all(text, [name, "=\""]);
+    push_escaped(text, value, true);
+    text.push('"');
+}
+
 fn push_header(out: &mut String, header: &Header, suffix: &str, kind: &str) {
     push_all(out, ["# HELP ", &header.name, suffix, " "]);
     push_escaped(out, &header.help, header.openmetrics);
     push_all(out, ["\n# TYPE ", &header.name, suffix, " ", kind, "\n"]);
 }
 
-fn push_sample(out: &mut String, name: [&str; 2], labels: [&str; 2], le: Option<&str>, value: f64) {
+/// Writes a sample without the end of its line.
+pub(crate) fn push_sample(
+    out: &mut String,
+    name: [&str; 2],
+    labels: [&str; 2],
+    le: Option<&str>,
+    value: f64,
+) {
     push_all(out, name);
     let mut separator = "{";
     let le = le.map(|le| ["le=\"", le, "\""]).unwrap_or_default();

@@ -9,7 +9,11 @@ use crate::health::{HealthChecks, HealthStatus, ProbeAnswer, SystemHealth};
 use crate::metrics::Metrics;
 use crate::names::{distributed_runtime, name_prefix};
 use dynamo_metrics_core::Registry;
+#[cfg(unix)]
+use dynamo_metrics_exporter::multiprocess::Processes;
 use dynamo_metrics_exporter::{Engine, EngineSource, Exporter, MetricsExposition, new_registry};
+#[cfg(unix)]
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -28,6 +32,10 @@ pub struct RuntimeOptions {
     pub health_checks: HealthChecks,
     /// Whether scrapes have all of `dynamo_metrics_*` ([`Registry::print_details`]); not unless given.
     pub details: bool,
+    /// A directory of metrics that many processes share ([`multiprocess`](crate::multiprocess)): the page has those of all of them,
+    /// and [`DistributedRuntime::processes`] records there. None unless given.
+    #[cfg(unix)]
+    pub multiprocess: Option<PathBuf>,
 }
 
 impl Default for RuntimeOptions {
@@ -39,6 +47,8 @@ impl Default for RuntimeOptions {
             use_endpoint_health_status: Vec::new(),
             health_checks: HealthChecks::default(),
             details: false,
+            #[cfg(unix)]
+            multiprocess: None,
         }
     }
 }
@@ -83,6 +93,8 @@ struct Runtime {
     health: SystemHealth,
     health_checks: HealthChecks,
     kv_page: KvPage,
+    #[cfg(unix)]
+    processes: Option<Processes>,
 }
 
 impl DistributedRuntime {
@@ -120,6 +132,8 @@ impl DistributedRuntime {
             use_endpoint_health_status,
             health_checks,
             details,
+            #[cfg(unix)]
+            multiprocess,
         } = options;
         registry.print_details(details);
         let exporter = Exporter::new(&registry).engine_prefix(name_prefix::COMPONENT);
@@ -135,6 +149,8 @@ impl DistributedRuntime {
             &[(distributed_runtime::VERSION_LABEL, env!("CARGO_PKG_VERSION"))],
         )?;
         metrics.registry().process_metrics()?;
+        #[cfg(unix)]
+        let processes = multiprocess.map(|directory| join(&metrics, directory)).transpose()?;
         let health = SystemHealth::new(starting_health_status, use_endpoint_health_status);
         Ok(Self {
             inner: Arc::new(Runtime {
@@ -144,6 +160,8 @@ impl DistributedRuntime {
                 health,
                 health_checks,
                 kv_page: KvPage::default(),
+                #[cfg(unix)]
+                processes,
             }),
         })
     }
@@ -184,6 +202,30 @@ impl DistributedRuntime {
     /// Returns the health of the process and of its endpoints.
     pub fn health(&self) -> &SystemHealth {
         &self.inner.health
+    }
+
+    /// Returns this process among those that share a directory, if [`RuntimeOptions::multiprocess`] has one: its counters, gauges and
+    /// histograms are on the page of every process. All other metrics are those of this process alone.
+    ///
+    /// ```
+    /// use dynamo_metrics::multiprocess::Opts;
+    /// use dynamo_metrics::{DistributedRuntime, RuntimeOptions};
+    /// use dynamo_metrics_server::bytes::BytesMut;
+    ///
+    /// let directory = std::env::temp_dir().join(format!("doc-runtime-{}", std::process::id()));
+    /// let options = RuntimeOptions { multiprocess: Some(directory.clone()), ..Default::default() };
+    /// let runtime = DistributedRuntime::with_options(options)?;
+    /// let processes = runtime.processes().expect("the options have a directory");
+    /// processes.counter(&Opts::new("steps_total", "Steps of all ranks.").label("rank", "0"))?.inc();
+    /// let mut body = BytesMut::new();
+    /// runtime.exposition().write(&mut body);
+    /// assert!(std::str::from_utf8(&body)?.contains("steps_total{rank=\"0\"} 1\n"));
+    /// # std::fs::remove_dir_all(&directory)?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[cfg(unix)]
+    pub fn processes(&self) -> Option<&Processes> {
+        self.inner.processes.as_ref()
     }
 
     pub(crate) fn kv_page(&self) -> &KvPage {
@@ -236,6 +278,15 @@ impl DistributedRuntime {
     pub fn engine_sources(&self) -> Vec<Arc<Engine>> {
         self.exporter().engines()
     }
+}
+
+/// Joins the processes of a directory, and puts their metrics on the page.
+#[cfg(unix)]
+fn join(metrics: &Metrics, directory: PathBuf) -> Result<Processes, MetricsError> {
+    let processes = Processes::join(&directory)
+        .map_err(|error| MetricsError::Multiprocess(error.to_string()))?;
+    metrics.exporter().processes("multiprocess", directory)?;
+    Ok(processes)
 }
 
 #[cfg(test)]

@@ -1,0 +1,20 @@
+#![doc = include_str!("../README.md")]
+#![deny(unsafe_code)]
+#![warn(missing_docs)]
+#![cfg(unix)]
+
+mod error;
+mod mapping;
+mod member;
+mod metrics;
+mod mode;
+mod page;
+mod process;
+mod record;
+mod slot;
+
+pub use error::Error;
+pub use metrics::{Counter, Gauge, Histogram, Summary};
+pub use mode::{Mode, UnknownMode};
+pub use page::{Family, FamilyKind, Page, PageSeries, Value};
+pub use process::{Opts, PROCESSES_MAX, Processes, STRINGS_BYTES_MAX};

@@ -1,0 +1,319 @@
+//! A process among those that share a directory: its file, and the series that it has there.
+
+use crate::error::Error;
+use crate::mapping::Cells;
+use crate::member::{Member, Series, State};
+use crate::metrics::{Counter, Gauge, Histogram, Summary};
+use crate::mode::Mode;
+use crate::page::Page;
+use crate::record::{self, Kind};
+use crate::slot::{FamilyRecord, Slot, file_name};
+use dynamo_metrics_core::Buckets;
+use std::collections::HashMap;
+use std::io;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, TryLockError};
+
+/// Processes that share a directory at the same time. Each page reads the files of all of them.
+pub const PROCESSES_MAX: u32 = 4096;
+
+/// Bytes of a family's name, help, unit and names of labels together, and of a series' values.
+pub const STRINGS_BYTES_MAX: usize = 1 << 16;
+
+/// The name, the help and the labels of a series.
+///
+/// ```
+/// use dynamo_metrics_multiprocess::Opts;
+///
+/// let opts = Opts::new("requests_total", "Requests.").label("model", "qwen").unit("requests");
+/// assert_eq!(opts.name(), "requests_total");
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Opts {
+    name: String,
+    help: String,
+    unit: String,
+    label_names: Vec<String>,
+    label_values: Vec<String>,
+}
+
+impl Opts {
+    /// A series without labels. Whoever writes the page judges names.
+    pub fn new(name: impl Into<String>, help: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            help: help.into(),
+            unit: String::new(),
+            label_names: Vec::new(),
+            label_values: Vec::new(),
+        }
+    }
+
+    /// Adds a label. Series of one family may have different labels.
+    #[must_use]
+    pub fn label(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.label_names.push(name.into());
+        self.label_values.push(value.into());
+        self
+    }
+
+    /// Sets the unit, which OpenMetrics has.
+    #[must_use]
+    pub fn unit(mut self, unit: impl Into<String>) -> Self {
+        self.unit = unit.into();
+        self
+    }
+
+    /// Returns the name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn check(&self) -> Result<(), Error> {
+        let bytes = |strings: &[String]| strings.iter().map(|it| it.len() + 4).sum::<usize>();
+        let family = self.name.len() + self.help.len() + self.unit.len() + bytes(&self.label_names);
+        let longest = family.max(bytes(&self.label_values));
+        if self.name.is_empty() {
+            return Err(Error::Nameless);
+        }
+        if longest > STRINGS_BYTES_MAX {
+            let (name, max) = (self.name.clone(), STRINGS_BYTES_MAX);
+            return Err(Error::TooLong { name, bytes: longest, max });
+        }
+        Ok(())
+    }
+}
+
+/// This process among those that share a directory.
+///
+/// A recording is an atomic addition to memory of a file, so it is in the page of every process at once, and the end of this
+/// process, however it comes, loses none. Cost of a recording without contention: 4 to 8 ns (`docs/performance.md`).
+///
+/// Clones are the same process. The last one that is dropped gives the file to the next process that joins; handles stay valid.
+///
+/// ```
+/// use dynamo_metrics_multiprocess::{Mode, Opts, Processes, Value};
+///
+/// let directory = std::env::temp_dir().join(format!("doc-processes-{}", std::process::id()));
+/// let processes = Processes::join(&directory)?;
+/// let requests = processes.counter(&Opts::new("requests_total", "Requests.").label("model", "qwen"))?;
+/// requests.add(2.0);
+/// processes.gauge(&Opts::new("queued", "Requests that wait."), Mode::LiveSum)?.set(3.0);
+///
+/// // Any process reads the page of all.
+/// let page = processes.read()?;
+/// let values: Vec<_> = page.families.iter().map(|family| &family.series[0].value).collect();
+/// assert_eq!(values, [&Value::Number(2.0), &Value::Number(3.0)]);
+/// # std::fs::remove_dir_all(&directory)?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Processes(Arc<Member>);
+
+impl Processes {
+    /// Joins the processes of a directory, which is made if there is none. Takes over the file of a process that ended, with its
+    /// counts, or makes one. Best on a file system in memory (`/dev/shm`): on a disk, pages are written back now and then.
+    ///
+    /// # Errors
+    /// When the directory or the file cannot be made or mapped, and when [`PROCESSES_MAX`] processes run there.
+    pub fn join(directory: impl AsRef<Path>) -> Result<Self, Error> {
+        let directory = directory.as_ref().to_path_buf();
+        let failed = |source| Error::Join { directory: directory.clone(), source };
+        std::fs::create_dir_all(&directory).map_err(failed)?;
+        let slot = take_slot(&directory).map_err(failed)?;
+        let state = State {
+            slot,
+            generation: 0,
+            families: Vec::new(),
+            by_key: HashMap::new(),
+            series: HashMap::new(),
+            removed: Vec::new(),
+        };
+        Ok(Self(Arc::new(Member { directory, state: Mutex::new(state) })))
+    }
+
+    /// Gives a forked process a file of its own, and points all handles there. To be called in the child, before it starts threads.
+    ///
+    /// A child that does not call it records into its parent's file: counts stay exact, and gauges are those of the parent.
+    ///
+    /// # Errors
+    /// As [`join`](Self::join), and when the process was forked while another thread made a series. Then the handles stay as
+    /// they are.
+    pub fn rejoin(&self) -> Result<(), Error> {
+        let directory = &self.0.directory;
+        let failed = |source| Error::Join { directory: directory.clone(), source };
+        let mut guard = match self.0.state.try_lock() {
+            Ok(guard) => guard,
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            Err(TryLockError::WouldBlock) => {
+                let why = "the process was forked while another thread made a series";
+                return Err(failed(io::Error::new(io::ErrorKind::WouldBlock, why)));
+            }
+        };
+        let state = &mut *guard;
+        let mut slot = take_slot(directory).map_err(failed)?;
+        for (key, series) in &state.series {
+            let of = &state.families[key.0];
+            let family = slot.family(of).map_err(failed)?;
+            let (at, cells) = slot.series(family, of, &key.1).map_err(failed)?;
+            series.cells.move_to(&cells);
+            series.at.store(at, Ordering::Relaxed);
+            series.generation.store(state.generation + 1, Ordering::Relaxed);
+        }
+        for removed in state.removed.drain(..).filter_map(|it| it.upgrade()) {
+            removed.cells.move_to(&Cells::nowhere(removed.cells.len()));
+        }
+        // Closes the parent's file here; the parent has its lock still.
+        state.slot = slot;
+        state.generation += 1;
+        Ok(())
+    }
+
+    /// Returns the directory.
+    pub fn directory(&self) -> &Path {
+        &self.0.directory
+    }
+
+    /// Reads the metrics of all processes of the directory.
+    ///
+    /// # Errors
+    /// When the directory cannot be read. A file that is no file of metrics is left out.
+    pub fn read(&self) -> io::Result<Page> {
+        Page::read(&self.0.directory)
+    }
+
+    /// Returns the counter of this name and these labels; a second call returns a handle of the same one.
+    ///
+    /// # Errors
+    /// When the name is empty, strings are longer than [`STRINGS_BYTES_MAX`], or the file cannot grow. The same holds for the other
+    /// kinds.
+    pub fn counter(&self, opts: &Opts) -> Result<Counter, Error> {
+        self.series(opts, Kind::Counter, &[]).map(Counter::new)
+    }
+
+    /// Returns the gauge of this name and these labels, whose values in all processes become one as `mode` says.
+    ///
+    /// # Errors
+    /// As [`counter`](Self::counter).
+    pub fn gauge(&self, opts: &Opts, mode: Mode) -> Result<Gauge, Error> {
+        Ok(Gauge::new(self.series(opts, Kind::Gauge(mode), &[])?, mode))
+    }
+
+    /// Returns the histogram of this name, these labels and these buckets.
+    ///
+    /// # Errors
+    /// As [`counter`](Self::counter).
+    pub fn histogram(&self, opts: &Opts, buckets: &Buckets) -> Result<Histogram, Error> {
+        let series = self.series(opts, Kind::Histogram, buckets.bounds())?;
+        Ok(Histogram::new(series, Some(buckets.clone())))
+    }
+
+    /// Returns a histogram of which the caller finds the buckets: [`Histogram::observe_in`]. `bounds` ascend and are on the page as
+    /// they are; behind them is the bucket without a bound.
+    ///
+    /// # Errors
+    /// As [`counter`](Self::counter).
+    pub fn histogram_of_bounds(&self, opts: &Opts, bounds: &[f64]) -> Result<Histogram, Error> {
+        Ok(Histogram::new(self.series(opts, Kind::Histogram, bounds)?, None))
+    }
+
+    /// Returns the summary of this name and these labels: a count and a sum.
+    ///
+    /// # Errors
+    /// As [`counter`](Self::counter).
+    pub fn summary(&self, opts: &Opts) -> Result<Summary, Error> {
+        self.series(opts, Kind::Summary, &[]).map(Summary::new)
+    }
+
+    /// Removes this process's share of a series; those of others stay. Recordings by handles that are left are on no page. The room
+    /// is used again when the last handle is dropped.
+    pub fn remove(&self, opts: &Opts) -> bool {
+        let values = values(opts);
+        let mut state = self.0.lock();
+        let State { series, families, removed, .. } = &mut *state;
+        let name = opts.name();
+        let found: Vec<_> = series
+            .keys()
+            .filter(|(family, other)| *other == values && is_of(&families[*family], opts, name))
+            .cloned()
+            .collect();
+        removed.retain(|series| series.strong_count() > 0);
+        let gone: Vec<_> = found.iter().filter_map(|key| series.remove(key)).collect();
+        removed.extend(gone.iter().map(Arc::downgrade));
+        for series in &gone {
+            series.is_removed.store(true, Ordering::Relaxed);
+            state.slot.hide(series.at.load(Ordering::Relaxed));
+        }
+        // Dropped without the lock, which the drop takes.
+        drop(state);
+        !gone.is_empty()
+    }
+
+    fn series(&self, opts: &Opts, kind: Kind, bounds: &[f64]) -> Result<Arc<Series>, Error> {
+        opts.check()?;
+        let family = FamilyRecord { kind, strings: strings(opts), bounds: bounds.into() };
+        let family_key = family.key();
+        let mut guard = self.0.lock();
+        let state = &mut *guard;
+        let number = match state.by_key.get(&family_key) {
+            Some(&number) => number,
+            None => {
+                state.families.push(family);
+                state.by_key.insert(family_key, state.families.len() - 1);
+                state.families.len() - 1
+            }
+        };
+        let key = (number, values(opts));
+        if let Some(series) = state.series.get(&key) {
+            return Ok(Arc::clone(series));
+        }
+        let of = &state.families[number];
+        let made = state.slot.family(of).and_then(|family| state.slot.series(family, of, &key.1));
+        let (at, cells) = made.map_err(|source| {
+            state.slot.count_refused();
+            Error::Series { name: opts.name.clone(), source }
+        })?;
+        let series = Arc::new(Series {
+            member: Arc::downgrade(&self.0),
+            cells,
+            key: key.clone(),
+            at: at.into(),
+            generation: state.generation.into(),
+            is_removed: AtomicBool::new(false),
+        });
+        state.series.insert(key, Arc::clone(&series));
+        Ok(series)
+    }
+}
+
+fn take_slot(directory: &Path) -> io::Result<Slot> {
+    for number in 0..PROCESSES_MAX {
+        if let Some(slot) = Slot::take(&directory.join(file_name(number)))? {
+            return Ok(slot);
+        }
+    }
+    let why = format!("{PROCESSES_MAX} processes share it already");
+    Err(io::Error::new(io::ErrorKind::QuotaExceeded, why))
+}
+
+fn strings(opts: &Opts) -> Box<[u8]> {
+    let mut bytes = Vec::new();
+    let names = opts.label_names.iter().map(String::as_str);
+    record::pack(&mut bytes, [&*opts.name, &*opts.help, &*opts.unit].into_iter().chain(names));
+    bytes.into()
+}
+
+fn values(opts: &Opts) -> Box<[u8]> {
+    let mut bytes = Vec::new();
+    record::pack(&mut bytes, opts.label_values.iter().map(String::as_str));
+    bytes.into()
+}
+
+/// Whether a family has this name and these names of labels, whatever its kind and help.
+fn is_of(family: &FamilyRecord, opts: &Opts, name: &str) -> bool {
+    record::unpack(&family.strings).is_some_and(|strings| {
+        strings.first() == Some(&name)
+            && strings.get(3..).is_some_and(|names| opts.label_names.iter().eq(names))
+    })
+}

@@ -1,0 +1,7 @@
+//! Processes that share a directory: this program, started again.
+
+mod child;
+mod forks;
+mod gauges;
+mod kills;
+mod page;

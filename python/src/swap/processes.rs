@@ -1,0 +1,272 @@
+//! The processes that share metrics: this process joins a directory when it creates its first metric, and all of its metrics record
+//! there. One that creates none, and only reads the page, has no file.
+//!
+//! All functions run with the interpreter lock and release it nowhere, so a fork never comes while one holds the lock here.
+
+use super::number;
+use super::text::{Header, begin_family, label_texts, push_sample};
+use dynamo_metrics::multiprocess::{Family, FamilyKind, Opts, Page, Processes, Value};
+use dynamo_metrics_core::escaping::{is_legacy_label_name, is_legacy_metric_name};
+use pyo3::exceptions::{PyOSError, PyRuntimeWarning, PyValueError};
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyString, PyTuple};
+use std::ffi::{CString, OsString};
+use std::path::PathBuf;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// The directory that this process shares, and the process among those that share it once it has created a metric.
+struct Shared {
+    directory: PathBuf,
+    joined: Option<Processes>,
+}
+
+static SHARED: Mutex<Option<Shared>> = Mutex::new(None);
+
+fn lock() -> MutexGuard<'static, Option<Shared>> {
+    SHARED.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Returns this process among those that share a directory, if it does and has created a metric.
+fn joined() -> Option<Processes> {
+    lock().as_ref()?.joined.clone()
+}
+
+/// Shares the metrics that are created from now on in a directory. Raises `OSError` where it cannot be made, and `ValueError` where the
+/// process shares another one.
+#[pyfunction]
+pub(crate) fn _share(directory: PathBuf) -> PyResult<()> {
+    let mut shared = lock();
+    match &*shared {
+        Some(shared) if shared.directory == directory => {}
+        Some(shared) => {
+            return Err(PyValueError::new_err(format!(
+                "this process shares metrics in {} already, so it cannot share them in {}",
+                shared.directory.display(),
+                directory.display()
+            )));
+        }
+        None => {
+            std::fs::create_dir_all(&directory).map_err(|error| {
+                os_error(format!("cannot share metrics in {}: {error}", directory.display()))
+            })?;
+            *shared = Some(Shared { directory, joined: None });
+        }
+    }
+    Ok(())
+}
+
+/// Returns the directory that this process shares, or `None`.
+#[pyfunction]
+pub(crate) fn _shared_directory() -> Option<OsString> {
+    Some(lock().as_ref()?.directory.as_os_str().to_owned())
+}
+
+/// Gives a forked process a file of its own.
+pub(crate) fn rejoin() -> PyResult<()> {
+    joined().map_or(Ok(()), |processes| processes.rejoin().map_err(os_error))
+}
+
+fn os_error(error: impl std::fmt::Display) -> PyErr {
+    PyOSError::new_err(error.to_string())
+}
+
+/// What a series is called in a page of all processes: the name, the help, the unit, the names and the values of the labels.
+#[derive(FromPyObject)]
+pub(crate) struct Identity<'py>(
+    Bound<'py, PyString>,
+    Bound<'py, PyString>,
+    Bound<'py, PyString>,
+    Bound<'py, PyTuple>,
+    Bound<'py, PyTuple>,
+);
+
+impl Identity<'_> {
+    fn opts(&self) -> PyResult<Opts> {
+        // A lone surrogate, which no text can have, becomes the replacement character.
+        let mut opts = Opts::new(self.0.to_string_lossy(), self.1.to_string_lossy())
+            .unit(self.2.to_string_lossy());
+        for (name, value) in self.3.iter().zip(self.4.iter()) {
+            opts = opts.label(
+                name.cast::<PyString>()?.to_string_lossy(),
+                value.cast::<PyString>()?.to_string_lossy(),
+            );
+        }
+        Ok(opts)
+    }
+}
+
+/// Returns what `make` makes of the processes, or `None` where the process shares no metrics, or has no room for another series;
+/// then a warning says that this process's own page has it.
+pub(crate) fn shared<T>(
+    py: Python<'_>,
+    identity: &Identity<'_>,
+    make: impl FnOnce(&Processes, &Opts) -> Result<T, dynamo_metrics::multiprocess::Error>,
+) -> PyResult<Option<T>> {
+    let opts = identity.opts()?;
+    let mut guard = lock();
+    let Some(shared) = &mut *guard else { return Ok(None) };
+    let processes = match &mut shared.joined {
+        Some(processes) => processes.clone(),
+        empty => empty.insert(Processes::join(&shared.directory).map_err(os_error)?).clone(),
+    };
+    // A warning runs code of the program, which may create a metric.
+    drop(guard);
+    match make(&processes, &opts) {
+        Ok(made) => Ok(Some(made)),
+        Err(error) => {
+            warn(py, &format!("{error}; only the page of this process has it"))?;
+            Ok(None)
+        }
+    }
+}
+
+/// Removes this process's share of a series from the page of all.
+#[pyfunction]
+pub(crate) fn _remove_shared(identity: Identity<'_>) -> PyResult<bool> {
+    match joined() {
+        Some(processes) => Ok(processes.remove(&identity.opts()?)),
+        None => Ok(false),
+    }
+}
+
+/// A family: its name, help, type and unit, and its samples.
+type FamilySamples = (String, String, &'static str, String, Vec<Sample>);
+/// A sample: the suffix of its name, its labels, and its value.
+type Sample = (&'static str, Vec<(String, String)>, f64);
+
+/// Returns the families of all processes of a directory.
+#[pyfunction]
+pub(crate) fn _shared_families(py: Python<'_>, directory: PathBuf) -> PyResult<Vec<FamilySamples>> {
+    let page = read(py, directory)?;
+    let families = page.families.iter().map(|family| {
+        let mut all = Vec::new();
+        let bounds = bounds(family);
+        for series in &family.series {
+            samples(&series.value, &bounds, |suffix, le, value| {
+                let mut labels = series.labels.clone();
+                labels.extend(le.map(|le| ("le".to_owned(), le.to_owned())));
+                all.push((suffix, labels, value));
+            });
+        }
+        (name(family).into(), family.help.clone(), kind(family), family.unit.clone(), all)
+    });
+    Ok(families.collect())
+}
+
+/// Returns the page of all processes of a directory as text, or `None` where a name needs to be escaped.
+#[pyfunction]
+pub(crate) fn _shared_text(
+    py: Python<'_>,
+    directory: PathBuf,
+    openmetrics: bool,
+) -> PyResult<Option<Bound<'_, PyBytes>>> {
+    let page = read(py, directory)?;
+    let mut out = String::new();
+    for family in &page.families {
+        let mut labels = family.series.iter().flat_map(|series| &series.labels);
+        if !is_legacy_metric_name(&family.name)
+            || !labels.all(|(name, _)| is_legacy_label_name(name))
+        {
+            return Ok(None);
+        }
+        let header = Header {
+            name: name(family).into(),
+            help: family.help.clone(),
+            unit: family.unit.clone(),
+            openmetrics,
+            created: false,
+        };
+        begin_family(&mut out, &header, kind(family));
+        let bounds = bounds(family);
+        for series in &family.series {
+            let labels = series.labels.iter().map(|(name, value)| (&**name, &**value));
+            let [before, after] = label_texts(labels);
+            samples(&series.value, &bounds, |suffix, le, value| {
+                push_sample(&mut out, [&header.name, suffix], [&before, &after], le, value);
+                out.push('\n');
+            });
+        }
+    }
+    Ok(Some(PyBytes::new(py, out.as_bytes())))
+}
+
+fn read(py: Python<'_>, directory: PathBuf) -> PyResult<Page> {
+    let page = Page::read(&directory)
+        .map_err(|error| os_error(format!("{}: {error}", directory.display())))?;
+    if !page.conflicts.is_empty() {
+        let names = page.conflicts.join(", ");
+        let text = format!(
+            "{names}: not all are shown, because processes disagree on the kind, mode or buckets"
+        );
+        warn(py, &text)?;
+    }
+    Ok(page)
+}
+
+fn warn(py: Python<'_>, text: &str) -> PyResult<()> {
+    let text = CString::new(text.replace('\0', "")).unwrap_or_default();
+    PyErr::warn(py, &py.get_type::<PyRuntimeWarning>(), &text, 1)
+}
+
+/// The name without the suffix that the samples of a counter have.
+fn name(family: &Family) -> &str {
+    match family.kind {
+        FamilyKind::Counter => family.name.strip_suffix("_total").unwrap_or(&family.name),
+        _ => &family.name,
+    }
+}
+
+fn kind(family: &Family) -> &'static str {
+    match family.kind {
+        FamilyKind::Counter => "counter",
+        FamilyKind::Gauge => "gauge",
+        FamilyKind::Histogram => "histogram",
+        FamilyKind::Summary => "summary",
+        _ => "unknown",
+    }
+}
+
+/// The bounds of a histogram, and as values of the label `le`.
+struct Bounds {
+    is_gauge: bool,
+    texts: Vec<String>,
+    are_positive: bool,
+}
+
+fn bounds(family: &Family) -> Bounds {
+    let all = family.bounds.iter().copied().chain([f64::INFINITY]);
+    Bounds {
+        is_gauge: family.kind == FamilyKind::Gauge,
+        texts: all.map(number::go_string).collect(),
+        are_positive: family.bounds.first().is_none_or(|&bound| bound >= 0.0),
+    }
+}
+
+/// Calls `sample` for each sample of a series: the suffix of its name, the bucket, and the value.
+fn samples(
+    value: &Value,
+    bounds: &Bounds,
+    mut sample: impl FnMut(&'static str, Option<&str>, f64),
+) {
+    match value {
+        Value::Number(value) if bounds.is_gauge => sample("", None, *value),
+        Value::Number(value) => sample("_total", None, *value),
+        Value::Histogram(counts, sum) => {
+            let mut total = 0.0;
+            for (count, le) in counts.iter().zip(&bounds.texts) {
+                total += *count as f64;
+                sample("_bucket", Some(le), total);
+            }
+            sample("_count", None, total);
+            // A sum of negative values may fall, so it is no counter.
+            if bounds.are_positive {
+                sample("_sum", None, *sum);
+            }
+        }
+        Value::Summary(count, sum) => {
+            sample("_count", None, *count as f64);
+            sample("_sum", None, *sum);
+        }
+        _ => {}
+    }
+}
