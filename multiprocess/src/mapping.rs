@@ -20,9 +20,9 @@ use std::sync::atomic::{AtomicPtr, AtomicU64, AtomicUsize, Ordering};
 pub(crate) const WORD: usize = size_of::<u64>();
 
 /// Address space that a process reserves for its own file; it costs no memory. A limit of address space (`RLIMIT_AS`) leaves less.
-const RESERVED_BYTES: usize = 1 << 30;
+const FILE_BYTES_MAX: usize = 1 << 30;
 /// The least address space that is tried for.
-const RESERVED_BYTES_MIN: usize = 1 << 24;
+const FILE_BYTES_LEAST: usize = 1 << 24;
 
 /// Bytes by which a file grows: with their zeros written, so that a full disk is an error here and not a signal later.
 const GROWTH_BYTES: usize = 1 << 16;
@@ -39,14 +39,14 @@ impl Mapping {
     /// Maps a file with room to grow. The mapping stays as long as the process, because handles point into it.
     pub(crate) fn leak(file: &File) -> io::Result<&'static Self> {
         let words = words_of(file)?;
-        let mut reserved = RESERVED_BYTES;
+        let mut reserved = FILE_BYTES_MAX;
         loop {
             match MmapOptions::new().len(reserved).map_raw(file) {
                 Ok(map) => {
                     let words = words.min(map.len() / WORD).into();
                     return Ok(Box::leak(Box::new(Self { map, words })));
                 }
-                Err(error) if reserved <= RESERVED_BYTES_MIN => return Err(error),
+                Err(error) if reserved <= FILE_BYTES_LEAST => return Err(error),
                 Err(_) => reserved /= 4,
             }
         }

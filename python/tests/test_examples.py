@@ -118,6 +118,18 @@ def test_connections_of_asyncio_are_requests_however_they_end() -> None:
         assert program.stop(signal.SIGTERM) == 0
 
 
+@pytest.mark.parametrize("method", ["spawn", "fork", "forkserver"])
+def test_processes_of_every_start_method_are_on_one_page(method: str, tmp_path: Path) -> None:
+    command = [sys.executable, str(EXAMPLES / "processes.py"), method, "0"]
+    with Program(command, "metrics", PROMETHEUS_MULTIPROC_DIR=str(tmp_path)) as program:
+
+        def page() -> str:
+            return fetch(program.urls["metrics"] + "/metrics")[1]
+
+        eventually(lambda: samples(page(), "steps_total") == [10_000.0] * 4, page)
+        eventually(lambda: sum(samples(page(), "running_ranks")) == 0, page)
+
+
 def test_the_lines_for_a_dynamo_worker_are_those_of_the_example() -> None:
     section = (EXAMPLES.parent / "README.md").read_text().split("\n## Beside a real Dynamo worker\n")[1]
     shown = [line.strip() for line in section.split("```python\n")[1].split("```")[0].splitlines() if line]
