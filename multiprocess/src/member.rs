@@ -43,7 +43,7 @@ pub(crate) struct Series {
 
 impl Drop for Series {
     fn drop(&mut self) {
-        // The counts of a series that was not removed stay, whoever has a handle.
+        // The counts of a series that was not removed stay, with or without a handle.
         if !self.is_removed.load(Ordering::Relaxed) {
             return;
         }

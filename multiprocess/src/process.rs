@@ -39,7 +39,7 @@ pub struct Opts {
 }
 
 impl Opts {
-    /// A series without labels. Whoever writes the page judges names.
+    /// A series without labels. Names are checked where the page is written.
     pub fn new(name: impl Into<String>, help: impl Into<String>) -> Self {
         Self {
             name: name.into(),

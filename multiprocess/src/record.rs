@@ -81,7 +81,7 @@ pub(crate) mod gauge {
     pub(crate) const CELLS: usize = 6;
 }
 
-/// What a record is of.
+/// The two sorts of records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Tag {
     /// Strings: name, help, unit, names of labels. Cells: the bounds of the buckets but the last, which is infinite.
@@ -100,7 +100,7 @@ pub(crate) struct Record<'m> {
     pub(crate) kind: Kind,
 }
 
-/// What a record says of itself, read while it did not change.
+/// The content of a record, read while it did not change.
 #[derive(Debug)]
 pub(crate) struct Content {
     /// The family's first word, of a series.
@@ -178,7 +178,7 @@ pub(crate) fn end_use(mapping: &Mapping, at: usize) {
 
 /// All records that are complete, whether in use or not. Ends at one that makes no sense.
 pub(crate) fn records(mapping: &Mapping) -> impl Iterator<Item = Record<'_>> {
-    // Acquire pairs with the Release of whoever raised the number: the records below it are complete.
+    // Acquire pairs with the Release of the process that raised the number: the records below it are complete.
     let used = mapping.word(USED_AT).map_or(0, |used| used.load(Ordering::Acquire));
     let end = usize::try_from(used).unwrap_or(0).min(mapping.words());
     let mut next = HEADER_WORDS;
@@ -204,7 +204,7 @@ impl<'m> Record<'m> {
         (words >= FIXED_WORDS).then_some(Self { mapping, at, words, tag, kind })
     }
 
-    /// Returns what it says, if it is in use and did not change meanwhile.
+    /// Returns its content, if it is in use and did not change meanwhile.
     pub(crate) fn read(&self) -> Option<Content> {
         let state = state(self.mapping, self.at)?;
         // Acquire pairs with the Release in `begin_use`.

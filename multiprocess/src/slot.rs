@@ -1,4 +1,4 @@
-//! The file of one process: whoever has its lock writes the records; the cells of a series may be written by forked processes, too.
+//! The file of one process: the process that has its lock writes the records; forked processes may write the cells, too.
 //!
 //! The kernel releases the lock when a process ends, however it ends. **The next process that joins takes the file over with its
 //! counts in it** and finds its own series there, so there are as many files as there were processes at the same time, and no
@@ -131,7 +131,7 @@ impl Slot {
         let mapping = self.mapping;
         let end =
             record::records(mapping).last().map_or(record::HEADER_WORDS, |it| it.at + it.words);
-        // Nobody would read what is written behind a record that makes no sense.
+        // A record behind one that makes no sense would never be read.
         if self.header(record::USED_AT) != Some(end as u64) {
             return false;
         }
@@ -200,7 +200,7 @@ impl Slot {
         record::end_use(self.mapping, at);
     }
 
-    /// Gives a record to whoever needs one. Nobody may have its cells.
+    /// Lets another series have a record. No handle may have its cells.
     pub(crate) fn recycle(&mut self, at: usize, bytes: usize, cells: usize) {
         self.free.entry(record::words_for(bytes, cells)).or_default().push(at);
     }
@@ -227,7 +227,7 @@ impl Slot {
                 let used = self.header(record::USED_AT).unwrap_or(0) as usize;
                 let at = used.max(record::HEADER_WORDS);
                 self.mapping.grow(&self.file, at + words)?;
-                // What a process left here that was killed before it raised `used`.
+                // A process that was killed before it raised `used` may have left something here.
                 if let Some(state) = record::state(self.mapping, at) {
                     state.store(0, Ordering::Relaxed);
                 }

@@ -38,7 +38,7 @@ fn a_killed_process_loses_nothing_and_its_file_goes_to_the_next() {
         if running.len() == PROCESSES {
             let mut oldest = running.remove(0);
             oldest.kill();
-            // What it said before it was killed.
+            // The lines that it printed before it was killed.
             let last = std::iter::from_fn(|| oldest.line()).filter_map(|it| it.parse::<u64>().ok());
             // The first thousand was counted when it started.
             said += last.last().map_or(0, |last| last - 1_000);

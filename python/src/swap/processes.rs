@@ -70,7 +70,7 @@ fn os_error(error: impl std::fmt::Display) -> PyErr {
     PyOSError::new_err(error.to_string())
 }
 
-/// What a series is called in a page of all processes: the name, the help, the unit, the names and the values of the labels.
+/// The identity of a series on a page of all processes: the name, the help, the unit, the names and the values of the labels.
 #[derive(FromPyObject)]
 pub(crate) struct Identity<'py>(
     Bound<'py, PyString>,
