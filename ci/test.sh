@@ -7,11 +7,10 @@ step() { printf "\n== %s (after %d:%02d)\n" "$*" $((SECONDS / 60)) $((SECONDS % 
 # Lines of backtraces need no more, and it takes a fifth less to build.
 export CARGO_PROFILE_DEV_DEBUG=line-tables-only CARGO_PROFILE_TEST_DEBUG=line-tables-only
 
-step "tools"
-bash ci/install.sh
-# With the tools installed, a test that would skip for want of one fails instead.
-export DYNAMO_METRICS_JUDGES=required
-export PATH="$PWD/.venv/bin:$PATH"
+step "tools, installed beside the next steps, which need none"
+mkdir -p target
+bash ci/install.sh >target/install.log 2>&1 &
+tools=$!
 
 step "formatting"
 cargo fmt --all -- --check
@@ -31,8 +30,17 @@ cargo clippy -p dynamo-metrics-server -p dynamo-metrics-exporter --no-default-fe
 step "documentation, warnings denied"
 RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked --quiet
 
-step "unit, property, allocation, stress, document and end-to-end tests"
+step "the program"
 cargo build --release --locked -p dynamo-metrics-cli
+
+step "tools: what was installed"
+wait "$tools" || { cat target/install.log; exit 1; }
+cat target/install.log
+# With the tools installed, a test that would skip for want of one fails instead.
+export DYNAMO_METRICS_JUDGES=required
+export PATH="$PWD/.venv/bin:$PATH"
+
+step "unit, property, allocation, stress, document and end-to-end tests"
 cargo test --workspace --locked
 # What the program leaves out unless it is asked for: zstd, and OpenMetrics 2.0 as long as it is a release candidate.
 cargo test -p dynamo-metrics-encoder -p dynamo-metrics-server --locked --lib --test it --test alloc \

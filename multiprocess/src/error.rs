@@ -25,6 +25,16 @@ pub enum Error {
         /// The reason.
         source: io::Error,
     },
+    /// The process was forked and has not joined again, so it must not write what its parent writes.
+    #[error(
+        "metric {name}: this process was forked from {parent}, which has the file; call `Processes::rejoin` in the fork first"
+    )]
+    Forked {
+        /// The metric.
+        name: String,
+        /// The process that has the file.
+        parent: u32,
+    },
     /// A metric without a name.
     #[error("the name of a metric is empty")]
     Nameless,

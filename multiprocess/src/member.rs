@@ -16,6 +16,8 @@ pub(crate) struct Member {
 #[derive(Debug)]
 pub(crate) struct State {
     pub(crate) slot: Slot,
+    /// The process that writes the file's records.
+    pub(crate) pid: u32,
     /// Raised when a forked process takes a file of its own.
     pub(crate) generation: usize,
     pub(crate) families: Vec<FamilyRecord>,
@@ -49,7 +51,8 @@ impl Drop for Series {
         }
         let Some(member) = self.member.upgrade() else { return };
         let mut state = member.lock();
-        if state.generation == self.generation.load(Ordering::Relaxed) {
+        let is_here = state.pid == std::process::id();
+        if is_here && state.generation == self.generation.load(Ordering::Relaxed) {
             let at = self.at.load(Ordering::Relaxed);
             state.slot.recycle(at, self.key.1.len(), self.cells.len());
         }

@@ -124,6 +124,7 @@ impl Processes {
         let slot = take_slot(&directory).map_err(failed)?;
         let state = State {
             slot,
+            pid: std::process::id(),
             generation: 0,
             families: Vec::new(),
             by_key: HashMap::new(),
@@ -135,7 +136,8 @@ impl Processes {
 
     /// Gives a forked process a file of its own, and points all handles there. To be called in the child, before it starts threads.
     ///
-    /// A child that does not call it records into its parent's file: counts stay exact, and gauges are those of the parent.
+    /// A child that does not call it records into its parent's file: counts stay exact, and gauges are those of the parent. It can create
+    /// and remove no series.
     ///
     /// # Errors
     /// As [`join`](Self::join), and when the process was forked while another thread made a series. Then the handles stay as
@@ -166,6 +168,7 @@ impl Processes {
         }
         // Closes the parent's file here; the parent has its lock still.
         state.slot = slot;
+        state.pid = std::process::id();
         state.generation += 1;
         Ok(())
     }
@@ -227,10 +230,13 @@ impl Processes {
     }
 
     /// Removes this process's share of a series; those of others stay. Recordings by handles that are left are on no page. The room
-    /// is used again when the last handle is dropped.
+    /// is used again when the last handle is dropped. Returns whether there was one.
     pub fn remove(&self, opts: &Opts) -> bool {
         let values = values(opts);
         let mut state = self.0.lock();
+        if state.pid != std::process::id() {
+            return false; // forked, and not joined again
+        }
         let State { series, families, removed, .. } = &mut *state;
         let name = opts.name();
         let found: Vec<_> = series
@@ -267,6 +273,9 @@ impl Processes {
         let key = (number, values(opts));
         if let Some(series) = state.series.get(&key) {
             return Ok(Arc::clone(series));
+        }
+        if state.pid != std::process::id() {
+            return Err(Error::Forked { name: opts.name.clone(), parent: state.pid });
         }
         let of = &state.families[number];
         let made = state.slot.family(of).and_then(|family| state.slot.series(family, of, &key.1));

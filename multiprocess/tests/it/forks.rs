@@ -1,7 +1,7 @@
 //! Forked processes.
 
 use crate::child::{Directory, Process, family, number, say};
-use dynamo_metrics_multiprocess::{Mode, Opts, Processes, Value};
+use dynamo_metrics_multiprocess::{Error, Mode, Opts, Processes, Value};
 use dynamo_metrics_test_support::Forked;
 use std::time::Duration;
 
@@ -21,7 +21,14 @@ pub(crate) fn fork(processes: &Processes) {
             processes.rejoin().unwrap();
             gauge.set(10.0);
             gone.inc();
-            processes.counter(&Opts::new("own", "O.").label("n", n.to_string())).unwrap().inc();
+        }
+        let own = processes.counter(&Opts::new("own", "O.").label("n", n.to_string()));
+        match own {
+            Ok(own) => own.inc(),
+            Err(Error::Forked { .. }) => {
+                assert!(n >= 2 && !processes.remove(&Opts::new("n", "N.")))
+            }
+            Err(other) => panic!("{other}"),
         }
         (0..COUNTS).for_each(|_| counter.inc());
         0

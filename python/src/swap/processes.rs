@@ -5,7 +5,7 @@
 
 use super::number;
 use super::text::{Header, begin_family, label_texts, push_sample};
-use dynamo_metrics::multiprocess::{Family, FamilyKind, Opts, Page, Processes, Value};
+use dynamo_metrics::multiprocess::{Error, Family, FamilyKind, Opts, Page, Processes, Value};
 use dynamo_metrics_core::escaping::{is_legacy_label_name, is_legacy_metric_name};
 use pyo3::exceptions::{PyOSError, PyRuntimeWarning, PyValueError};
 use pyo3::prelude::*;
@@ -100,7 +100,7 @@ impl Identity<'_> {
 pub(crate) fn shared<T>(
     py: Python<'_>,
     identity: &Identity<'_>,
-    make: impl FnOnce(&Processes, &Opts) -> Result<T, dynamo_metrics::multiprocess::Error>,
+    make: impl Fn(&Processes, &Opts) -> Result<T, Error>,
 ) -> PyResult<Option<T>> {
     let opts = identity.opts()?;
     let mut guard = lock();
@@ -111,7 +111,15 @@ pub(crate) fn shared<T>(
     };
     // A warning runs code of the program, which may create a metric.
     drop(guard);
-    match make(&processes, &opts) {
+    let made = match make(&processes, &opts) {
+        // Of a fork that ran none of Python's hooks.
+        Err(Error::Forked { .. }) => {
+            processes.rejoin().map_err(os_error)?;
+            make(&processes, &opts)
+        }
+        made => made,
+    };
+    match made {
         Ok(made) => Ok(Some(made)),
         Err(error) => {
             warn(py, &format!("{error}; only the page of this process has it"))?;
