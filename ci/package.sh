@@ -9,7 +9,7 @@ crates=(dynamo-metrics-core dynamo-metrics-parser dynamo-metrics-encoder dynamo-
 
 # What crates.io and docs.rs show of a crate.
 cargo metadata --format-version 1 --no-deps --locked | python3 -c '
-import json, sys
+import json, pathlib, sys
 published = sys.argv[1:]
 packages = {package["name"]: package for package in json.load(sys.stdin)["packages"]}
 bad, before = [], set()
@@ -17,6 +17,10 @@ for name in published:
     package = packages[name]
     fields = ["description", "keywords", "categories", "license", "readme", "rust_version"]
     bad += [f"{name}: no {field}" for field in fields if not package[field]]
+    if not (pathlib.Path(package["manifest_path"]).parent / "LICENSE").is_file():
+        bad.append(f"{name}: no LICENSE")
+    if len(package["keywords"]) > 5:
+        bad.append(f"{name}: crates.io takes no more than 5 keywords")
     if not (package["metadata"] or {}).get("docs", {}).get("rs"):
         bad.append(f"{name}: no [package.metadata.docs.rs]")
     ours = {it["name"] for it in package["dependencies"] if it.get("path") and it["kind"] is None}
