@@ -27,6 +27,9 @@ cargo clippy --workspace --all-targets --locked -- -D warnings
 # As a program that embeds them has these two.
 cargo clippy -p dynamo-metrics-server -p dynamo-metrics-exporter --no-default-features --locked -- -D warnings
 
+step "versions of Rust that the crates state"
+python3 ci/msrv.py
+
 step "documentation, warnings denied"
 RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked --quiet
 

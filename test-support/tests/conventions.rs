@@ -1,4 +1,4 @@
-//! Rules that hold over the whole tree: floors, the safety map, plain language.
+//! Rules that hold over the whole tree: floors, the safety map, plain language, the versions of Rust.
 //!
 //! The scripts in `ci/` need Python 3 and bash. Without them their tests skip loudly, unless
 //! `DYNAMO_METRICS_JUDGES=required`, as in CI.
@@ -297,4 +297,40 @@ fn a_comment_that_is_not_plain_is_found() {
         let is_found = stdout.contains(&format!("core/src/lib.rs:{at}:"));
         assert_eq!(is_found, !is_plain, "{line}: {stdout}");
     }
+}
+
+#[test]
+fn a_crate_that_states_less_rust_than_it_needs_is_found() {
+    let chain = "fn f(a: Option<u8>) { if let Some(_) = a && true {} }";
+    let guard = "fn f(a: Option<u8>) { match a { a if let Some(_) = a => {}, _ => {} } }";
+    let cases = [
+        ("chain", "1.87", chain, "", "chains of let needs 1.88"),
+        ("chained", "1.88", chain, "", ""),
+        ("guard", "1.94", guard, "", "an if let guard needs 1.95"),
+        ("parentheses", "1.85", "fn f(a: bool) { if let true = (a && a) {} }", "", ""),
+        ("quoted", "1.85", &format!("// {chain}\nconst A: &str = \"&& let\";"), "", ""),
+        ("above", "1.85", "", "[dependencies]", "chained 0.1.0 needs 1.88"),
+        ("tests", "1.85", "", "[dev-dependencies]", ""),
+    ];
+    let mut files =
+        vec![("Cargo.toml".to_owned(), "[workspace]\nresolver = '3'\nmembers = ['*/']".to_owned())];
+    let mut lock = "version = 4\n".to_owned();
+    for (name, rust, text, section, _) in cases {
+        let path = if section.is_empty() { "" } else { "chained = { path = '../chained' }" };
+        let needs = if section.is_empty() { "" } else { "dependencies = ['chained']" };
+        lock += &format!("[[package]]\nname = '{name}'\nversion = '0.1.0'\n{needs}\n");
+        let package = format!("name = '{name}'\nversion = '0.1.0'\nedition = '2024'");
+        let manifest = format!("[package]\n{package}\nrust-version = '{rust}'\n{section}\n{path}");
+        files.push((format!("{name}/Cargo.toml"), manifest));
+        files.push((format!("{name}/src/lib.rs"), text.to_owned()));
+    }
+    files.push(("Cargo.lock".to_owned(), lock));
+    let tree = Tree::new("msrv", &files);
+    let Some(output) = run("python3", "msrv.py", &tree.0) else { return };
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    for (name, rust, _, _, complaint) in cases {
+        let found = stderr.contains(&format!("{name}: states {rust}, {complaint}"));
+        assert_eq!(found, !complaint.is_empty(), "{name}: {stderr}");
+    }
+    assert!(!output.status.success());
 }
