@@ -14,7 +14,8 @@ mod record;
 mod slot;
 
 pub use error::Error;
+pub use member::EXEMPLAR_BYTES_MAX;
 pub use metrics::{Counter, Gauge, Histogram, Summary};
 pub use mode::{Mode, UnknownMode};
-pub use page::{Family, FamilyKind, Page, PageSeries, Value};
+pub use page::{Exemplar, Family, FamilyKind, Page, PageSeries, Value};
 pub use process::{Opts, PROCESSES_MAX, Processes, STRINGS_BYTES_MAX};

@@ -1,11 +1,17 @@
 //! The state of a process that shares metrics: its file, its families and its series.
 
 use crate::mapping::Cells;
+use crate::mode::Reading;
+use crate::record;
 use crate::slot::{FamilyRecord, Slot};
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// Bytes of the labels of an exemplar: the 128 characters that OpenMetrics allows, in the longest form. A longer one is not kept.
+pub const EXEMPLAR_BYTES_MAX: usize = 512;
 
 #[derive(Debug)]
 pub(crate) struct Member {
@@ -55,6 +61,32 @@ impl Drop for Series {
         if is_here && state.generation == self.generation.load(Ordering::Relaxed) {
             let at = self.at.load(Ordering::Relaxed);
             state.slot.recycle(at, self.key.1.len(), self.cells.len());
+        }
+    }
+}
+
+impl Series {
+    /// Makes this the newest exemplar of a bucket. The caller records the value before. In a fork that has not joined again, and where
+    /// there is no room, the one before stays.
+    pub(crate) fn exemplify(&self, bucket: usize, value: f64, labels: &[(&str, &str)]) {
+        let Some(member) = self.member.upgrade() else { return };
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
+        let mut strings = Vec::new();
+        let all = || labels.iter().flat_map(|&(name, value)| [name, value]);
+        if all().map(str::len).sum::<usize>() > EXEMPLAR_BYTES_MAX {
+            return;
+        }
+        record::pack(&mut strings, all());
+        let mut state = member.lock();
+        let is_here = state.generation == self.generation.load(Ordering::Relaxed);
+        if state.pid != std::process::id() || !is_here || self.is_removed.load(Ordering::Relaxed) {
+            return;
+        }
+        let kind = state.families[self.key.0].kind;
+        let at = self.at.load(Ordering::Relaxed);
+        let reading = Reading { value, time: now };
+        if state.slot.exemplify(at, (kind, bucket), &strings, reading).is_err() {
+            state.slot.count_refused();
         }
     }
 }

@@ -32,6 +32,14 @@ impl Counter {
         self.add(1.0);
     }
 
+    /// Adds `v` and keeps these labels as the exemplar, in place of the one before.
+    ///
+    /// Cost: besides the addition a lock of this process, and the copy of the labels.
+    pub fn add_with_exemplar(&self, v: f64, labels: &[(&str, &str)]) {
+        self.add(v);
+        self.series.exemplify(0, v, labels);
+    }
+
     /// Returns the total of this process's file, which includes those of the processes that had it before.
     pub fn get(&self) -> f64 {
         load(self.series.cells.cell(0))
@@ -115,6 +123,26 @@ impl Histogram {
         }
         // Release pairs with the Acquire of a page, which reads the sum first: a sum is never ahead of its buckets.
         add_release(cells.cell(SUM), v);
+    }
+
+    /// Records a value and keeps these labels as the exemplar of its bucket, in place of the one before. NaN has none.
+    ///
+    /// Cost: besides the recording a lock of this process, and the copy of the labels.
+    pub fn observe_with_exemplar(&self, v: f64, labels: &[(&str, &str)]) {
+        match &self.buckets {
+            Some(buckets) if !v.is_nan() => {
+                self.observe_in_with_exemplar(buckets.index(v), v, labels);
+            }
+            _ => self.observe(v),
+        }
+    }
+
+    /// Records a value whose bucket the caller knows, with an exemplar; one behind the last bucket has none.
+    pub fn observe_in_with_exemplar(&self, bucket: usize, v: f64, labels: &[(&str, &str)]) {
+        self.observe_in(bucket, v);
+        if bucket < self.series.cells.len() - 1 {
+            self.series.exemplify(bucket, v, labels);
+        }
     }
 
     /// Fills `counts` with the observations of each bucket and returns the sum, both of this process's file.

@@ -61,6 +61,21 @@ pub struct PageSeries {
     pub labels: Vec<(String, String)>,
     /// The value.
     pub value: Value,
+    /// The newest exemplar of a counter, or of each bucket that has one.
+    pub exemplars: Vec<Exemplar>,
+}
+
+/// The trace of one increment or observation.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Exemplar {
+    /// The bucket; 0 for a counter.
+    pub bucket: usize,
+    /// Names and values.
+    pub labels: Vec<(String, String)>,
+    /// The value that was added or observed.
+    pub value: f64,
+    /// Seconds since 1970.
+    pub time: f64,
 }
 
 /// The value of a series.
@@ -124,6 +139,26 @@ struct Known {
     names: Vec<String>,
 }
 
+/// The place of a series on the page, and the state of its record.
+struct Placed {
+    family: usize,
+    series: usize,
+    state: u64,
+}
+
+/// Returns the first word and the state of the series of an exemplar, and the exemplar.
+fn exemplar(content: &Content, mapping: &Mapping) -> Option<(usize, u64, Exemplar)> {
+    let cell = |at: usize| mapping.word(content.cells_at + at).map(|it| it.load(Ordering::Relaxed));
+    let strings = record::unpack(&content.strings)?;
+    let (pairs, []) = strings.as_chunks() else { return None };
+    let labels = pairs.iter().map(|&[name, value]| (name.to_owned(), value.to_owned())).collect();
+    let bucket = usize::try_from(cell(record::exemplar::BUCKET)?).ok()?;
+    let value = f64::from_bits(cell(record::exemplar::VALUE)?);
+    let time = f64::from_bits(cell(record::exemplar::TIME)?);
+    let state = cell(record::exemplar::STATE)?;
+    Some((content.family, state, Exemplar { bucket, labels, value, time }))
+}
+
 /// A file that is being read.
 struct Source<'f> {
     file: &'f File,
@@ -145,6 +180,8 @@ impl Merge {
         let pid = header(record::PID_AT);
         let mut source = Source { file, mapping: &mapping, pid, runs: None };
         let mut known: HashMap<usize, Option<Known>> = HashMap::new();
+        let mut placed: HashMap<usize, Placed> = HashMap::new();
+        let mut exemplars = Vec::new();
         for record in record::records(&mapping) {
             let state = record.state();
             let Some(content) = record.read() else { continue };
@@ -163,8 +200,21 @@ impl Merge {
                     if !record.is_still(state) {
                         continue;
                     }
-                    self.add_series(known, &content.strings, value, source.pid);
+                    let place = self.add_series(known, &content.strings, value, source.pid);
+                    if let Some(series) = place {
+                        let placed_now = Placed { family: known.family, series, state };
+                        placed.insert(record.at, placed_now);
+                    }
                 }
+                Tag::Exemplar => {
+                    let found = exemplar(&content, &mapping);
+                    exemplars.extend(found.filter(|_| record.is_still(state)));
+                }
+            }
+        }
+        for (series, state, exemplar) in exemplars {
+            if let Some(place) = placed.get(&series).filter(|place| place.state == state) {
+                self.add_exemplar(place, exemplar);
             }
         }
         Ok(())
@@ -219,8 +269,15 @@ impl Merge {
         Some(Known { kind: record.kind, cells, family, shape, names })
     }
 
-    fn add_series(&mut self, known: &Known, values: &[u8], value: Option<(Value, f64)>, pid: u64) {
-        let Some((value, time)) = value else { return };
+    /// Adds the value of a series; returns its place in the family.
+    fn add_series(
+        &mut self,
+        known: &Known,
+        values: &[u8],
+        value: Option<(Value, f64)>,
+        pid: u64,
+    ) -> Option<usize> {
+        let (value, time) = value?;
         let mut key = values.to_vec();
         let each = matches!(known.kind, Kind::Gauge(mode) if mode.is_each());
         if each {
@@ -229,16 +286,16 @@ impl Merge {
         let all = &mut self.page.families[known.family].series;
         let key = (known.family, known.shape, key);
         let Some(&at) = self.series.get(&key) else {
-            let Some(values) = record::unpack(values) else { return };
+            let values = record::unpack(values)?;
             let names = known.names.iter().cloned();
             let mut labels: Vec<_> = names.zip(values.into_iter().map(str::to_owned)).collect();
             if each {
                 labels.push(("pid".into(), pid.to_string()));
             }
-            all.push(PageSeries { labels, value });
+            all.push(PageSeries { labels, value, exemplars: Vec::new() });
             self.times.insert((known.family, all.len() - 1), time);
             self.series.insert(key, all.len() - 1);
-            return;
+            return Some(all.len() - 1);
         };
         match (&mut all[at].value, value) {
             (Value::Number(all), Value::Number(value)) => match known.kind {
@@ -261,6 +318,17 @@ impl Merge {
                 *sum += other;
             }
             _ => {}
+        }
+        Some(at)
+    }
+
+    /// Keeps the newest exemplar of each bucket.
+    fn add_exemplar(&mut self, place: &Placed, exemplar: Exemplar) {
+        let all = &mut self.page.families[place.family].series[place.series].exemplars;
+        match all.iter_mut().find(|other| other.bucket == exemplar.bucket) {
+            Some(other) if other.time <= exemplar.time => *other = exemplar,
+            Some(_) => {}
+            None => all.push(exemplar),
         }
     }
 

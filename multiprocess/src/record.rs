@@ -70,6 +70,15 @@ impl Kind {
 /// Place of the sum among the cells of a histogram or summary; its counts follow.
 pub(crate) const SUM: usize = 0;
 
+/// Cells of an exemplar, by place.
+pub(crate) mod exemplar {
+    pub(crate) const BUCKET: usize = 0;
+    pub(crate) const VALUE: usize = 1;
+    pub(crate) const TIME: usize = 2;
+    pub(crate) const STATE: usize = 3;
+    pub(crate) const CELLS: usize = 4;
+}
+
 /// Cells of a gauge, by place: what the process set, and what processes set that ended.
 pub(crate) mod gauge {
     pub(crate) const VALUE: usize = 0;
@@ -88,6 +97,13 @@ pub(crate) enum Tag {
     Family,
     /// Strings: the values of the labels.
     Series,
+    /// Strings: names and values of labels in turn. Cells: the bucket, the value, the time, and the state of the series, whose first
+    /// word is in place of the family's.
+    Exemplar,
+}
+
+impl Tag {
+    const ALL: [Self; 3] = [Self::Family, Self::Series, Self::Exemplar];
 }
 
 /// One record of a file, by its first word.
@@ -135,8 +151,7 @@ pub(crate) fn write(
         mapping.word(at + place).map(|word| word.store(value, Ordering::Relaxed))
     };
     let (kind, mode) = kind.numbers();
-    let tag = u64::from(tag == Tag::Series);
-    put(HEAD, words as u64 | tag << 32 | kind << 40 | mode << 48)?;
+    put(HEAD, words as u64 | (tag as u64) << 32 | kind << 40 | mode << 48)?;
     put(LENGTHS, strings.len() as u64 | (cells.len() as u64) << 32)?;
     put(FAMILY, family as u64)?;
     let mut place = FIXED_WORDS;
@@ -195,11 +210,7 @@ impl<'m> Record<'m> {
         let head = mapping.word(at)?.load(Ordering::Relaxed);
         let words = (head & u64::from(u32::MAX)) as usize;
         let byte = |shift: u32| head >> shift & 0xff;
-        let tag = match byte(32) {
-            0 => Tag::Family,
-            1 => Tag::Series,
-            _ => return None,
-        };
+        let tag = *Tag::ALL.get(usize::try_from(byte(32)).ok()?)?;
         let kind = Kind::of_numbers(byte(40), byte(48))?;
         (words >= FIXED_WORDS).then_some(Self { mapping, at, words, tag, kind })
     }

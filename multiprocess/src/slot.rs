@@ -6,7 +6,7 @@
 
 use crate::mapping::{Cells, Mapping};
 use crate::mode::Reading;
-use crate::record::{self, Content, Kind, Tag, gauge};
+use crate::record::{self, Content, Kind, Tag, exemplar, gauge};
 use std::collections::HashMap;
 use std::fs::{File, TryLockError};
 use std::io;
@@ -28,8 +28,18 @@ pub(crate) struct Slot {
     families: HashMap<Box<[u8]>, usize>,
     /// Series that a process had before.
     inherited: Inherited,
+    /// Records of exemplars, by the first word of their series.
+    exemplars: HashMap<usize, Vec<ExemplarRecord>>,
     /// First words of records that are not in use, by length.
     free: HashMap<usize, Vec<usize>>,
+}
+
+/// The record of the newest exemplar of a bucket.
+#[derive(Clone, Copy, Debug)]
+struct ExemplarRecord {
+    bucket: usize,
+    at: usize,
+    words: usize,
 }
 
 /// First words of series, and numbers of their cells, by family and values.
@@ -96,6 +106,7 @@ impl Slot {
             mapping,
             families: HashMap::new(),
             inherited: HashMap::new(),
+            exemplars: HashMap::new(),
             free: HashMap::new(),
         };
         match slot.header(record::MAGIC_AT) {
@@ -155,6 +166,12 @@ impl Slot {
                     let key = (content.family, content.strings.into());
                     self.inherited.insert(key, (record.at, content.cells));
                 }
+                Tag::Exemplar => {
+                    let bucket = mapping.word(content.cells_at + exemplar::BUCKET);
+                    let bucket = bucket.map_or(0, |it| it.load(Ordering::Relaxed)) as usize;
+                    let one = ExemplarRecord { bucket, at: record.at, words: record.words };
+                    self.exemplars.entry(content.family).or_default().push(one);
+                }
             }
         }
         true
@@ -195,9 +212,43 @@ impl Slot {
         Ok((at, cells))
     }
 
-    /// Takes a record out of use. Its cells stay as they are until [`recycle`](Self::recycle).
-    pub(crate) fn hide(&self, at: usize) {
+    /// Writes the newest exemplar of a bucket of the series at `series`. `strings` has names and values of labels in turn.
+    pub(crate) fn exemplify(
+        &mut self,
+        series: usize,
+        (kind, bucket): (Kind, usize),
+        strings: &[u8],
+        reading: Reading,
+    ) -> io::Result<()> {
+        let state = record::state(self.mapping, series).ok_or_else(short)?.load(Ordering::Relaxed);
+        let mut cells = [0; exemplar::CELLS];
+        cells[exemplar::BUCKET] = bucket as u64;
+        cells[exemplar::VALUE] = reading.value.to_bits();
+        cells[exemplar::TIME] = reading.time.to_bits();
+        cells[exemplar::STATE] = state;
+        // The record of the one before is free first, so that the new one takes it if it is as long.
+        let all = self.exemplars.entry(series).or_default();
+        if let Some(place) = all.iter().position(|one| one.bucket == bucket) {
+            let one = all.swap_remove(place);
+            self.give_up(one);
+        }
+        let (at, _) = self.add((Tag::Exemplar, kind), series, strings, cells.into_iter())?;
+        let words = record::words_for(strings.len(), exemplar::CELLS);
+        self.exemplars.entry(series).or_default().push(ExemplarRecord { bucket, at, words });
+        Ok(())
+    }
+
+    fn give_up(&mut self, one: ExemplarRecord) {
+        record::end_use(self.mapping, one.at);
+        self.free.entry(one.words).or_default().push(one.at);
+    }
+
+    /// Takes the record of a series out of use, and those of its exemplars. Its cells stay as they are until [`recycle`](Self::recycle).
+    pub(crate) fn hide(&mut self, at: usize) {
         record::end_use(self.mapping, at);
+        for one in self.exemplars.remove(&at).unwrap_or_default() {
+            self.give_up(one);
+        }
     }
 
     /// Lets another series have a record. No handle may have its cells.

@@ -165,6 +165,31 @@ from dynamo_metrics.prometheus.openmetrics.exposition import generate_latest
     assert [sample.value for sample in families["plain"].samples] == [3.0]
 
 
+def test_exemplars_of_all_processes_are_in_openmetrics(tmp_path: Path) -> None:
+    trace = """
+Counter("n", "N.").inc(2, exemplar={"trace_id": "c"})
+Histogram("h", "H.", buckets=(1, 2)).observe(1.5, exemplar={"trace_id": "ü", "a": "b"})
+"""
+    assert page(MODULES[1], tmp_path, trace) == ""
+    assert "#  " not in page(MODULES[1], tmp_path) and "trace_id" not in page(MODULES[1], tmp_path)
+    from prometheus_client.openmetrics.parser import text_string_to_metric_families as strict
+
+    for through in ("registry", "type('Other', (), {'collect': lambda self: registry.collect()})()"):
+        text = f"""
+from dynamo_metrics.prometheus.openmetrics.exposition import generate_latest
+registry = CollectorRegistry()
+multiprocess.MultiProcessCollector(registry)
+sys.stdout.buffer.write(generate_latest({through}))
+"""
+        families = strict(page(MODULES[1], tmp_path, text))  # type: ignore[no-untyped-call]
+        exemplars = [sample.exemplar for family in families for sample in family.samples if sample.exemplar]
+        assert [(found.labels, found.value) for found in exemplars] == [
+            ({"trace_id": "c"}, 2.0),
+            ({"trace_id": "ü", "a": "b"}, 1.5),
+        ]
+        assert all(found.timestamp is not None for found in exemplars)
+
+
 def test_a_kill_in_the_middle_loses_nothing(tmp_path: Path) -> None:
     count = """
 counter = Counter("n", "N.")

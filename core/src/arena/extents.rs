@@ -5,6 +5,7 @@
 
 use crate::shard::{capacity, shards};
 use crate::sync::Mutex;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 /// A run of cells handed to one registry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,19 +17,28 @@ pub(super) struct Extent {
 /// Hands out `len` cells that can be written in every shard, and says whether they had another owner before. `None` when the
 /// process has no more, or may not have the memory.
 pub(super) fn take(len: u32) -> Option<(Extent, bool)> {
-    arena().lock().take(len, |cells| shards().grow(cells))
+    let mut arena = arena().lock();
+    let taken = arena.take(len, |cells| shards().grow(cells));
+    USED.store(arena.used(), Ordering::Relaxed);
+    taken
 }
 
 /// Takes back extents that no thread records into any more.
 pub(super) fn give_back(extents: impl Iterator<Item = Extent>) {
     let mut arena = arena().lock();
     extents.for_each(|extent| arena.give_back(extent));
+    USED.store(arena.used(), Ordering::Relaxed);
 }
 
-/// Cells that registries have, the unused ends of their extents included.
+/// Cells that registries have, the unused ends of their extents included. Takes no lock: a thread that writes a page would leave it locked
+/// in a process that is forked at that moment.
 pub(crate) fn cells_used() -> u32 {
-    arena().lock().used()
+    // Relaxed: a number to look at, which orders nothing.
+    USED.load(Ordering::Relaxed)
 }
+
+/// A copy of the arena's number, changed under its lock. std's atomic, because the models need not see it.
+static USED: AtomicU32 = AtomicU32::new(0);
 
 /// The process's cells.
 #[derive(Debug)]

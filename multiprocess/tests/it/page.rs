@@ -99,6 +99,50 @@ fn series_that_are_removed_leave_their_room_to_others() {
 }
 
 #[test]
+fn the_newest_exemplar_of_each_bucket_is_on_the_page() {
+    let directory = Directory::new();
+    let (one, other) =
+        (Processes::join(&directory.0).unwrap(), Processes::join(&directory.0).unwrap());
+    let (opts, buckets) = (Opts::new("h", "H."), Buckets::new([1.0, 2.0]).unwrap());
+    let histogram = one.histogram(&opts, &buckets).unwrap();
+    histogram.observe_with_exemplar(0.5, &[("trace_id", "old")]);
+    histogram.observe_with_exemplar(9.0, &[("trace_id", "a"), ("span_id", "b")]);
+    histogram.observe_with_exemplar(f64::NAN, &[("trace_id", "none")]);
+    histogram.observe_with_exemplar(9.0, &[("trace_id", &"x".repeat(1000))]);
+    let elsewhere = other.histogram(&opts, &buckets).unwrap();
+    elsewhere.observe_with_exemplar(0.25, &[("trace_id", "new and longer than the one before")]);
+    let page = directory.page();
+    let mut exemplars = family(&page, "h").unwrap().series[0].exemplars.clone();
+    exemplars.sort_by_key(|exemplar| exemplar.bucket);
+    let found: Vec<_> =
+        exemplars.iter().map(|it| (it.bucket, it.value, &*it.labels[0].1)).collect();
+    assert_eq!(found, [(0, 0.25, "new and longer than the one before"), (2, 9.0, "a")]);
+    assert!(exemplars.iter().all(|it| it.time > 1e9));
+
+    // They go with their series, and leave their room to others.
+    assert!(one.remove(&opts) && other.remove(&opts));
+    drop((histogram, elsewhere));
+    let counter = one.counter(&Opts::new("n", "N.")).unwrap();
+    for n in 0..10_000 {
+        counter.add_with_exemplar(1.0, &[("trace_id", &format!("{n:032}"))]);
+        one.histogram(&opts, &buckets).unwrap().observe_with_exemplar(0.5, &[("n", "x")]);
+        one.remove(&opts);
+    }
+    let page = directory.page();
+    assert!(family(&page, "h").is_none());
+    let [last] = family(&page, "n").unwrap().series[0].exemplars.as_slice() else { panic!() };
+    assert_eq!(last.labels, [("trace_id".to_owned(), format!("{:032}", 9_999))]);
+    assert_eq!(directory.size().1, 2 << 16);
+
+    // The next process keeps them.
+    drop((one, other));
+    let next = Processes::join(&directory.0).unwrap();
+    next.counter(&Opts::new("n", "N.")).unwrap().add_with_exemplar(1.0, &[("trace_id", "next")]);
+    let page = directory.page();
+    assert_eq!(family(&page, "n").unwrap().series[0].exemplars[0].labels[0].1, "next");
+}
+
+#[test]
 fn a_page_never_gives_a_series_the_value_of_another() {
     const ROUNDS: u32 = 20_000;
     let directory = Directory::new();

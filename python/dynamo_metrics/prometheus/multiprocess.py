@@ -21,6 +21,7 @@ from collections.abc import Iterable
 from .._native import _share, _shared_directory, _shared_families, _shared_text
 from .metrics_core import Metric
 from .registry import CollectorRegistry
+from .samples import Exemplar
 
 __all__ = ["MultiProcessCollector", "mark_process_dead", "share"]
 
@@ -69,8 +70,9 @@ class MultiProcessCollector:
         """Returns the families of all processes."""
         for name, documentation, kind, unit, samples in _shared_families(self._path):
             metric = Metric(name, documentation, kind, unit)
-            for suffix, labels, value in samples:
-                metric.add_sample(name + suffix, dict(labels), value)
+            for suffix, labels, value, exemplar in samples:
+                traced = exemplar and Exemplar(dict(exemplar[0]), *exemplar[1:])
+                metric.add_sample(name + suffix, dict(labels), value, exemplar=traced)
             yield metric
 
     def _text(self, openmetrics: bool) -> bytes | None:

@@ -7,7 +7,9 @@ use super::number;
 use super::processes::{Identity, shared};
 use dynamo_metrics::multiprocess;
 use dynamo_metrics_core::{Buckets, DetachedHistogram, DetachedSum};
+use pyo3::intern;
 use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyString};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -85,6 +87,18 @@ impl Total {
             Self::Own(sum) => sum.add(v),
             Self::Process(counter) => counter.add(v),
         }
+    }
+
+    /// Adds `v`; processes that share the counter see the exemplar.
+    pub(crate) fn add_with_exemplar(&self, v: f64, exemplar: &Bound<'_, PyAny>) -> PyResult<()> {
+        match self {
+            Self::Own(sum) => sum.add(v),
+            Self::Process(counter) => {
+                let labels = exemplar_labels(exemplar)?;
+                counter.add_with_exemplar(v, &borrowed(&labels));
+            }
+        }
+        Ok(())
     }
 
     pub(crate) fn get(&self) -> f64 {
@@ -230,6 +244,23 @@ impl Observations {
         }
     }
 
+    /// Records a value; processes that share the histogram see the exemplar.
+    pub(crate) fn observe_with_exemplar(
+        &self,
+        bucket: usize,
+        v: f64,
+        exemplar: &Bound<'_, PyAny>,
+    ) -> PyResult<()> {
+        match self {
+            Self::Process(histogram) => {
+                let labels = exemplar_labels(exemplar)?;
+                histogram.observe_in_with_exemplar(bucket, v, &borrowed(&labels));
+            }
+            other => other.observe(bucket, v),
+        }
+        Ok(())
+    }
+
     /// Fills `counts`, one for each bucket, and returns the sum.
     pub(crate) fn read(&self, counts: &mut [u64]) -> f64 {
         counts.fill(0);
@@ -248,6 +279,20 @@ impl Observations {
             }
         }
     }
+}
+
+/// Returns the labels of an exemplar. A lone surrogate, which no text can have, becomes the replacement character.
+fn exemplar_labels(exemplar: &Bound<'_, PyAny>) -> PyResult<Vec<(String, String)>> {
+    let labels = exemplar.getattr(intern!(exemplar.py(), "labels"))?;
+    let text = |it: &Bound<'_, PyAny>| -> PyResult<String> {
+        Ok(it.cast::<PyString>()?.to_string_lossy().into_owned())
+    };
+    let labels = labels.cast::<PyDict>()?.iter();
+    labels.map(|(name, value)| Ok((text(&name)?, text(&value)?))).collect()
+}
+
+fn borrowed(labels: &[(String, String)]) -> Vec<(&str, &str)> {
+    labels.iter().map(|(name, value)| (&**name, &**value)).collect()
 }
 
 /// The newest exemplar of each bucket, or of a counter; memory only for series that have one.

@@ -117,7 +117,12 @@ impl SwapCounter {
     /// Increases the counter by `amount`, not negative. `exemplar` has the labels of an exemplar.
     #[inline]
     #[pyo3(signature = (amount=1.0, exemplar=None))]
-    fn inc(&self, amount: f64, exemplar: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
+    fn inc(
+        &self,
+        py: Python<'_>,
+        amount: f64,
+        exemplar: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<()> {
         let cells = self.cells()?;
         if amount < 0.0 {
             return Err(PyValueError::new_err(
@@ -127,7 +132,9 @@ impl SwapCounter {
         if exemplar.is_some()
             && let Some(exemplar) = self::exemplar(exemplar, amount)?
         {
+            cells.sum.add_with_exemplar(amount, exemplar.bind(py))?;
             cells.exemplar.set(0, exemplar);
+            return Ok(());
         }
         cells.sum.add(amount);
         Ok(())
@@ -251,14 +258,21 @@ impl SwapHistogram {
 
     /// Records one value; durations in seconds. `exemplar` has the labels of an exemplar of its bucket.
     #[pyo3(signature = (amount, exemplar=None))]
-    fn observe(&self, amount: f64, exemplar: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
+    fn observe(
+        &self,
+        py: Python<'_>,
+        amount: f64,
+        exemplar: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<()> {
         let cells = self.cells()?;
         let bucket = cells.upper.index(amount);
         if exemplar.is_some()
             && bucket < cells.upper.bounds.len()
             && let Some(exemplar) = self::exemplar(exemplar, amount)?
         {
+            cells.observations.observe_with_exemplar(bucket, amount, exemplar.bind(py))?;
             cells.exemplars.set(bucket, exemplar);
+            return Ok(());
         }
         cells.observations.observe(bucket, amount);
         Ok(())

@@ -4,13 +4,16 @@
 //! All functions run with the interpreter lock and release it nowhere, so a fork never comes while one holds the lock here.
 
 use super::number;
-use super::text::{Header, begin_family, label_texts, push_sample};
-use dynamo_metrics::multiprocess::{Error, Family, FamilyKind, Opts, Page, Processes, Value};
+use super::text::{Header, begin_family, label_texts, push_all, push_sample};
+use dynamo_metrics::multiprocess::{
+    Error, Exemplar, Family, FamilyKind, Opts, Page, PageSeries, Processes, Value,
+};
 use dynamo_metrics_core::escaping::{is_legacy_label_name, is_legacy_metric_name};
 use pyo3::exceptions::{PyOSError, PyRuntimeWarning, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyString, PyTuple};
 use std::ffi::{CString, OsString};
+use std::fmt::Write;
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -139,8 +142,10 @@ pub(crate) fn _remove_shared(identity: Identity<'_>) -> PyResult<bool> {
 
 /// A family: its name, help, type and unit, and its samples.
 type FamilySamples = (String, String, &'static str, String, Vec<Sample>);
-/// A sample: the suffix of its name, its labels, and its value.
-type Sample = (&'static str, Vec<(String, String)>, f64);
+/// A sample: the suffix of its name, its labels, its value, and its exemplar.
+type Sample = (&'static str, Vec<(String, String)>, f64, Option<SampleExemplar>);
+/// The labels, the value and the time of an exemplar.
+type SampleExemplar = (Vec<(String, String)>, f64, f64);
 
 /// Returns the families of all processes of a directory.
 #[pyfunction]
@@ -150,10 +155,11 @@ pub(crate) fn _shared_families(py: Python<'_>, directory: PathBuf) -> PyResult<V
         let mut all = Vec::new();
         let bounds = bounds(family);
         for series in &family.series {
-            samples(&series.value, &bounds, |suffix, le, value| {
+            samples(series, &bounds, |suffix, le, value, exemplar| {
                 let mut labels = series.labels.clone();
                 labels.extend(le.map(|le| ("le".to_owned(), le.to_owned())));
-                all.push((suffix, labels, value));
+                let exemplar = exemplar.map(|it| (it.labels.clone(), it.value, it.time));
+                all.push((suffix, labels, value, exemplar));
             });
         }
         (name(family).into(), family.help.clone(), kind(family), family.unit.clone(), all)
@@ -189,8 +195,11 @@ pub(crate) fn _shared_text(
         for series in &family.series {
             let labels = series.labels.iter().map(|(name, value)| (&**name, &**value));
             let [before, after] = label_texts(labels);
-            samples(&series.value, &bounds, |suffix, le, value| {
+            samples(series, &bounds, |suffix, le, value, exemplar| {
                 push_sample(&mut out, [&header.name, suffix], [&before, &after], le, value);
+                if let Some(exemplar) = exemplar.filter(|_| openmetrics) {
+                    push_exemplar(&mut out, exemplar);
+                }
                 out.push('\n');
             });
         }
@@ -250,30 +259,41 @@ fn bounds(family: &Family) -> Bounds {
     }
 }
 
-/// Calls `sample` for each sample of a series: the suffix of its name, the bucket, and the value.
+fn push_exemplar(out: &mut String, exemplar: &Exemplar) {
+    let labels = exemplar.labels.iter().map(|(name, value)| (&**name, &**value));
+    // `le` has no place of its own here.
+    let [before, after] = label_texts(labels);
+    let comma = if before.is_empty() || after.is_empty() { "" } else { "," };
+    push_all(out, [" # {", &before, comma, &after, "} "]);
+    number::push(out, exemplar.value);
+    _ = write!(out, " {}", exemplar.time);
+}
+
+/// Calls `sample` for each sample of a series: the suffix of its name, the bucket, the value, and the exemplar.
 fn samples(
-    value: &Value,
+    series: &PageSeries,
     bounds: &Bounds,
-    mut sample: impl FnMut(&'static str, Option<&str>, f64),
+    mut sample: impl FnMut(&'static str, Option<&str>, f64, Option<&Exemplar>),
 ) {
-    match value {
-        Value::Number(value) if bounds.is_gauge => sample("", None, *value),
-        Value::Number(value) => sample("_total", None, *value),
+    let exemplar = |bucket| series.exemplars.iter().find(|it| it.bucket == bucket);
+    match &series.value {
+        Value::Number(value) if bounds.is_gauge => sample("", None, *value, None),
+        Value::Number(value) => sample("_total", None, *value, exemplar(0)),
         Value::Histogram(counts, sum) => {
             let mut total = 0.0;
-            for (count, le) in counts.iter().zip(&bounds.texts) {
+            for (bucket, (count, le)) in counts.iter().zip(&bounds.texts).enumerate() {
                 total += *count as f64;
-                sample("_bucket", Some(le), total);
+                sample("_bucket", Some(le), total, exemplar(bucket));
             }
-            sample("_count", None, total);
+            sample("_count", None, total, None);
             // A sum of negative values may fall, so it is no counter.
             if bounds.are_positive {
-                sample("_sum", None, *sum);
+                sample("_sum", None, *sum, None);
             }
         }
         Value::Summary(count, sum) => {
-            sample("_count", None, *count as f64);
-            sample("_sum", None, *sum);
+            sample("_count", None, *count as f64, None);
+            sample("_sum", None, *sum, None);
         }
         _ => {}
     }

@@ -213,7 +213,7 @@ pub(crate) fn push_sample(
     number::push(out, value);
 }
 
-fn push_all<const N: usize>(out: &mut String, parts: [&str; N]) {
+pub(crate) fn push_all<const N: usize>(out: &mut String, parts: [&str; N]) {
     for part in parts {
         out.push_str(part);
     }
