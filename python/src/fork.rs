@@ -3,7 +3,8 @@
 //! These threads (a server's, an engine's) read pages without the interpreter lock, so a fork may come while one of them holds a
 //! lock of the registry, which no thread of the child will release. So **in the child of such a process, whatever may take a lock
 //! raises `RuntimeError` for metrics that the parent made**; recordings take none, and a runtime that the child makes has
-//! locks of its own. (One lock of the process is shared, that of the arena, which no page takes.) The child of a process without such threads has full use of all metrics.
+//! locks of its own. (One lock of the process is shared, that of the arena, which no page takes.) The child of a process without such
+//! threads has full use of all metrics.
 
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
