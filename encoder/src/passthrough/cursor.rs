@@ -17,6 +17,8 @@ pub(super) struct Braces {
     pub(super) span: Span,
     pub(super) respell: bool,
     pub(super) quoted: bool,
+    /// Whether a label's name stands there more than once.
+    pub(super) repeated: bool,
 }
 
 /// One label; the value still escaped.
@@ -24,6 +26,22 @@ pub(super) struct Braces {
 pub(super) struct Label {
     pub(super) name: Span,
     pub(super) value: Span,
+}
+
+/// The value of a label that is there twice with one, and beyond any text.
+const AMBIGUOUS: Span = Span { start: u32::MAX - 1, end: u32::MAX };
+
+impl Label {
+    /// Takes note of the same label with another value. Prometheus 2.42 to 3.5 store a series without the labels that it has twice
+    /// and once without a value, in whichever order; other labels that are there twice fail the page.
+    fn repeat(&mut self, value: Span) {
+        let without_value = self.value.is_empty() || value.is_empty();
+        self.value = if without_value { Span::default() } else { AMBIGUOUS };
+    }
+
+    fn is_ambiguous(&self) -> bool {
+        self.value.start == AMBIGUOUS.start
+    }
 }
 
 /// A place in a line.
@@ -75,11 +93,12 @@ impl<'a> Cursor<'a> {
         (plain && !name.is_empty() && std::str::from_utf8(self.slice(name)).is_ok()).then_some(name)
     }
 
-    /// Reads from `{`, or from inside the braces, to behind `}`.
+    /// Reads from `{`, or from inside the braces, to behind `}`. Fails on a label name that is there twice with a value, as
+    /// Prometheus fails the page.
     pub(super) fn labels(&mut self, inside: bool, labels: &mut Vec<Label>) -> Option<Braces> {
         let (open, mark) = (self.at, labels.len());
         let mut plain = !inside;
-        let (mut respell, mut quoted) = (false, false);
+        let (mut respell, mut quoted, mut repeated) = (false, false, false);
         self.at += usize::from(!inside);
         loop {
             plain &= !self.skip_blanks();
@@ -105,9 +124,6 @@ impl<'a> Cursor<'a> {
             self.expect(b'"')?;
             let value = self.quoted(&mut respell)?;
             plain &= !value.is_empty();
-            if labels.len() - mark >= LABELS_MAX {
-                return None;
-            }
             // Of the same length and first byte are few, so hardly any is compared whole.
             let first = self.bytes[(name.start - self.base) as usize];
             let same = |other: Span| {
@@ -115,10 +131,13 @@ impl<'a> Cursor<'a> {
                     && self.bytes[(other.start - self.base) as usize] == first
                     && self.slice(other) == self.slice(name)
             };
-            if labels[mark..].iter().any(|label| same(label.name)) {
-                return None;
+            let known = labels[mark..].iter().position(|label| same(label.name));
+            repeated |= known.is_some();
+            match known {
+                Some(at) => labels[mark + at].repeat(value),
+                None if labels.len() - mark >= LABELS_MAX => return None,
+                None => labels.push(Label { name, value }),
             }
-            labels.push(Label { name, value });
             plain &= !self.skip_blanks();
             match self.peek()? {
                 b',' => self.at += 1,
@@ -128,19 +147,14 @@ impl<'a> Cursor<'a> {
             }
         }
         self.at += 1;
-        if plain && !respell {
-            return Some(Braces { span: self.span(open, self.at), respell, quoted });
+        if plain && !respell && !repeated {
+            return Some(Braces { span: self.span(open, self.at), quoted, ..Braces::default() });
         }
-        // An empty value means no label.
-        let mut kept = mark;
-        for at in mark..labels.len() {
-            if !labels[at].value.is_empty() {
-                labels[kept] = labels[at];
-                kept += 1;
-            }
+        if repeated && labels[mark..].iter().any(Label::is_ambiguous) {
+            return None;
         }
-        labels.truncate(kept);
-        Some(Braces { span: Span::default(), respell, quoted })
+        drop_without_value(labels, mark);
+        Some(Braces { span: Span::default(), respell, quoted, repeated })
     }
 
     /// The inside of a label value, from behind the opening quote to behind the closing one.
@@ -192,4 +206,16 @@ impl<'a> Cursor<'a> {
     pub(super) fn slice(&self, span: Span) -> &'a [u8] {
         &self.bytes[(span.start - self.base) as usize..(span.end - self.base) as usize]
     }
+}
+
+/// Drops the labels from `mark` on that have no value, which are no labels.
+fn drop_without_value(labels: &mut Vec<Label>, mark: usize) {
+    let mut kept = mark;
+    for at in mark..labels.len() {
+        if !labels[at].value.is_empty() {
+            labels[kept] = labels[at];
+            kept += 1;
+        }
+    }
+    labels.truncate(kept);
 }

@@ -30,7 +30,10 @@ pub(super) fn read(
     let bucket = sample.role == Role::Bucket;
     let mut cursor = Cursor::new(&store.arena, sample.exemplar);
     let read = (bucket || counter).then(|| cursor.labels(false, labels)).flatten();
-    read?;
+    // Of a name that is there twice, Prometheus keeps in an exemplar the one with a value.
+    if read?.repeated {
+        return None;
+    }
     let mut characters = 0;
     for label in &*labels {
         let (name, value) = (store.arena.get(label.name), store.arena.get(label.value));

@@ -168,7 +168,7 @@ impl Cursor<'_> {
         {
             let text = self.span(self.at + 1, self.bytes.len());
             let (timestamp, exemplar) = (Span::default(), Span::default());
-            let Braces { span: braces, respell, quoted } = braces;
+            let Braces { span: braces, respell, quoted, .. } = braces;
             return Some(Reading {
                 name,
                 braces,
@@ -198,7 +198,7 @@ impl Cursor<'_> {
         } else if self.peek().is_some() {
             return None;
         }
-        let Braces { span: braces, respell, quoted } = braces;
+        let Braces { span: braces, respell, quoted, .. } = braces;
         Some(Reading { name, braces, respell, value, text, timestamp, exemplar, quoted })
     }
 

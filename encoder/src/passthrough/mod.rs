@@ -20,7 +20,7 @@
 //! (`exemplar`, `text`, `openmetrics`, `openmetrics2`, `protobuf`), `emit`, `page`, this one.
 //!
 //! Repaired without a count are blanks, tabs, CR LF, blank lines, comments, `# EOF`, a missing last line
-//! feed, empty labels, unknown escapes (kept as the two characters they are), number spellings,
+//! feed, empty labels (and with them all others of their name), unknown escapes (kept as the two characters they are), number spellings,
 //! timestamps (to milliseconds or seconds; negative ones are dropped), the order of lines, TYPE after samples,
 //! OpenMetrics' types and counter names, `6.0` for a count of 6. Samples that are withheld are counted in the [`Report`] of their
 //! source: a syntax error costs its family, in that source. **Every sample that Prometheus would store is written**: a family that

@@ -6,6 +6,7 @@
 
 #[path = "../../examples/every_kind/catalogue.rs"]
 mod catalogue;
+mod engine;
 #[path = "../judges/generate.rs"]
 mod generate;
 mod held;

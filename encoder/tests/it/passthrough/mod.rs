@@ -8,6 +8,7 @@ mod partial;
 mod properties;
 mod protobuf;
 mod repair;
+mod repeated;
 mod support;
 mod types;
 mod withhold;

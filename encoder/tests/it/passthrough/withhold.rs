@@ -49,7 +49,6 @@ const WITHHELD: &[(&str, &str, &str, [u64; 4])] = &[
         "# TYPE f untyped\nf{x=\"1\",y=\"2\"} 1\nf{x=\"3\",y=\"4\"} 1\n",
         [0; 4],
     ),
-    ("a label twice, once empty", "a{x=\"\",x=\"1\"} 1\n", "", [0, 0, 1, 1]),
     (
         "type unknown to all",
         "# TYPE h histogramm\nh_bucket{le=\"+Inf\"} 1\nh_sum 1\nh_count 1\nhh 1\n",
