@@ -34,7 +34,8 @@ pub struct Report {
     /// Families withheld because their name is reserved, or because another family has that name or a sample of that name.
     /// A family with two types is written as untyped, and not counted.
     pub clashes: u64,
-    /// Samples dropped because an earlier line has the same series.
+    /// Samples dropped because an earlier line has the same series, or because an earlier source has the histogram or summary of
+    /// these labels: a point is of one source.
     pub duplicates: u64,
     /// Families of one source of which a line could not be read, series that the format has no place for, and families beyond a
     /// limit of 10,000. (A histogram that lacks a part, or a counter below zero, is written without its type and not among

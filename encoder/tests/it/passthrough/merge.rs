@@ -1,9 +1,11 @@
 //! Several sources, and names that are ours: who wins, and what it costs whom.
 
-use super::support::{POINT, TEXT, counts, merge, merge_with};
+use super::support::{OPENMETRICS, POINT, PROTOBUF, TEXT, counts, merge, merge_as, merge_with};
 use bytes::BytesMut;
 use dynamo_metrics_encoder::name_filter::NameFilter;
-use dynamo_metrics_encoder::passthrough::{Filter, Passthrough, Source};
+use dynamo_metrics_encoder::negotiate::Negotiated;
+use dynamo_metrics_encoder::passthrough::{Filter, Labels, Passthrough, Source};
+use dynamo_metrics_parser as strict;
 
 #[test]
 fn families_of_several_sources_become_one() {
@@ -39,6 +41,88 @@ fn a_point_is_of_one_source() {
     let (out, report) = merge(&[&point, other]);
     assert_eq!(out, point);
     assert_eq!(counts(&report), [0, 4, 0, 0]);
+}
+
+const SUMMARY: &str = "# TYPE s summary\ns{quantile=\"0.5\"} 1\ns_sum 1\ns_count 1\n";
+const OTHER_SUMMARY: &str =
+    "# TYPE s summary\ns{quantile=\"0.9\"} 7\ns{quantile=\"0.5\"} 6\ns_sum 9\ns_count 9\n";
+
+/// Merges two pages, and returns the counts of duplicates of each.
+fn duplicates_of_two(asked: Negotiated, pages: [&str; 2]) -> (String, [u64; 2]) {
+    let (all, names, mut out) = (Filter::all(), NameFilter::default(), BytesMut::new());
+    let sources = pages.map(|page| Source::new(&all, page.as_bytes()));
+    let mut passthrough = Passthrough::new();
+    let report = passthrough.merge(sources, &|_| false, asked, &names, &mut out);
+    assert_eq!(report.withheld(), report.duplicates);
+    let [first, second] = passthrough.reports() else { panic!("two sources") };
+    (String::from_utf8_lossy(&out).into_owned(), [first.duplicates, second.duplicates])
+}
+
+#[test]
+fn a_quantile_of_another_source_is_not_mixed_into_a_summary_and_counts_as_a_duplicate() {
+    for asked in [TEXT, OPENMETRICS, PROTOBUF] {
+        let (alone, none) = duplicates_of_two(asked, [SUMMARY, ""]);
+        assert_eq!(none, [0, 0]);
+        assert_eq!(duplicates_of_two(asked, [SUMMARY, OTHER_SUMMARY]), (alone, [0, 4]));
+    }
+    assert_eq!(duplicates_of_two(TEXT, [SUMMARY, OTHER_SUMMARY]).0, SUMMARY);
+    // The other way round the first lacks no quantile.
+    let (out, counts) = duplicates_of_two(TEXT, [OTHER_SUMMARY, SUMMARY]);
+    assert!(out.contains("{quantile=\"0.9\"} 7\ns_sum 9\n"), "{out}");
+    assert_eq!(counts, [0, 3]);
+}
+
+#[test]
+fn buckets_of_another_source_are_not_mixed_into_a_histogram_because_they_would_not_add_up() {
+    let [first, other] = [("1", 1), ("2", 5)].map(|(bound, n)| {
+        format!(
+            "# TYPE h histogram\nh_bucket{{le=\"{bound}\"}} {n}\nh_bucket{{le=\"+Inf\"}} {n}\nh_sum {n}\nh_count {n}\n"
+        )
+    });
+    for asked in [TEXT, OPENMETRICS, PROTOBUF] {
+        let (alone, _) = duplicates_of_two(asked, [&first, ""]);
+        assert_eq!(duplicates_of_two(asked, [&first, &other]), (alone, [0, 4]));
+    }
+    let mixed = first.replace("h_bucket{le=\"+", "h_bucket{le=\"2\"} 5\nh_bucket{le=\"+");
+    assert!(strict::parse(first.as_bytes()).is_ok() && strict::parse(mixed.as_bytes()).is_err());
+}
+
+#[test]
+fn a_label_of_each_source_keeps_both_distributions_whole() {
+    let all = Filter::all();
+    let labels = ["0", "1"].map(|engine| Labels::new([("engine", engine)]).unwrap());
+    let [first, second] = &labels;
+    let sources = [
+        Source::new(&all, SUMMARY.as_bytes()).labelled(first),
+        Source::new(&all, OTHER_SUMMARY.as_bytes()).labelled(second),
+    ];
+    let (out, report) = merge_as(TEXT, &sources, &[]);
+    let out = String::from_utf8(out).unwrap();
+    assert_eq!((report.series, report.withheld()), (7, 0), "{out}");
+    assert!(out.starts_with("# TYPE s summary\n"), "{out}");
+}
+
+#[test]
+fn without_a_type_a_series_that_the_first_source_lacks_is_written() {
+    // Text has no summary without a sum, so that each of its series stands alone.
+    let first = "# TYPE s summary\ns{quantile=\"0.5\"} 1\ns_count 1\n";
+    let (out, counts) = duplicates_of_two(TEXT, [first, OTHER_SUMMARY]);
+    assert_eq!(
+        out,
+        "# TYPE s untyped\ns{quantile=\"0.5\"} 1\ns{quantile=\"0.9\"} 7\n\
+         # TYPE s_count untyped\ns_count 1\n# TYPE s_sum untyped\ns_sum 9\n"
+    );
+    assert_eq!(counts, [0, 2]);
+    // OpenMetrics has one, and its point is of the first source.
+    let (out, counts) = duplicates_of_two(OPENMETRICS, [first, OTHER_SUMMARY]);
+    assert_eq!((&*out, counts), (first, [0, 4]));
+    for lacking in ["h_sum 1\n", "h_count 1\n"] {
+        let whole = "# TYPE h histogram\nh_bucket{le=\"+Inf\"} 1\nh_sum 1\nh_count 1\n";
+        let other = whole.replace(" 1\n", " 5\n");
+        let (out, counts) = duplicates_of_two(TEXT, [&whole.replace(lacking, ""), &other]);
+        assert!(out.contains(&lacking.replace('1', "5")) && out.contains("untyped"), "{out}");
+        assert_eq!(counts, [0, 2], "{out}");
+    }
 }
 
 #[test]
