@@ -10,12 +10,15 @@ use crate::metrics::Metrics;
 use dynamo_metrics as native;
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyTuple};
+use pyo3::types::{PyDict, PyString, PyTuple};
 use std::fmt;
 use std::sync::Arc;
 
 /// Label names of a family; each number is compiled, and families of Dynamo have 3 at most.
 pub(crate) const LABEL_NAMES_MAX: usize = 8;
+
+/// Label values of one series, as many as the family has names, the first ones.
+type Values<'py> = [Option<Bound<'py, PyString>>; LABEL_NAMES_MAX];
 
 /// A family whose number of label names is not part of its type. Slices must have one value for each name.
 pub(crate) trait SeriesOf<M>: Send + Sync {
@@ -45,12 +48,12 @@ impl<M> Labelled<M> {
         self.origin.check(format_args!("metric {:?}", self.name))
     }
 
-    /// Returns the label values in the order of the family's names.
-    fn values(
+    /// Returns the label values in the order of the family's names; their bytes stay in Python's strings.
+    fn values<'py>(
         &self,
-        positional: &Bound<'_, PyTuple>,
-        by_name: Option<&Bound<'_, PyDict>>,
-    ) -> PyResult<Vec<String>> {
+        positional: &Bound<'py, PyTuple>,
+        by_name: Option<&Bound<'py, PyDict>>,
+    ) -> PyResult<Values<'py>> {
         let by_name = by_name.filter(|by_name| !by_name.is_empty());
         let Some(by_name) = by_name else {
             // One dictionary stands for values by name, as in Dynamo's API.
@@ -63,8 +66,11 @@ impl<M> Labelled<M> {
             if positional.len() != self.label_names.len() {
                 return Err(self.wrong_names(&format!("{} values", positional.len())));
             }
-            let named = self.label_names.iter().zip(positional.iter());
-            return named.map(|(label, value)| self.text(label, &value)).collect();
+            let mut values = Values::default();
+            for ((slot, label), value) in values.iter_mut().zip(&self.label_names).zip(positional) {
+                *slot = Some(self.text(label, &value)?);
+            }
+            return Ok(values);
         };
         if !positional.is_empty() {
             return Err(self.wrong_names("values both by position and by name"));
@@ -72,22 +78,36 @@ impl<M> Labelled<M> {
         self.values_by_name(by_name)
     }
 
-    fn values_by_name(&self, by_name: &Bound<'_, PyDict>) -> PyResult<Vec<String>> {
+    fn values_by_name<'py>(&self, by_name: &Bound<'py, PyDict>) -> PyResult<Values<'py>> {
         if by_name.len() != self.label_names.len() {
             return Err(self.wrong_names(&format!("{}", by_name.keys())));
         }
-        let value = |label: &String| match by_name.get_item(label)? {
-            Some(value) => self.text(label, &value),
-            None => Err(self.wrong_names(&format!("{}", by_name.keys()))),
-        };
-        self.label_names.iter().map(value).collect()
+        let mut values = Values::default();
+        for (slot, label) in values.iter_mut().zip(&self.label_names) {
+            let value = by_name.get_item(label)?;
+            let value = value.ok_or_else(|| self.wrong_names(&format!("{}", by_name.keys())))?;
+            *slot = Some(self.text(label, &value)?);
+        }
+        Ok(values)
     }
 
-    fn text(&self, label: &str, value: &Bound<'_, PyAny>) -> PyResult<String> {
+    /// Returns the value as a string that has bytes of UTF-8.
+    fn text<'py>(&self, label: &str, value: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyString>> {
         let what = || format!("metric {:?}: the value of label {label:?}", self.name);
         let text = value.str().map_err(|error| no_text(&what(), value, error))?;
-        let text = text.to_cow().map_err(|_| not_unicode(&what()))?;
-        Ok(text.into_owned())
+        match text.to_str() {
+            Ok(_) => Ok(text),
+            Err(_) => Err(not_unicode(&what())),
+        }
+    }
+
+    /// Calls `of` with the label values.
+    fn with_values<T>(&self, values: &Values<'_>, of: impl FnOnce(&[&str]) -> T) -> PyResult<T> {
+        let mut texts = [""; LABEL_NAMES_MAX];
+        for (text, value) in texts.iter_mut().zip(values.iter().flatten()) {
+            *text = value.to_str()?;
+        }
+        Ok(of(&texts[..self.label_names.len()]))
     }
 
     #[cold]
@@ -105,8 +125,7 @@ impl<M> Labelled<M> {
     ) -> PyResult<M> {
         self.check()?;
         let values = self.values(positional, by_name)?;
-        let values: Vec<&str> = values.iter().map(String::as_str).collect();
-        Ok(self.family.with(&values))
+        self.with_values(&values, |values| self.family.with(values))
     }
 
     fn remove(
@@ -116,8 +135,7 @@ impl<M> Labelled<M> {
     ) -> PyResult<bool> {
         self.check()?;
         let values = self.values(positional, by_name)?;
-        let values: Vec<&str> = values.iter().map(String::as_str).collect();
-        Ok(self.family.remove(&values))
+        self.with_values(&values, |values| self.family.remove(values))
     }
 }
 
