@@ -150,6 +150,9 @@ pub(crate) fn write(
     let put = |place: usize, value: u64| {
         mapping.word(at + place).map(|word| word.store(value, Ordering::Relaxed))
     };
+    // Pairs with the fence in `Record::is_still`: a reader that sees what is written from here on sees the even state, too. In the
+    // thread that writes, because a fence orders the writes of its own thread only.
+    fence(Ordering::Release);
     let (kind, mode) = kind.numbers();
     put(HEAD, words as u64 | (tag as u64) << 32 | kind << 40 | mode << 48)?;
     put(LENGTHS, strings.len() as u64 | (cells.len() as u64) << 32)?;
@@ -178,16 +181,15 @@ pub(crate) fn state(mapping: &Mapping, at: usize) -> Option<&AtomicU64> {
 pub(crate) fn begin_use(mapping: &Mapping, at: usize) {
     if let Some(state) = state(mapping, at) {
         // Release pairs with the Acquire in `Record::read`: its strings are there.
-        state.store((state.load(Ordering::Relaxed) + 1) | 1, Ordering::Release);
+        state.store(state.load(Ordering::Relaxed).wrapping_add(1) | 1, Ordering::Release);
     }
 }
 
 /// Takes a record out of use.
 pub(crate) fn end_use(mapping: &Mapping, at: usize) {
     if let Some(state) = state(mapping, at) {
-        state.store((state.load(Ordering::Relaxed) + 1) & !1, Ordering::Relaxed);
-        // Pairs with the fence in `Record::read`: a reader that sees what is written from here on sees this state, too.
-        fence(Ordering::Release);
+        // Relaxed: the fence in `write` comes after it, by the lock of the process if another thread writes.
+        state.store(state.load(Ordering::Relaxed).wrapping_add(1) & !1, Ordering::Relaxed);
     }
 }
 
@@ -249,7 +251,7 @@ impl<'m> Record<'m> {
 
     /// Whether the state is `before`, so that all reads since then were of one record.
     pub(crate) fn is_still(&self, before: u64) -> bool {
-        // Pairs with the fence in `end_use`.
+        // Pairs with the fence in `write`.
         fence(Ordering::Acquire);
         state(self.mapping, self.at).is_some_and(|state| state.load(Ordering::Relaxed) == before)
     }

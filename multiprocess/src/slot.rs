@@ -14,8 +14,8 @@ use std::path::Path;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-/// Attempts to lock a file. A reader that looks whether a process runs locks its file for a moment.
-const LOCK_TRIES: u32 = 4;
+/// Attempts to lock a file that only readers have. One that looks whether a process runs locks its file for a moment.
+const LOCK_TRIES: u32 = 40;
 const LOCK_PAUSE: Duration = Duration::from_micros(500);
 
 /// A file that this process has.
@@ -85,9 +85,10 @@ pub(crate) fn file_name(number: u32) -> String {
     format!("{}{number}{}", NAME.0, NAME.1)
 }
 
-/// The number of the file of this name, if it is the name of one.
+/// The number of the file of this name, if it is the name of one. A copy with zeros before its number is none.
 pub(crate) fn number_of_file(name: &str) -> Option<u32> {
-    name.strip_prefix(NAME.0)?.strip_suffix(NAME.1)?.parse().ok()
+    let number = name.strip_prefix(NAME.0)?.strip_suffix(NAME.1)?.parse().ok()?;
+    (file_name(number) == name).then_some(number)
 }
 
 impl Slot {
@@ -305,11 +306,21 @@ fn lock(file: &File) -> io::Result<bool> {
         match file.try_lock() {
             Ok(()) => return Ok(true),
             Err(TryLockError::Error(error)) => return Err(error),
-            Err(TryLockError::WouldBlock) if attempt < LOCK_TRIES => std::thread::sleep(LOCK_PAUSE),
-            Err(TryLockError::WouldBlock) => {}
+            // The lock of a process that runs is not waited for: a joining process looks at the files of all.
+            Err(TryLockError::WouldBlock) if attempt == LOCK_TRIES || !has_readers(file)? => break,
+            Err(TryLockError::WouldBlock) => std::thread::sleep(LOCK_PAUSE),
         }
     }
     Ok(false)
+}
+
+/// Whether no process has the lock of a file for itself.
+fn has_readers(file: &File) -> io::Result<bool> {
+    match file.try_lock_shared() {
+        Ok(()) => file.unlock().map(|()| true),
+        Err(TryLockError::WouldBlock) => Ok(false),
+        Err(TryLockError::Error(error)) => Err(error),
+    }
 }
 
 /// Makes what a process set a value of the past, or forgets it where only processes that run count.

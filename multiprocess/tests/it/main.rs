@@ -4,4 +4,5 @@ mod child;
 mod forks;
 mod gauges;
 mod kills;
+mod merge;
 mod page;
