@@ -126,7 +126,7 @@ pub(crate) struct Cells {
 }
 
 impl Cells {
-    /// Cells that no file has, all zero: of a series that was removed in the process that forked this one.
+    /// Cells that no file has, all zero: of a series that was removed, in a process that no longer has its file.
     pub(crate) fn nowhere(len: usize) -> Self {
         let cells: Vec<AtomicU64> = (0..len).map(|_| AtomicU64::new(0)).collect();
         Self { first: AtomicPtr::new(Box::leak(cells.into_boxed_slice()).as_mut_ptr()), len }
@@ -144,7 +144,8 @@ impl Cells {
     #[inline]
     pub(crate) fn cell(&self, at: usize) -> &'static AtomicU64 {
         assert!(at < self.len, "a series has {} cells", self.len);
-        // Relaxed: only the one thread of a forked process changes it, before it starts others.
+        // Relaxed: only the one thread of a forked process changes it, before it starts others, and the drop of a member, of series
+        // that were removed. The cells before stay mapped.
         let first = self.first.load(Ordering::Relaxed);
         // SAFETY: `first` has `len` words behind it (`Mapping::cells`, `nowhere`), and `at` is below `len`.
         let cell = unsafe { first.add(at) };

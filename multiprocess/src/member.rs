@@ -49,6 +49,16 @@ pub(crate) struct Series {
     pub(crate) is_removed: AtomicBool,
 }
 
+impl Drop for Member {
+    /// Takes the cells from handles of removed series, because the next process gives them to other series.
+    fn drop(&mut self) {
+        let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
+        for removed in state.removed.drain(..).filter_map(|it| it.upgrade()) {
+            removed.cells.move_to(&Cells::nowhere(removed.cells.len()));
+        }
+    }
+}
+
 impl Drop for Series {
     fn drop(&mut self) {
         // The counts of a series that was not removed stay, with or without a handle.

@@ -83,6 +83,8 @@ impl Mode {
     pub(crate) fn merge(self, one: Reading, other: Reading) -> Reading {
         match self {
             Self::All | Self::LiveAll => other,
+            // NaN is neither the least nor the greatest, unless there is no other value.
+            Self::Min | Self::LiveMin | Self::Max | Self::LiveMax if other.value.is_nan() => one,
             Self::Min | Self::LiveMin if one.value <= other.value => one,
             Self::Max | Self::LiveMax if one.value >= other.value => one,
             Self::MostRecent | Self::LiveMostRecent if one.time > other.time => one,

@@ -155,10 +155,14 @@ impl Processes {
         };
         let state = &mut *guard;
         let mut slot = take_slot(directory).map_err(failed)?;
+        // All of them first: an error must leave none in a file that the next process takes.
+        let mut moves = Vec::with_capacity(state.series.len());
         for (key, series) in &state.series {
             let of = &state.families[key.0];
             let family = slot.family(of).map_err(failed)?;
-            let (at, cells) = slot.series(family, of, &key.1).map_err(failed)?;
+            moves.push((series, slot.series(family, of, &key.1).map_err(failed)?));
+        }
+        for (series, (at, cells)) in moves {
             series.cells.move_to(&cells);
             series.at.store(at, Ordering::Relaxed);
             series.generation.store(state.generation + 1, Ordering::Relaxed);
@@ -233,6 +237,8 @@ impl Processes {
     /// is used again when the last handle is dropped. Returns whether there was one.
     pub fn remove(&self, opts: &Opts) -> bool {
         let values = values(opts);
+        // Declared before the lock, so that it is dropped after it in any case: the drop of a series takes the lock.
+        let gone: Vec<_>;
         let mut state = self.0.lock();
         if state.pid != std::process::id() {
             return false; // forked, and not joined again
@@ -245,14 +251,12 @@ impl Processes {
             .cloned()
             .collect();
         removed.retain(|series| series.strong_count() > 0);
-        let gone: Vec<_> = found.iter().filter_map(|key| series.remove(key)).collect();
+        gone = found.iter().filter_map(|key| series.remove(key)).collect();
         removed.extend(gone.iter().map(Arc::downgrade));
         for series in &gone {
             series.is_removed.store(true, Ordering::Relaxed);
             state.slot.hide(series.at.load(Ordering::Relaxed));
         }
-        // Dropped without the lock, which the drop takes.
-        drop(state);
         !gone.is_empty()
     }
 
@@ -297,13 +301,25 @@ impl Processes {
 }
 
 fn take_slot(directory: &Path) -> io::Result<Slot> {
+    let mut refused = None;
     for number in 0..PROCESSES_MAX {
-        if let Some(slot) = Slot::take(&directory.join(file_name(number)))? {
-            return Ok(slot);
+        match Slot::take(&directory.join(file_name(number))) {
+            Ok(Some(slot)) => return Ok(slot),
+            Ok(None) => {}
+            // The file of another user, or no file: the next one may be free.
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::PermissionDenied | io::ErrorKind::IsADirectory
+                ) =>
+            {
+                refused.get_or_insert(error);
+            }
+            Err(error) => return Err(error),
         }
     }
     let why = format!("{PROCESSES_MAX} processes share it already");
-    Err(io::Error::new(io::ErrorKind::QuotaExceeded, why))
+    Err(refused.unwrap_or_else(|| io::Error::new(io::ErrorKind::QuotaExceeded, why)))
 }
 
 fn strings(opts: &Opts) -> Box<[u8]> {

@@ -6,3 +6,4 @@ mod gauges;
 mod kills;
 mod merge;
 mod page;
+mod takeover;

@@ -1,0 +1,98 @@
+//! Processes that look for a file, and what they find in it.
+
+use crate::child::{Directory, number};
+use dynamo_metrics_multiprocess::{Mode, Opts, Processes};
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::time::{Duration, Instant};
+
+#[test]
+fn a_process_that_joins_waits_for_none_that_runs() {
+    let directory = Directory::new();
+    let _all: Vec<_> = (0..100).map(|_| Processes::join(&directory.0).unwrap()).collect();
+    let join = |_| {
+        let begin = Instant::now();
+        let _last = Processes::join(&directory.0).unwrap();
+        begin.elapsed()
+    };
+    // A wait for each file would be a hundred times the pause of half a millisecond.
+    let least = (0..5).map(join).min().unwrap();
+    assert!(least < Duration::from_millis(50), "{least:?}");
+}
+
+#[test]
+fn a_process_that_joins_waits_for_a_reader() {
+    let directory = Directory::new();
+    drop(Processes::join(&directory.0).unwrap());
+    let reader = File::open(directory.0.join("process-0.metrics")).unwrap();
+    reader.lock_shared().unwrap();
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            std::thread::sleep(Duration::from_micros(200));
+            reader.unlock().unwrap();
+        });
+        Processes::join(&directory.0).unwrap();
+    });
+    assert_eq!(directory.size().0, 1);
+}
+
+#[test]
+fn a_handle_of_a_removed_series_records_into_no_file_that_another_process_takes() {
+    let directory = Directory::new();
+    let opts = |value: &str| Opts::new("n", "N.").label("a", value);
+    let processes = Processes::join(&directory.0).unwrap();
+    let held = processes.counter(&opts("1")).unwrap();
+    processes.remove(&opts("1"));
+    drop(processes);
+    let next = Processes::join(&directory.0).unwrap();
+    next.counter(&opts("2")).unwrap().inc();
+    held.add(100.0);
+    assert_eq!(number(&directory.page(), "n"), 1.0);
+}
+
+#[test]
+fn a_gauge_that_is_no_number_takes_no_extreme_of_processes_that_ended() {
+    for (mode, values, expected) in [
+        (Mode::Max, [5.0, f64::NAN, 1.0], 5.0),
+        (Mode::Min, [-5.0, f64::NAN, -1.0], -5.0),
+        (Mode::Max, [f64::NAN, f64::NAN, 1.0], 1.0),
+    ] {
+        let directory = Directory::new();
+        for value in values {
+            let processes = Processes::join(&directory.0).unwrap();
+            processes.gauge(&Opts::new("g", "G."), mode).unwrap().set(value);
+        }
+        assert_eq!(number(&directory.page(), "g"), expected, "{mode} of {values:?}");
+    }
+}
+
+#[test]
+fn what_is_no_file_is_left_alone() {
+    let directory = Directory::new();
+    std::fs::create_dir_all(directory.0.join("process-0.metrics")).unwrap();
+    let processes = Processes::join(&directory.0).unwrap();
+    processes.counter(&Opts::new("n", "N.")).unwrap().inc();
+    let page = directory.page();
+    assert_eq!((page.files, number(&page, "n")), (1, 1.0));
+}
+
+#[test]
+fn handles_stay_as_they_are_where_a_process_finds_no_room_to_join_again() {
+    const WORDS: u64 = (1 << 30) / 8;
+    let directory = Directory::new();
+    let processes = Processes::join(&directory.0).unwrap();
+    let counters = ["1", "2", "3"]
+        .map(|value| processes.counter(&Opts::new("n", "N.").label("a", value)).unwrap());
+    counters.iter().for_each(|counter| counter.add(5.0));
+    // A file with room for the family and one series behind a free record.
+    let full = File::create_new(directory.0.join("process-1.metrics")).unwrap();
+    full.set_len(WORDS * 8).unwrap();
+    let used = WORDS - 16;
+    let words = [(0, u64::from_ne_bytes(*b"DYNMETR1")), (1, used), (8, (used - 8) | 1 << 32)];
+    for (at, word) in words {
+        full.write_all_at(&u64::to_ne_bytes(word), at * 8).unwrap();
+    }
+    let error = processes.rejoin().unwrap_err().to_string();
+    assert!(error.contains("bytes of metrics"), "{error}");
+    assert_eq!(counters.each_ref().map(|counter| counter.get()), [5.0; 3]);
+}
