@@ -7,19 +7,25 @@ use crate::metrics::{Counter, Gauge, Histogram, Summary};
 use crate::mode::Mode;
 use crate::page::Page;
 use crate::record::{self, Kind};
-use crate::slot::{FamilyRecord, Slot, file_name};
+use crate::slot::{FamilyRecord, Slot, Taken, file_name};
 use dynamo_metrics_core::Buckets;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, TryLockError};
+use std::time::Duration;
 
 /// Processes that share a directory at the same time. Each page reads the files of all of them.
 pub const PROCESSES_MAX: u32 = 4096;
 
 /// Bytes of a family's name, help, unit and names of labels together, and of a series' values.
 pub const STRINGS_BYTES_MAX: usize = 1 << 16;
+
+/// Looks at all files before one is made. A reader that looks whether a process runs has the lock of its file for a moment, and so
+/// has a program that was started, until it is loaded, that of the process that started it.
+const LOOKS: u32 = 4;
+const LOOK_PAUSE: Duration = Duration::from_micros(500);
 
 /// The name, the help and the labels of a series.
 ///
@@ -300,12 +306,42 @@ impl Processes {
     }
 }
 
+/// Takes the first file that no process has, or makes one.
 fn take_slot(directory: &Path) -> io::Result<Slot> {
-    let mut refused = None;
-    for number in 0..PROCESSES_MAX {
-        match Slot::take(&directory.join(file_name(number))) {
+    let mut refused = BTreeMap::new();
+    for _ in 1..LOOKS {
+        match look_for_slot(directory, false, &mut refused) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => break,
             Ok(Some(slot)) => return Ok(slot),
-            Ok(None) => {}
+            Ok(None) => std::thread::sleep(LOOK_PAUSE),
+            Err(error) => return Err(error),
+        }
+    }
+    if let Some(slot) = look_for_slot(directory, true, &mut refused)? {
+        return Ok(slot);
+    }
+    let why = format!("{PROCESSES_MAX} processes share it already");
+    let busy = || io::Error::new(io::ErrorKind::QuotaExceeded, why);
+    Err(refused.into_values().flatten().next().unwrap_or_else(busy))
+}
+
+/// Takes the first file that no process has. Where it comes to one that is not there, makes it, or returns `None` if processes have
+/// some of those before it, and the error `NotFound` if they have none. `refused` are files that are left alone, with the errors.
+fn look_for_slot(
+    directory: &Path,
+    make: bool,
+    refused: &mut BTreeMap<u32, Option<io::Error>>,
+) -> io::Result<Option<Slot>> {
+    let mut is_busy = false;
+    for number in 0..PROCESSES_MAX {
+        if refused.contains_key(&number) {
+            continue;
+        }
+        match Slot::take(&directory.join(file_name(number)), make) {
+            Ok(Taken::Slot(slot)) => return Ok(Some(*slot)),
+            Ok(Taken::Busy) => is_busy = true,
+            Ok(Taken::Unusable) => _ = refused.insert(number, None),
+            Err(error) if error.kind() == io::ErrorKind::NotFound && is_busy => return Ok(None),
             // The file of another user, or no file: the next one may be free.
             Err(error)
                 if matches!(
@@ -313,13 +349,12 @@ fn take_slot(directory: &Path) -> io::Result<Slot> {
                     io::ErrorKind::PermissionDenied | io::ErrorKind::IsADirectory
                 ) =>
             {
-                refused.get_or_insert(error);
+                refused.insert(number, Some(error));
             }
             Err(error) => return Err(error),
         }
     }
-    let why = format!("{PROCESSES_MAX} processes share it already");
-    Err(refused.unwrap_or_else(|| io::Error::new(io::ErrorKind::QuotaExceeded, why)))
+    Ok(None)
 }
 
 fn strings(opts: &Opts) -> Box<[u8]> {

@@ -12,11 +12,16 @@ use std::fs::{File, TryLockError};
 use std::io;
 use std::path::Path;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
 
-/// Attempts to lock a file that only readers have. One that looks whether a process runs locks its file for a moment.
-const LOCK_TRIES: u32 = 40;
-const LOCK_PAUSE: Duration = Duration::from_micros(500);
+/// What came of taking a file.
+#[derive(Debug)]
+pub(crate) enum Taken {
+    Slot(Box<Slot>),
+    /// Another process has its lock.
+    Busy,
+    /// It is no file of ours, or damaged, and stays as it is.
+    Unusable,
+}
 
 /// A file that this process has.
 #[derive(Debug)]
@@ -92,13 +97,14 @@ pub(crate) fn number_of_file(name: &str) -> Option<u32> {
 }
 
 impl Slot {
-    /// Takes the file at `path`, and makes it if there is none. `None` when another process has it, when it is no file of ours, or
-    /// when it is damaged; then it stays as it is.
-    pub(crate) fn take(path: &Path) -> io::Result<Option<Self>> {
+    /// Takes the file at `path`; if there is none, makes it or returns the error `NotFound`.
+    pub(crate) fn take(path: &Path, make: bool) -> io::Result<Taken> {
         let file =
-            File::options().read(true).write(true).create(true).truncate(false).open(path)?;
-        if !lock(&file)? {
-            return Ok(None);
+            File::options().read(true).write(true).create(make).truncate(false).open(path)?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Ok(Taken::Busy),
+            Err(TryLockError::Error(error)) => return Err(error),
         }
         // Opened once more, because a map keeps what it was made from open, and with it the lock, in forked processes, too.
         let mapping = Mapping::leak(&File::options().read(true).write(true).open(path)?)?;
@@ -114,10 +120,10 @@ impl Slot {
             // A process that made a file and was killed left no magic number.
             None | Some(0) => slot.begin()?,
             Some(record::MAGIC) if slot.inherit() => {}
-            Some(_) => return Ok(None),
+            Some(_) => return Ok(Taken::Unusable),
         }
         slot.set_header(record::PID_AT, std::process::id().into());
-        Ok(Some(slot))
+        Ok(Taken::Slot(Box::new(slot)))
     }
 
     fn header(&self, at: usize) -> Option<u64> {
@@ -298,29 +304,6 @@ impl Slot {
 
 fn short() -> io::Error {
     io::Error::new(io::ErrorKind::UnexpectedEof, "the file is shorter than its records")
-}
-
-/// Locks a file unless another process has it.
-fn lock(file: &File) -> io::Result<bool> {
-    for attempt in 1..=LOCK_TRIES {
-        match file.try_lock() {
-            Ok(()) => return Ok(true),
-            Err(TryLockError::Error(error)) => return Err(error),
-            // The lock of a process that runs is not waited for: a joining process looks at the files of all.
-            Err(TryLockError::WouldBlock) if attempt == LOCK_TRIES || !has_readers(file)? => break,
-            Err(TryLockError::WouldBlock) => std::thread::sleep(LOCK_PAUSE),
-        }
-    }
-    Ok(false)
-}
-
-/// Whether no process has the lock of a file for itself.
-fn has_readers(file: &File) -> io::Result<bool> {
-    match file.try_lock_shared() {
-        Ok(()) => file.unlock().map(|()| true),
-        Err(TryLockError::WouldBlock) => Ok(false),
-        Err(TryLockError::Error(error)) => Err(error),
-    }
 }
 
 /// Makes what a process set a value of the past, or forgets it where only processes that run count.
