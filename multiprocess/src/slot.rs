@@ -13,7 +13,7 @@ use std::io;
 use std::path::Path;
 use std::sync::atomic::Ordering;
 
-/// What came of taking a file.
+/// The outcome of taking a file.
 #[derive(Debug)]
 pub(crate) enum Taken {
     Slot(Box<Slot>),
