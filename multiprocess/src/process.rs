@@ -94,7 +94,7 @@ impl Opts {
 /// This process among those that share a directory.
 ///
 /// A recording is an atomic addition to memory of a file, so it is in the page of every process at once, and the end of this
-/// process, however it comes, loses none. Cost of a recording without contention: 4 to 8 ns (`docs/performance.md`).
+/// process, however it comes, loses none. Cost of a recording: an atomic read-modify-write.
 ///
 /// Clones are the same process. The last one that is dropped gives the file to the next process that joins; handles stay valid.
 ///
