@@ -16,16 +16,21 @@ impl Collector for ProcessesCollector {
             Ok(page) => page,
         };
         page.families.iter().for_each(|family| write(family, families));
-        let mut limits = families.counter(
-            "dynamo_metrics_multiprocess_refused_series_total",
-            "Series of any process that found no room in its file.",
-        );
-        limits.sample(&[], page.refused);
-        let mut conflicts = families.gauge(
-            "dynamo_metrics_multiprocess_conflicting_families",
-            "Families that are not shown, because another process has one of this name with another kind, mode or buckets.",
-        );
-        conflicts.sample(&[], page.conflicts.len() as f64);
+        // From the first on, as other limits.
+        if page.refused > 0 {
+            let mut refused = families.counter(
+                "dynamo_metrics_multiprocess_refused_series_total",
+                "Series of any process that found no room in its file.",
+            );
+            refused.sample(&[], page.refused);
+        }
+        if !page.conflicts.is_empty() {
+            let mut conflicts = families.gauge(
+                "dynamo_metrics_multiprocess_conflicting_families",
+                "Families that are not shown, because another process has one of this name with another kind, mode or buckets.",
+            );
+            conflicts.sample(&[], page.conflicts.len() as f64);
+        }
         Ok(())
     }
 }

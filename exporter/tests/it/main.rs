@@ -5,6 +5,8 @@ mod labelled;
 mod listen;
 #[cfg(all(feature = "process", target_os = "linux"))]
 mod process;
+#[cfg(all(feature = "multiprocess", unix))]
+mod processes;
 mod ten_lines;
 
 use dynamo_metrics_exporter::Exporter;

@@ -116,10 +116,7 @@ pub(crate) fn shared<T>(
     drop(guard);
     let made = match make(&processes, &opts) {
         // Of a fork that ran none of Python's hooks.
-        Err(Error::Forked { .. }) => {
-            processes.rejoin().map_err(os_error)?;
-            make(&processes, &opts)
-        }
+        Err(Error::Forked { .. }) => processes.rejoin().and_then(|()| make(&processes, &opts)),
         made => made,
     };
     match made {
