@@ -377,3 +377,26 @@ fn is_of(family: &FamilyRecord, opts: &Opts, name: &str) -> bool {
             && strings.get(3..).is_some_and(|names| opts.label_names.iter().eq(names))
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs::File;
+
+    #[test]
+    fn a_file_that_a_reader_has_for_a_moment_is_looked_at_again_before_one_is_made() {
+        let directory = std::env::temp_dir().join(format!("process-tests-{}", std::process::id()));
+        drop(Processes::join(&directory).unwrap());
+        let reader = File::open(directory.join(file_name(0))).unwrap();
+        reader.lock_shared().unwrap();
+        let look = |make| look_for_slot(&directory, make, &mut BTreeMap::new()).unwrap();
+        assert!(look(false).is_none());
+        assert!(!directory.join(file_name(1)).exists());
+        reader.unlock().unwrap();
+        assert!(look(false).is_some());
+        reader.lock_shared().unwrap();
+        assert!(look(true).is_some(), "another one is made in the end");
+        assert!(directory.join(file_name(1)).exists());
+        std::fs::remove_dir_all(directory).unwrap();
+    }
+}

@@ -1,9 +1,7 @@
-//! Processes that share a directory: this program, started again.
+//! Files and pages, in one process. No test here starts a process: it would have the files of all tests open, and their locks, until
+//! its program is loaded.
 
-mod child;
-mod forks;
-mod gauges;
-mod kills;
+mod directory;
 mod merge;
 mod page;
 mod takeover;

@@ -1,6 +1,6 @@
 //! Pages of files that disagree: on names, on the order of labels, and on where a family is.
 
-use crate::child::{Directory, family, number};
+use crate::directory::{Directory, family, number};
 use dynamo_metrics_multiprocess::{Mode, Opts, Processes, Value};
 use std::os::unix::fs::FileExt;
 

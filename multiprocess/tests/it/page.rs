@@ -1,6 +1,6 @@
 //! Pages of one process and of many, of files that are no such files, and of series that come and go.
 
-use crate::child::{Directory, family, number};
+use crate::directory::{Directory, family, number};
 use dynamo_metrics_core::Buckets;
 use dynamo_metrics_multiprocess::{Error, FamilyKind, Mode, Opts, Page, Processes, Value};
 use std::os::unix::fs::FileExt;

@@ -1,44 +1,9 @@
 //! Processes that look for a file, and what they find in it.
 
-use crate::child::{Directory, number};
+use crate::directory::{Directory, number};
 use dynamo_metrics_multiprocess::{Mode, Opts, Processes};
 use std::fs::File;
 use std::os::unix::fs::FileExt;
-use std::time::{Duration, Instant};
-
-#[test]
-fn a_process_that_joins_waits_for_none_that_runs() {
-    let directory = Directory::new();
-    let _all: Vec<_> = (0..100).map(|_| Processes::join(&directory.0).unwrap()).collect();
-    let join = |_| {
-        let begin = Instant::now();
-        let _last = Processes::join(&directory.0).unwrap();
-        begin.elapsed()
-    };
-    // A wait for each file would be a hundred times the pause of half a millisecond.
-    let least = (0..5).map(join).min().unwrap();
-    assert!(least < Duration::from_millis(50), "{least:?}");
-}
-
-#[test]
-fn a_process_that_joins_waits_for_a_reader() {
-    let files = |_| {
-        let directory = Directory::new();
-        drop(Processes::join(&directory.0).unwrap());
-        let reader = File::open(directory.0.join("process-0.metrics")).unwrap();
-        reader.lock_shared().unwrap();
-        std::thread::scope(|scope| {
-            scope.spawn(|| {
-                std::thread::sleep(Duration::from_micros(200));
-                reader.unlock().unwrap();
-            });
-            Processes::join(&directory.0).unwrap();
-        });
-        directory.size().0
-    };
-    // On a machine with much to do, the reader may take longer than any process waits.
-    assert_eq!((0..10).map(files).min(), Some(1));
-}
 
 #[test]
 fn a_handle_of_a_removed_series_records_into_no_file_that_another_process_takes() {
@@ -99,4 +64,18 @@ fn handles_stay_as_they_are_where_a_process_finds_no_room_to_join_again() {
     let error = processes.rejoin().unwrap_err().to_string();
     assert!(error.contains("bytes of metrics"), "{error}");
     assert_eq!(counters.each_ref().map(|counter| counter.get()), [5.0; 3]);
+}
+
+#[test]
+fn the_file_of_a_process_whose_forks_go_on_is_free_when_it_ends() {
+    let directory = Directory::new();
+    let parent = Processes::join(&directory.0).unwrap();
+    let first = parent.counter(&Opts::new("n", "N.")).unwrap();
+    // As after `rejoin` in a fork: handles and the map are there still, the lock is not.
+    drop(parent);
+    let other = Processes::join(&directory.0).unwrap();
+    other.counter(&Opts::new("n", "N.")).unwrap().inc();
+    first.inc();
+    let page = directory.page();
+    assert_eq!((page.files, number(&page, "n")), (1, 2.0));
 }

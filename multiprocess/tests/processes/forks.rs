@@ -1,6 +1,7 @@
 //! Forked processes.
 
-use crate::child::{Directory, Process, family, number, say};
+use crate::child::{Process, say};
+use crate::directory::{Directory, family, number};
 use dynamo_metrics_multiprocess::{Error, Mode, Opts, Processes, Value};
 use dynamo_metrics_test_support::Forked;
 use std::time::Duration;
@@ -52,18 +53,4 @@ fn a_fork_that_joins_again_has_gauges_of_its_own_and_one_that_does_not_loses_not
     assert_eq!(own.series.len(), 2);
     assert!(own.series.iter().all(|series| series.value == Value::Number(1.0)));
     assert!(page.files <= 3, "{} files", page.files);
-}
-
-#[test]
-fn the_file_of_a_process_whose_forks_go_on_is_free_when_it_ends() {
-    let directory = Directory::new();
-    let parent = Processes::join(&directory.0).unwrap();
-    let first = parent.counter(&Opts::new("n", "N.")).unwrap();
-    // As after `rejoin` in a fork: handles and the map are there still, the lock is not.
-    drop(parent);
-    let other = Processes::join(&directory.0).unwrap();
-    other.counter(&Opts::new("n", "N.")).unwrap().inc();
-    first.inc();
-    let page = directory.page();
-    assert_eq!((page.files, number(&page, "n")), (1, 2.0));
 }

@@ -1,6 +1,7 @@
 //! The modes of gauges, with processes that run and processes that ended.
 
-use crate::child::{Directory, Process, family};
+use crate::child::Process;
+use crate::directory::{Directory, family};
 use dynamo_metrics_multiprocess::{Mode, Page, Value};
 
 fn start(directory: &Directory, value: f64) -> Process {

@@ -1,11 +1,12 @@
 //! Processes that are killed while they record, and started again.
 
-use crate::child::{Directory, Process, family, number};
+use crate::child::Process;
+use crate::directory::{Directory, family, number};
 use dynamo_metrics_multiprocess::{Page, Value};
 
 const PROCESSES: usize = 4;
 
-/// Restarts of the test; `ci/multiprocess.sh` asks for more.
+/// Restarts of the test: 60, or as many as `RESTARTS` says; 1,000 take a minute.
 fn restarts() -> usize {
     std::env::var("RESTARTS").map_or(60, |it| it.parse().expect("RESTARTS is a number"))
 }
