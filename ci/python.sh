@@ -14,7 +14,8 @@ if [ ! -x "$tools/maturin" ]; then
 fi
 
 # Without --locked: the crates of this repository may have new dependencies, which the lock file of python/ learns here.
-cargo clippy --manifest-path python/Cargo.toml --release -- -D warnings
+# In the folder of the other crates' results, most of which it shares.
+CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-$PWD/target}" cargo clippy --manifest-path python/Cargo.toml -- -D warnings
 
 work="$(mktemp -d)"
 trap 'rm -rf "$work"' EXIT

@@ -7,10 +7,13 @@ step() { printf "\n== %s (after %d:%02d)\n" "$*" $((SECONDS / 60)) $((SECONDS % 
 # Lines of backtraces need no more, and it takes a fifth less to build.
 export CARGO_PROFILE_DEV_DEBUG=line-tables-only CARGO_PROFILE_TEST_DEBUG=line-tables-only
 
-step "tools, installed beside the next steps, which need none"
+step "tools and the program, beside the next steps, which need neither"
 mkdir -p target
 bash ci/install.sh >target/install.log 2>&1 &
 tools=$!
+# The end of this build, link-time optimisation, keeps one core busy for more than a minute.
+cargo build --release --locked -p dynamo-metrics-cli >target/program.log 2>&1 &
+program=$!
 
 step "formatting"
 cargo fmt --all -- --check
@@ -33,11 +36,9 @@ python3 ci/msrv.py
 step "documentation, warnings denied"
 RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked --quiet
 
-step "the program"
-cargo build --release --locked -p dynamo-metrics-cli
-
-step "tools: what was installed"
+step "tools and the program: what was done"
 wait "$tools" || { cat target/install.log; exit 1; }
+wait "$program" || { cat target/program.log; exit 1; }
 cat target/install.log
 # With the tools installed, a test that would skip for want of one fails instead.
 export DYNAMO_METRICS_JUDGES=required
@@ -67,21 +68,26 @@ unset CARGO_PROFILE_BENCH_LTO CARGO_PROFILE_BENCH_CODEGEN_UNITS
 step "the live page, without a browser (bash ci/dashboard.sh has one)"
 bash ci/dashboard.sh --short
 
+# One folder of results, since the workspaces below compat/ share most of their dependencies.
+compat() {
+  CARGO_TARGET_DIR="$PWD/target/compat" CARGO_PROFILE_DEV_DEBUG=0 CARGO_PROFILE_TEST_DEBUG=0 "$@"
+}
+# Most of the next step is waiting for alerts; a failure of this build shows in its own step.
+compat nice cargo test --quiet --locked --workspace --manifest-path compat/prometheus/Cargo.toml --no-run >target/compat.log 2>&1 &
+built=$!
+
 step "deploy: rules, dashboards, and faults at a real Alertmanager, short"
 LOADED=1 bash deploy/check.sh --short
+wait "$built" || true
 
 step "the Python package, from its wheel"
 # Tested, not measured: without link-time optimisation, which takes minutes.
 CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 bash ci/python.sh
 
 step "compat: the APIs of the crates prometheus and metrics"
-# One folder of results, since the workspaces below compat/ share most of their dependencies.
-(
-  export CARGO_TARGET_DIR="$PWD/target/compat" CARGO_PROFILE_DEV_DEBUG=0 CARGO_PROFILE_TEST_DEBUG=0
-  cargo test --quiet --locked --workspace --manifest-path compat/prometheus/Cargo.toml
-  bash ci/swap.sh
-  bash ci/facade.sh
-)
+compat cargo test --quiet --locked --workspace --manifest-path compat/prometheus/Cargo.toml
+compat bash ci/swap.sh
+compat bash ci/facade.sh
 
 step "soak, short"
 SOAK_SECONDS="${SOAK_SECONDS:-30}" SOAK_SAMPLE="${SOAK_SAMPLE:-2}" bash ci/soak.sh
