@@ -7,6 +7,9 @@ step() { printf "\n== %s (after %d:%02d)\n" "$*" $((SECONDS / 60)) $((SECONDS % 
 # Lines of backtraces need no more, and it takes a fifth less to build.
 export CARGO_PROFILE_DEV_DEBUG=line-tables-only CARGO_PROFILE_TEST_DEBUG=line-tables-only
 
+# A step that fails ends what runs beside it.
+trap 'kill $(jobs -p) 2>/dev/null || true' EXIT
+
 step "tools and the program, beside the next steps, which need neither"
 mkdir -p target
 bash ci/install.sh >target/install.log 2>&1 &

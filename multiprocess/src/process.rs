@@ -250,14 +250,12 @@ impl Processes {
             return false; // forked, and not joined again
         }
         let State { series, families, removed, .. } = &mut *state;
-        let name = opts.name();
-        let found: Vec<_> = series
-            .keys()
-            .filter(|(family, other)| *other == values && is_of(&families[*family], opts, name))
-            .cloned()
-            .collect();
-        removed.retain(|series| series.strong_count() > 0);
-        gone = found.iter().filter_map(|key| series.remove(key)).collect();
+        // Only those that have no handle any more go, and only where the list would grow: each removal takes as long as the first.
+        if removed.len() == removed.capacity() {
+            removed.retain(|series| series.strong_count() > 0);
+        }
+        let of = families.iter().enumerate().filter(|(_, family)| is_of(family, opts));
+        gone = of.filter_map(|(family, _)| series.remove(&(family, values.clone()))).collect();
         removed.extend(gone.iter().map(Arc::downgrade));
         for series in &gone {
             series.is_removed.store(true, Ordering::Relaxed);
@@ -371,9 +369,9 @@ fn values(opts: &Opts) -> Box<[u8]> {
 }
 
 /// Whether a family has this name and these names of labels, whatever its kind and help.
-fn is_of(family: &FamilyRecord, opts: &Opts, name: &str) -> bool {
+fn is_of(family: &FamilyRecord, opts: &Opts) -> bool {
     record::unpack(&family.strings).is_some_and(|strings| {
-        strings.first() == Some(&name)
+        strings.first() == Some(&opts.name())
             && strings.get(3..).is_some_and(|names| opts.label_names.iter().eq(names))
     })
 }

@@ -4,7 +4,7 @@ use crate::child::Process;
 use crate::directory::{Directory, family, number};
 use dynamo_metrics_multiprocess::{Page, Value};
 
-const PROCESSES: usize = 4;
+const PROCESSES: usize = 8;
 
 /// Restarts of the test: 60, or as many as `RESTARTS` says; 1,000 take a minute.
 fn restarts() -> usize {
@@ -61,6 +61,7 @@ fn a_killed_process_loses_nothing_and_its_file_goes_to_the_next() {
     let (first, second) = (number(&page, "first"), number(&page, "second"));
     assert!(first >= said as f64, "{first} of {said} that processes said");
     assert!((0.0..=restarts() as f64).contains(&(first - second)), "{first} and {second}");
+    println!("{first} increments by {} processes, {PROCESSES} at a time", restarts());
     assert_eq!(directory.size(), (PROCESSES, bytes), "files do not grow");
     let again = directory.page();
     assert_eq!(again, page, "nothing changes while no process runs");

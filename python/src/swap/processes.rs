@@ -105,9 +105,9 @@ pub(crate) fn shared<T>(
     identity: &Identity<'_>,
     make: impl Fn(&Processes, &Opts) -> Result<T, Error>,
 ) -> PyResult<Option<T>> {
-    let opts = identity.opts()?;
     let mut guard = lock();
     let Some(shared) = &mut *guard else { return Ok(None) };
+    let opts = identity.opts()?;
     let processes = match &mut shared.joined {
         Some(processes) => processes.clone(),
         empty => empty.insert(Processes::join(&shared.directory).map_err(os_error)?).clone(),
