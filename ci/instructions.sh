@@ -5,7 +5,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 command -v valgrind >/dev/null || { echo "valgrind is not installed; this check needs it" >&2; exit 1; }
-cargo build --release --locked --quiet -p dynamo-metrics-benches --no-default-features --bin instructions
+cargo build --release --locked --quiet -p dynamo-metrics-benches --bin instructions
 program=target/release/instructions
 [ -n "${CARGO_TARGET_DIR:-}" ] && program=$CARGO_TARGET_DIR/release/instructions
 

@@ -6,6 +6,8 @@ step() { printf "\n== %s (after %d:%02d)\n" "$*" $((SECONDS / 60)) $((SECONDS % 
 
 # Lines of backtraces need no more, and it takes a fifth less to build.
 export CARGO_PROFILE_DEV_DEBUG=line-tables-only CARGO_PROFILE_TEST_DEBUG=line-tables-only
+# As tests are built, and in one folder: so the workspaces of python/ and compat/ share what they depend on with this one.
+export CARGO_PROFILE_DEV_OPT_LEVEL=1 CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-$PWD/target}"
 
 # A step that fails ends what runs beside it.
 trap 'kill $(jobs -p) 2>/dev/null || true' EXIT
@@ -29,7 +31,7 @@ done
 cargo fmt --manifest-path compat/metrics/Cargo.toml -- --check
 
 step "clippy, warnings denied"
-cargo clippy --workspace --all-targets --locked -- -D warnings
+cargo clippy --workspace --all-targets --features dynamo-metrics-benches/attack --locked -- -D warnings
 # As a program that embeds them has these two.
 cargo clippy -p dynamo-metrics-server -p dynamo-metrics-exporter --no-default-features --locked -- -D warnings
 
@@ -47,7 +49,7 @@ cat target/install.log
 export DYNAMO_METRICS_JUDGES=required
 export PATH="$PWD/.venv/bin:$PATH"
 
-step "unit, property, allocation, stress, document and end-to-end tests"
+step "unit, property, allocation, stress, document and end-to-end tests, and each bench once"
 cargo test --workspace --locked
 # What the program leaves out unless it is asked for: zstd, and OpenMetrics 2.0 as long as it is a release candidate.
 cargo test -p dynamo-metrics-encoder -p dynamo-metrics-server --locked --lib --test it --test alloc \
@@ -62,44 +64,37 @@ bash ci/miri.sh
 step "ThreadSanitizer, short"
 RUNS=2 bash ci/tsan.sh
 
-step "benches, each once"
-# Without link-time optimisation, which takes most of a build: nothing is measured here.
-export CARGO_PROFILE_BENCH_LTO=off CARGO_PROFILE_BENCH_CODEGEN_UNITS=16
-cargo bench -p dynamo-metrics-benches --locked --no-default-features --benches -- --test
-unset CARGO_PROFILE_BENCH_LTO CARGO_PROFILE_BENCH_CODEGEN_UNITS
-
 step "the live page, without a browser (bash ci/dashboard.sh has one)"
 bash ci/dashboard.sh --short
 
-# One folder of results, since the workspaces below compat/ share most of their dependencies.
-compat() {
-  CARGO_TARGET_DIR="$PWD/target/compat" CARGO_PROFILE_DEV_DEBUG=0 CARGO_PROFILE_TEST_DEBUG=0 "$@"
-}
-# Most of the next step is waiting for alerts; a failure of this build shows in its own step.
-compat nice cargo test --quiet --locked --workspace --manifest-path compat/prometheus/Cargo.toml --no-run >target/compat.log 2>&1 &
-built=$!
+# Counts of instructions are the same whatever runs beside them, and the next step mostly waits, for alerts.
+nice bash ci/instructions.sh >target/instructions.log 2>&1 &
+instructions=$!
+nice cargo test --quiet --locked --workspace --manifest-path compat/prometheus/Cargo.toml --no-run >target/compat.log 2>&1 &
+compat=$!
 
 step "deploy: rules, dashboards, and faults at a real Alertmanager, short"
 LOADED=1 bash deploy/check.sh --short
-wait "$built" || true
+wait "$compat" || true # if it failed, it fails again in its own step
 
 step "the Python package, from its wheel"
-# Tested, not measured: without link-time optimisation, which takes minutes.
-CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 bash ci/python.sh
+# Tested, not measured: unoptimised but for what tests need.
+MATURIN_PROFILE=dev bash ci/python.sh
 
 step "compat: the APIs of the crates prometheus and metrics"
-compat cargo test --quiet --locked --workspace --manifest-path compat/prometheus/Cargo.toml
-compat bash ci/swap.sh
-compat bash ci/facade.sh
+cargo test --quiet --locked --workspace --manifest-path compat/prometheus/Cargo.toml
+bash ci/swap.sh
+bash ci/facade.sh
+
+step "instructions of each recording: what was counted"
+wait "$instructions" || { cat target/instructions.log; exit 1; }
+cat target/instructions.log
 
 step "soak, short"
 SOAK_SECONDS="${SOAK_SECONDS:-30}" SOAK_SAMPLE="${SOAK_SAMPLE:-2}" bash ci/soak.sh
 
-step "instructions of each recording"
-bash ci/instructions.sh
-
 step "fuzzing, short"
-SECONDS_EACH="${SECONDS_EACH:-10}" bash ci/fuzz.sh
+SECONDS_EACH="${SECONDS_EACH:-10}" env -u CARGO_TARGET_DIR bash ci/fuzz.sh
 
 echo
 echo "all green"

@@ -1,7 +1,7 @@
 //! Cost of merging the text of an engine into a page, by criterion, beside a copy of the same bytes.
 //!
 //! ```text
-//! cargo bench -p dynamo-metrics-benches --no-default-features --bench passthrough [-- --quick] [FILTER]
+//! cargo bench -p dynamo-metrics-benches --bench passthrough [-- --quick] [FILTER]
 //! ```
 //!
 //! Throughput is in bytes of the engine's text: 52 KB as a vLLM worker prints them.

@@ -4,7 +4,7 @@
 //! cargo bench -p dynamo-metrics-benches --bench record [-- --quick] [FILTER]
 //! ```
 //!
-//! How others compare is the business of `versus`; this needs none of them (`--no-default-features`).
+//! How others compare is the business of `versus`; this needs none of them.
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use dynamo_metrics_benches::ours;

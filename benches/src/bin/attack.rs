@@ -1,8 +1,8 @@
 //! Attacks our server and three peers in the same way, and shows what each attack did to each of them.
 //!
 //! ```text
-//! cargo run --release -p dynamo-metrics-benches --bin attack -- [ATTACK...] [--quick]
-//! cargo run --release -p dynamo-metrics-benches --bin attack -- throughput [--rounds N]
+//! cargo run --release -p dynamo-metrics-benches --features attack --bin attack -- [ATTACK...] [--quick]
+//! cargo run --release -p dynamo-metrics-benches --features attack --bin attack -- throughput [--rounds N]
 //! ```
 //!
 //! Markdown tables on the standard output, the same figures as JSON lines in `target/attack.jsonl` and

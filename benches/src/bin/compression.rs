@@ -1,7 +1,7 @@
 //! Cost of a smaller body: bytes against time for the gzip of the server, which knows lines, for gzip levels 1 to 9 (by
 //! zlib-rs, and by libdeflate, which is in C) and zstd 1 to 3, on the body of a realistic frontend, and the size below which compressing is not worth it.
 //!
-//! `cargo run --release -p dynamo-metrics-benches --no-default-features --features compression
+//! `cargo run --release -p dynamo-metrics-benches --features compression
 //! --bin compression [-- --rounds N]`
 //!
 //! Encoders and output are reused, as the server reuses them. All rows are interleaved; the median of the rounds is

@@ -1,7 +1,7 @@
 //! Measures every peer beside us, in one process.
 //!
 //! ```text
-//! cargo run --release -p dynamo-metrics-benches --bin versus [-- GROUP...] [--rounds N] [--quick]
+//! cargo run --release -p dynamo-metrics-benches --features peers --bin versus [-- GROUP...] [--rounds N] [--quick]
 //! ```
 //!
 //! One Markdown table a group on the standard output, and the same rows as JSON lines in `target/versus.jsonl`;
