@@ -164,7 +164,7 @@ async fn take(
 }
 
 async fn collect(
-    mut body: Incoming,
+    mut body: impl hyper::body::Body<Data = Bytes> + Unpin,
     bytes_max: usize,
     bodies: &Arc<Semaphore>,
 ) -> Result<(Bytes, Room), Refusal> {
@@ -195,6 +195,11 @@ async fn collect(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use futures_util::FutureExt;
+    use http_body_util::{Full, StreamBody};
+    use hyper::body::Frame;
+    use std::convert::Infallible;
+    use tokio::sync::mpsc::Sender;
 
     fn judged(version: Version, headers: &[(&str, &str)]) -> Result<(), Refusal> {
         let mut request = Request::builder().version(version).uri("/");
@@ -227,5 +232,40 @@ mod tests {
         }
         assert_eq!(judged(Version::HTTP_10, &[]), Ok(()));
         assert_eq!(judged(Version::HTTP_10, &[host, host]), Err(HOST));
+    }
+
+    /// A body whose bytes come when they are sent.
+    fn body() -> (Sender<&'static [u8]>, impl hyper::body::Body<Data = Bytes> + Unpin) {
+        let (sender, mut bytes) = tokio::sync::mpsc::channel(1);
+        let frames = futures_util::stream::poll_fn(move |cx| {
+            let frame = |bytes| Ok::<_, Infallible>(Frame::data(Bytes::from_static(bytes)));
+            bytes.poll_recv(cx).map(|bytes| bytes.map(frame))
+        });
+        (sender, StreamBody::new(frames))
+    }
+
+    #[test]
+    fn all_bodies_together_are_bounded_by_what_has_come_and_give_their_room_back() {
+        const PART: &[u8] = &[b'x'; 2 * ROOM_BYTES - 1];
+        let all = Arc::new(Semaphore::new(4));
+        let read = |body| Box::pin(collect(body, 2 * ROOM_BYTES, &all));
+        let (senders, bodies): (Vec<_>, Vec<_>) = (0..2).map(|_| body()).unzip();
+        let mut holding: Vec<_> = bodies.into_iter().map(read).collect();
+        assert_eq!(all.available_permits(), 4, "nothing has come");
+        for (sender, reading) in senders.iter().zip(&mut holding) {
+            sender.try_send(PART).unwrap();
+            assert!(reading.now_or_never().is_none(), "a byte has not come yet");
+        }
+        let one = || collect(Full::new(Bytes::from_static(b"x")), 2 * ROOM_BYTES, &all);
+        let refused = one().now_or_never().expect("it is there whole");
+        assert_eq!(refused.unwrap_err(), TOO_MANY_BODIES);
+        drop(senders);
+        for reading in holding {
+            let (whole, room) = reading.now_or_never().expect("its end has come").unwrap();
+            assert_eq!(whole, PART);
+            drop(room);
+        }
+        assert_eq!(all.available_permits(), 4);
+        assert!(one().now_or_never().expect("it is there whole").is_ok());
     }
 }
