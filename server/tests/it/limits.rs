@@ -1,7 +1,7 @@
 //! Clients that misbehave over real sockets, and the connections that are left for others.
 //!
 //! The deadlines themselves are tested under a clock that stands still, beside the code that keeps them
-//! (`src/http/serve/tests.rs`). No test here depends on how long something takes.
+//! (`src/http/serve/tests/`). No test here depends on how long something takes.
 
 use crate::common;
 
