@@ -13,6 +13,8 @@ use crate::scrape::memory::try_reserve;
 /// Bytes that a flush stores, whatever it has.
 const WORD_BYTES: usize = 8;
 const BUFFER_BYTES: usize = 4096;
+/// Bits that can be put at once, from one flush to the next: seven may wait.
+pub(super) const PUT_BITS_MAX: u32 = 56;
 
 pub(super) struct Writer<'a> {
     body: &'a mut BytesMut,
@@ -31,11 +33,16 @@ pub(super) struct Bits {
 }
 
 impl Bits {
-    /// Appends bits: 57 at most from one flush to the next.
+    /// Appends bits: [`PUT_BITS_MAX`] from one flush to the next.
     #[inline(always)]
     pub(super) fn put(self, code: Code) -> Self {
-        let bits = self.bits | u64::from(code.bits) << self.waiting;
-        Self { bits, waiting: self.waiting + code.len, ..self }
+        self.put_word(code.bits.into(), code.len)
+    }
+
+    /// Appends the lowest `len` bits of a word, whose others are zero.
+    #[inline(always)]
+    pub(super) fn put_word(self, word: u64, len: u32) -> Self {
+        Self { bits: self.bits | word << self.waiting, waiting: self.waiting + len, ..self }
     }
 }
 

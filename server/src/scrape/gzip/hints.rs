@@ -2,7 +2,8 @@
 
 use std::io;
 
-use super::codes::{COPY_MAX, COPY_MIN};
+use super::codes::{COPY_MAX, COPY_MIN, Codes};
+use super::packed::{Packed, Packer};
 
 /// A copy may be of bytes that are no farther back.
 const WINDOW: usize = 32 * 1024;
@@ -26,37 +27,49 @@ pub(super) trait Sink {
 
     /// Appends the `len` bytes, 3 to 258, that are `distance` bytes back, 1 to 32,768.
     fn copy(&mut self, at: Self::At, len: usize, distance: usize) -> io::Result<Self::At>;
+
+    /// The codes that it writes with, if it takes [packed](Self::packed) bits.
+    fn codes(&self) -> Option<&Codes>;
+
+    /// Appends bits that were packed with its codes.
+    fn packed(&mut self, at: Self::At, bits: &Packed) -> io::Result<Self::At>;
 }
 
 /// The hints of one page, as it was when it was searched.
 #[derive(Default)]
 pub(super) struct Hints {
     lines: Vec<Line>,
-    /// Those of all lines, each line's with a [`Hint::END`] behind them.
+    /// Those of all lines; the last one of each line has no copy.
     hints: Vec<Hint>,
+    /// The constant parts of all lines.
+    constants: Vec<u8>,
 }
 
 #[derive(Clone, Copy)]
 struct Line {
     /// Where it begins in the page that is being written, or in the one before.
     start: u32,
+    /// Its bytes, there.
+    len: u32,
     /// Its bytes before the value.
     constant: u32,
+    /// The first of the lines that it copies from.
+    oldest: u32,
+    /// The number of hints up to the end of the line.
+    hints: u32,
+    /// The bits of its constant part. They are the same as long as the codes and the lengths of all lines from `oldest` on are.
+    bits: Packed,
 }
 
-/// Some literals, then a copy.
+/// Some literals of a line's constant part, then a copy.
 #[derive(Clone, Copy)]
 struct Hint {
     literals: u16,
-    /// Bytes of the copy, [`SAME_MIN`] at least. Zero if all up to the end of the line are literals.
+    /// Bytes of the copy, [`SAME_MIN`] at least. Zero behind the last copy of a line.
     len: u16,
     /// The line that has the bytes, and where.
     line: u32,
     offset: u32,
-}
-
-impl Hint {
-    const END: Self = Self { literals: 0, len: 0, line: 0, offset: 0 };
 }
 
 /// Where bytes were seen last, by their hash. Empty before a page is searched.
@@ -70,11 +83,12 @@ struct Seen {
     offset: u32,
 }
 
-/// The position behind the lines and hints that were followed: `at` is in or at the end of `line`, which begins at `start`.
+/// The numbers of lines, of their hints and of the bytes of their constant parts that were followed, and where the next line begins.
+#[derive(Clone, Copy)]
 struct Followed {
-    line: usize,
-    hint: usize,
-    start: usize,
+    lines: usize,
+    hints: usize,
+    constants: usize,
     at: usize,
 }
 
@@ -84,13 +98,6 @@ struct Found {
     seen: Seen,
     len: usize,
     distance: usize,
-}
-
-impl Found {
-    fn hint(self, literals: usize) -> Hint {
-        let Seen { line, offset } = self.seen;
-        Hint { literals: literals as u16, len: self.len as u16, line, offset }
-    }
 }
 
 impl Default for Search {
@@ -113,6 +120,11 @@ impl Hints {
         self.lines.is_empty()
     }
 
+    /// Forgets the bits of all lines, because the codes have changed.
+    pub(super) fn forget_bits(&mut self) {
+        self.lines.iter_mut().for_each(|line| line.bits = Packed::UNKNOWN);
+    }
+
     /// Writes the whole text; returns whether something was learned.
     pub(super) fn write<S: Sink>(
         &mut self,
@@ -122,97 +134,150 @@ impl Hints {
         written: S::At,
     ) -> io::Result<(S::At, bool)> {
         let (mut written, followed) = self.follow(text, sink, written)?;
-        let Followed { line, hint, start, mut at } = followed;
-        self.lines.truncate(line);
-        self.hints.truncate(hint);
+        let Followed { lines, hints, constants, mut at } = followed;
+        self.lines.truncate(lines);
+        self.hints.truncate(hints);
+        self.constants.truncate(constants);
         if at == text.len() {
             return Ok((written, false));
         }
         search.seen.fill(None);
-        (written, at) = self.learn(text, start, at, search, sink, written)?;
         while at < text.len() {
-            (written, at) = self.learn(text, at, at, search, sink, written)?;
+            (written, at) = self.learn(text, at, search, sink, written)?;
         }
         Ok((written, true))
     }
 
-    /// Writes lines by their hints, up to the first hint that cannot be followed.
+    /// Writes lines by their hints, up to the first line that has changed before its value.
     fn follow<S: Sink>(
         &mut self,
         text: &[u8],
         sink: &mut S,
         mut written: S::At,
     ) -> io::Result<(S::At, Followed)> {
-        let Self { lines, hints } = self;
-        let (mut line, mut start, mut at) = (0, 0, 0);
-        let done = |line, hint, start, at| Followed { line, hint, start, at };
-        let Some(first) = lines.first_mut() else { return Ok((written, done(0, 0, 0, 0))) };
-        first.start = 0;
-        for (hint, next) in hints.iter().enumerate() {
-            let (literals, len) = (usize::from(next.literals), usize::from(next.len));
-            if len == 0 {
-                let end = line_end(text, at);
-                written = match text[at..].first_chunk() {
-                    Some(word) if (1..=WORD).contains(&(end - at)) => {
-                        sink.short(written, *word, end - at)?
-                    }
-                    _ => sink.literals(written, &text[at..end])?,
-                };
-                (line, start, at) = (line + 1, end, end);
-                match lines.get_mut(line) {
-                    Some(next) if end < text.len() => next.start = start as u32,
-                    _ => return Ok((written, done(line, hint + 1, start, at))),
+        let mut followed = Followed { lines: 0, hints: 0, constants: 0, at: 0 };
+        // Lines from here on are as long as they were.
+        let mut same_len_from = 0;
+        while followed.at < text.len() && followed.lines < self.lines.len() {
+            let start = followed.at;
+            // By reference: a copy of the whole would have to wait for the store.
+            let line = &mut self.lines[followed.lines];
+            line.start = start as u32;
+            let (constant, hints) = (line.constant as usize, line.hints as usize);
+            let known = &self.constants[followed.constants..][..constant];
+            let value = start + constant;
+            if text.get(start..value) != Some(known) {
+                break;
+            }
+            if line.bits.is_known && line.oldest >= same_len_from {
+                written = sink.packed(written, &line.bits)?;
+            } else {
+                match self.write_constant(text, &followed, sink, written)? {
+                    Some(at) => written = at,
+                    None => break,
                 }
-                continue;
             }
-            let to = at + literals;
-            let from = lines[next.line as usize].start as usize + next.offset as usize;
-            let is_near = from < to && to - from <= WINDOW;
-            let Some(bytes) = text.get(to..to + len).filter(|_| is_near) else {
-                return Ok((written, done(line, hint, start, at)));
+            let end = line_end(text, value);
+            written = match text[value..].first_chunk() {
+                Some(word) if (1..=WORD).contains(&(end - value)) => {
+                    sink.short(written, *word, end - value)?
+                }
+                _ => sink.literals(written, &text[value..end])?,
             };
-            if !are_equal(bytes, &text[from..][..len]) {
-                return Ok((written, done(line, hint, start, at)));
+            let line = &mut self.lines[followed.lines];
+            let len = (end - start) as u32;
+            if line.len != len {
+                line.len = len;
+                same_len_from = followed.lines as u32 + 1;
             }
-            if literals > 0 {
-                written = sink.literals(written, &text[at..to])?;
-            }
-            written = copy(sink, written, len, to - from)?;
-            at = to + len;
+            let lines = followed.lines + 1;
+            followed = Followed { lines, hints, constants: followed.constants + constant, at: end };
         }
-        Ok((written, done(line, hints.len(), start, at)))
+        Ok((written, followed))
     }
 
-    /// Writes the line that begins at `start`, from `at` on, and learns it. Returns where it ends.
+    /// Writes the constant part of the next line, and keeps its bits if they fit. `None` if what it copies is too far away by now.
+    fn write_constant<S: Sink>(
+        &mut self,
+        text: &[u8],
+        followed: &Followed,
+        sink: &mut S,
+        mut written: S::At,
+    ) -> io::Result<Option<S::At>> {
+        let is_near = self.copies(followed).all(|(_, distance)| distance <= WINDOW);
+        if !is_near {
+            return Ok(None);
+        }
+        if let Some(codes) = sink.codes() {
+            let mut packer = Packer::new(codes);
+            self.write_hints(text, followed, &mut packer, ())?;
+            if let Some(bits) = packer.packed() {
+                self.lines[followed.lines].bits = bits;
+                return sink.packed(written, &bits).map(Some);
+            }
+        }
+        written = self.write_hints(text, followed, sink, written)?;
+        Ok(Some(written))
+    }
+
+    fn write_hints<S: Sink>(
+        &self,
+        text: &[u8],
+        followed: &Followed,
+        sink: &mut S,
+        mut written: S::At,
+    ) -> io::Result<S::At> {
+        let mut at = followed.at;
+        for (hint, distance) in self.copies(followed) {
+            let to = at + usize::from(hint.literals);
+            written = sink.literals(written, &text[at..to])?;
+            if hint.len > 0 {
+                written = copy(sink, written, hint.len.into(), distance)?;
+            }
+            at = to + usize::from(hint.len);
+        }
+        Ok(written)
+    }
+
+    /// The hints of the next line, with the distances of their copies in this page; zero where there is none.
+    fn copies(&self, followed: &Followed) -> impl Iterator<Item = (Hint, usize)> {
+        let mut at = followed.at;
+        let hints = &self.hints[followed.hints..self.lines[followed.lines].hints as usize];
+        hints.iter().map(move |hint| {
+            let to = at + usize::from(hint.literals);
+            at = to + usize::from(hint.len);
+            let from = self.lines[hint.line as usize].start as usize + hint.offset as usize;
+            (*hint, if hint.len == 0 { 0 } else { to - from })
+        })
+    }
+
+    /// Writes the line that begins at `start`, and learns it. Returns where it ends.
     fn learn<S: Sink>(
         &mut self,
         text: &[u8],
         start: usize,
-        mut at: usize,
         search: &mut Search,
         sink: &mut S,
         mut written: S::At,
     ) -> io::Result<(S::At, usize)> {
-        let end = line_end(text, at);
+        let end = line_end(text, start);
         let constant = constant_len(&text[start..end]);
         let constant_end = start + constant;
-        let line = self.lines.len() as u32;
-        push(&mut self.lines, Line { start: start as u32, constant: constant as u32 })?;
+        let number = self.lines.len() as u32;
+        let (start_32, constant_32, len) = (start as u32, constant as u32, (end - start) as u32);
+        let (oldest, hints, bits) = (u32::MAX, 0, Packed::UNKNOWN);
+        let line = Line { start: start_32, len, constant: constant_32, oldest, hints, bits };
+        push(&mut self.lines, line)?;
         // Bytes from here on are not written yet.
-        let mut from = at;
-        let mut found = match line.checked_sub(1) {
-            Some(line) if at == start => {
-                self.same(text, Seen { line, offset: 0 }, at, constant_end)
-            }
-            _ => None,
-        };
+        let (mut at, mut from) = (start, start);
+        let mut found = number
+            .checked_sub(1)
+            .and_then(|line| self.same(text, Seen { line, offset: 0 }, at, constant_end));
         let mut is_looked_up = false;
         loop {
             match found {
                 Some(found) => {
-                    written = sink.literals(written, &text[from..at])?;
-                    written = copy(sink, written, found.len, found.distance)?;
-                    push(&mut self.hints, found.hint(at - from))?;
+                    written = self.learn_hint(&text[from..at], Some(found), sink, written)?;
                     at += found.len;
                     from = at;
                 }
@@ -223,13 +288,42 @@ impl Hints {
                 break;
             }
             let Some(bytes) = text[at..].first_chunk() else { break };
-            let seen = search.replace(*bytes, Seen { line, offset: (at - start) as u32 });
+            let seen = search.replace(*bytes, Seen { line: number, offset: (at - start) as u32 });
             found = seen.and_then(|seen| self.same(text, seen, at, constant_end));
             is_looked_up = true;
         }
-        written = sink.literals(written, &text[from..end])?;
-        push(&mut self.hints, Hint::END)?;
+        // A longer rest is written like the value.
+        let rest = &text[from..constant_end.min(from + LEN_MAX)];
+        let rest_end = from + rest.len();
+        written = self.learn_hint(rest, None, sink, written)?;
+        reserve(&mut self.constants, rest_end - start)?;
+        self.constants.extend_from_slice(&text[start..rest_end]);
+        let line = &mut self.lines[number as usize];
+        line.constant = (rest_end - start) as u32;
+        line.hints = self.hints.len() as u32;
+        written = sink.literals(written, &text[rest_end..end])?;
         Ok((written, end))
+    }
+
+    /// Writes literals and a copy of the last line, and learns them.
+    fn learn_hint<S: Sink>(
+        &mut self,
+        literals: &[u8],
+        found: Option<Found>,
+        sink: &mut S,
+        mut written: S::At,
+    ) -> io::Result<S::At> {
+        written = sink.literals(written, literals)?;
+        let mut hint = Hint { literals: literals.len() as u16, len: 0, line: 0, offset: 0 };
+        if let Some(Found { seen, len, distance }) = found {
+            written = copy(sink, written, len, distance)?;
+            hint = Hint { len: len as u16, line: seen.line, offset: seen.offset, ..hint };
+            if let Some(line) = self.lines.last_mut() {
+                line.oldest = line.oldest.min(seen.line);
+            }
+        }
+        push(&mut self.hints, hint)?;
+        Ok(written)
     }
 
     /// How many bytes from `at` on are those that were seen, in the constant parts of both lines, and how far back.
@@ -262,25 +356,6 @@ fn copy<S: Sink>(
     sink.copy(written, len, distance)
 }
 
-/// Whether two slices of the same length, [`SAME_MIN`] at least, are equal. Half of those that are compared are short, and
-/// a call takes longer than they do.
-#[inline(always)]
-fn are_equal(a: &[u8], b: &[u8]) -> bool {
-    if a.len() > 2 * WORD {
-        return a == b;
-    }
-    match (ends::<WORD>(a), ends::<WORD>(b)) {
-        (Some(a), Some(b)) => a == b,
-        _ => ends::<SAME_MIN>(a) == ends::<SAME_MIN>(b),
-    }
-}
-
-/// The first and the last `N` bytes, which may overlap.
-#[inline(always)]
-fn ends<const N: usize>(bytes: &[u8]) -> Option<([u8; N], [u8; N])> {
-    Some((*bytes.first_chunk()?, *bytes.last_chunk()?))
-}
-
 /// Where the line ends in which `at` is, its newline included.
 #[inline(always)]
 fn line_end(text: &[u8], mut at: usize) -> usize {
@@ -311,9 +386,11 @@ fn constant_len(line: &[u8]) -> usize {
 }
 
 fn push<T>(vec: &mut Vec<T>, item: T) -> io::Result<()> {
-    if vec.len() == vec.capacity() {
-        vec.try_reserve(1).map_err(|error| io::Error::new(io::ErrorKind::OutOfMemory, error))?;
-    }
+    reserve(vec, 1)?;
     vec.push(item);
     Ok(())
+}
+
+fn reserve<T>(vec: &mut Vec<T>, more: usize) -> io::Result<()> {
+    vec.try_reserve(more).map_err(|error| io::Error::new(io::ErrorKind::OutOfMemory, error))
 }

@@ -94,6 +94,22 @@ fn bytes_of_any_kind_and_lines_of_any_length_are_read_back() {
     }
 }
 
+#[test]
+fn a_copy_whose_distance_grows_beyond_the_window_is_not_made() {
+    let page = |value: &str| {
+        let far = format!("far_from_its_copy{{model=\"m\"}} {value}\n");
+        // Each is a copy of the one before, so the search forgets nothing.
+        let between = format!("between {value}\n").repeat(1500);
+        ["# the page\n", &far, &between, &far].concat()
+    };
+    let mut gzip = GzipLines::default();
+    let [short, long] = ["1", "1234567890123456"].map(page);
+    assert!(short.len() < 32 * 1024 && long.len() > 32 * 1024, "{} {}", short.len(), long.len());
+    for text in [&short, &long, &short, &long, &long] {
+        assert!(inflated(&compressed(&mut gzip, text.as_bytes())) == text.as_bytes());
+    }
+}
+
 /// Lines that share parts, with values of any bytes.
 fn lines() -> impl Strategy<Value = Vec<u8>> {
     let name = prop_oneof!["[ab]{1,6}", Just("wait_seconds_bucket".to_owned())];
