@@ -22,8 +22,8 @@ mod timer;
 pub use callback::{CALLBACK_THREADS_MAX, CALLBACK_TIMEOUT, CALLBACK_VALUE_AGE_MAX};
 pub use clock::new_registry;
 pub use collector::{
-    COLLECTION_BYTES_MAX, COLLECTORS_MAX, Collected, CollectedFamily, CollectedHistogram,
-    CollectedSummary, CollectedValue, Collector, CollectorError,
+    COLLECTION_BYTES_MAX, COLLECTORS_MAX, Collected, CollectedExemplar, CollectedFamily,
+    CollectedHistogram, CollectedSummary, CollectedValue, Collector, CollectorError,
 };
 #[cfg(feature = "dashboard")]
 pub use dashboard::{DASHBOARD_PATH, dashboard_pages};

@@ -38,6 +38,40 @@ impl From<f64> for CollectedValue {
     }
 }
 
+/// The trace of one increment of a counter, or of one observation. It is shown in formats that have exemplars; one that no
+/// scraper takes is left out.
+///
+/// ```
+/// use dynamo_metrics_encoder::{name_filter::NameFilter, negotiate::negotiate};
+/// use dynamo_metrics_exporter::{
+///     Collected, CollectedExemplar, Exporter, Registry, ScrapeDeadline, bytes::BytesMut,
+/// };
+/// use std::time::Duration;
+///
+/// let exporter = Exporter::new(&Registry::new());
+/// exporter.collector("reads", |families: &mut Collected| {
+///     let exemplar = CollectedExemplar { labels: &[("trace_id", "4bf9")], value: 2.0, seconds: Some(1.5) };
+///     families.counter("reads_total", "Reads.").sample_with_exemplar(&[], 7u64, exemplar);
+///     Ok(())
+/// })?;
+/// let mut body = BytesMut::new();
+/// let openmetrics = negotiate(Some("application/openmetrics-text"));
+/// let deadline = ScrapeDeadline::after(Duration::from_secs(10));
+/// exporter.exposition().write_as(openmetrics, &NameFilter::default(), deadline, &mut body);
+/// let line = "reads_total 7 # {trace_id=\"4bf9\"} 2 1.500\n";
+/// assert!(std::str::from_utf8(&body)?.contains(line));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct CollectedExemplar<'a> {
+    /// Names and values: 128 characters together at most.
+    pub labels: &'a [(&'a str, &'a str)],
+    /// The value that was added or observed.
+    pub value: f64,
+    /// Its time since 1970, if it is known.
+    pub seconds: Option<f64>,
+}
+
 /// The families that a [`Collector`](super::Collector) adds to one page.
 ///
 /// ```
@@ -152,9 +186,28 @@ impl CollectedFamily<'_> {
         labels: &[(&str, &str)],
         value: impl Into<CollectedValue>,
     ) -> &mut Self {
+        self.add(labels, value.into(), None)
+    }
+
+    /// Adds a series of a counter with its newest exemplar. The exemplar of another kind is not shown.
+    pub fn sample_with_exemplar(
+        &mut self,
+        labels: &[(&str, &str)],
+        value: impl Into<CollectedValue>,
+        exemplar: CollectedExemplar<'_>,
+    ) -> &mut Self {
+        self.add(labels, value.into(), Some(exemplar))
+    }
+
+    fn add(
+        &mut self,
+        labels: &[(&str, &str)],
+        value: CollectedValue,
+        exemplar: Option<CollectedExemplar<'_>>,
+    ) -> &mut Self {
         match &self.name {
             Some(name) if are_valid(labels, None) => self.collected.sample(|text| {
-                line(text, [name, ""], labels, None, value.into());
+                line(text, [name, ""], labels, None, value, exemplar);
             }),
             _ => self.collected.refused += 1,
         }
@@ -178,12 +231,27 @@ impl CollectedHistogram<'_> {
         counts: &[u64],
         sum: f64,
     ) -> &mut Self {
+        self.sample_with_exemplars(labels, bounds, counts, sum, |_| None)
+    }
+
+    /// Adds a histogram as [`sample`](Self::sample) does, with the newest exemplar of each bucket that has one: `exemplar` is
+    /// called with the index of each bucket.
+    pub fn sample_with_exemplars<'e>(
+        &mut self,
+        labels: &[(&str, &str)],
+        bounds: &[f64],
+        counts: &[u64],
+        sum: f64,
+        exemplar: impl Fn(usize) -> Option<CollectedExemplar<'e>>,
+    ) -> &mut Self {
         let ascend = bounds.windows(2).all(|pair| pair[0] < pair[1]);
         let fit = counts.len() == bounds.len() + 1 && ascend && !bounds.contains(&f64::INFINITY);
         let CollectedFamily { name, collected } = &mut self.family;
         match name {
             Some(name) if fit && are_valid(labels, Some("le")) => {
-                collected.sample(|text| histogram(text, name, labels, (bounds, counts), sum));
+                collected.sample(|text| {
+                    histogram(text, name, labels, (bounds, counts), sum, exemplar);
+                });
             }
             _ => collected.refused += 1,
         }
@@ -203,8 +271,8 @@ impl CollectedSummary<'_> {
         let CollectedFamily { name, collected } = &mut self.family;
         match name {
             Some(name) if are_valid(labels, Some("quantile")) => collected.sample(|text| {
-                line(text, [name, "_sum"], labels, None, sum.into());
-                line(text, [name, "_count"], labels, None, count.into());
+                line(text, [name, "_sum"], labels, None, sum.into(), None);
+                line(text, [name, "_count"], labels, None, count.into(), None);
             }),
             _ => collected.refused += 1,
         }
@@ -212,20 +280,22 @@ impl CollectedSummary<'_> {
     }
 }
 
-fn histogram(
+fn histogram<'e>(
     text: &mut Vec<u8>,
     name: &str,
     labels: &[(&str, &str)],
     (bounds, counts): (&[f64], &[u64]),
     sum: f64,
+    exemplar: impl Fn(usize) -> Option<CollectedExemplar<'e>>,
 ) {
     let mut total = 0u64;
-    for (bound, count) in bounds.iter().copied().chain([f64::INFINITY]).zip(counts) {
+    let bounds = bounds.iter().copied().chain([f64::INFINITY]);
+    for (bucket, (bound, count)) in bounds.zip(counts).enumerate() {
         total = total.saturating_add(*count);
-        line(text, [name, "_bucket"], labels, Some(bound), total.into());
+        line(text, [name, "_bucket"], labels, Some(bound), total.into(), exemplar(bucket));
     }
-    line(text, [name, "_sum"], labels, None, sum.into());
-    line(text, [name, "_count"], labels, None, total.into());
+    line(text, [name, "_sum"], labels, None, sum.into(), None);
+    line(text, [name, "_count"], labels, None, total.into(), None);
 }
 
 /// Whether all names are valid, different from each other, and none is the `reserved` one.
@@ -243,17 +313,10 @@ fn line(
     labels: &[(&str, &str)],
     bound: Option<f64>,
     value: CollectedValue,
+    exemplar: Option<CollectedExemplar<'_>>,
 ) {
     name.iter().for_each(|part| text.extend_from_slice(part.as_bytes()));
-    let mut separator = b'{';
-    for (label, value) in labels {
-        text.push(separator);
-        text.extend_from_slice(label.as_bytes());
-        text.extend_from_slice(b"=\"");
-        write_label_value(text, value);
-        text.push(b'"');
-        separator = b',';
-    }
+    let mut separator = write_labels(text, labels);
     if let Some(bound) = bound {
         text.push(separator);
         text.extend_from_slice(b"le=\"");
@@ -266,7 +329,52 @@ fn line(
         CollectedValue::Unsigned(value) => write_u64(text, value),
         CollectedValue::Float(value) => write_value(text, value),
     }
+    if let Some(exemplar) = exemplar.filter(CollectedExemplar::is_valid) {
+        write_exemplar(text, exemplar);
+    }
     text.push(b'\n');
+}
+
+/// Writes labels without the closing brace; returns the byte before a further one.
+fn write_labels(text: &mut Vec<u8>, labels: &[(&str, &str)]) -> u8 {
+    let mut separator = b'{';
+    for (label, value) in labels {
+        text.push(separator);
+        text.extend_from_slice(label.as_bytes());
+        text.extend_from_slice(b"=\"");
+        write_label_value(text, value);
+        text.push(b'"');
+        separator = b',';
+    }
+    separator
+}
+
+impl CollectedExemplar<'_> {
+    fn is_valid(&self) -> bool {
+        let is_time = |seconds: f64| (0.0..SECONDS_MAX).contains(&seconds);
+        are_valid(self.labels, None) && self.seconds.is_none_or(is_time)
+    }
+}
+
+/// The end of the year 9999: no clock shows more.
+const SECONDS_MAX: f64 = 253_402_300_800.0;
+
+fn write_exemplar(text: &mut Vec<u8>, exemplar: CollectedExemplar<'_>) {
+    text.extend_from_slice(b" # ");
+    if write_labels(text, exemplar.labels) == b'{' {
+        text.push(b'{');
+    }
+    text.extend_from_slice(b"} ");
+    write_value(text, exemplar.value);
+    if let Some(seconds) = exemplar.seconds {
+        // Digits, never an exponent.
+        let milliseconds = (seconds * 1000.0).round() as u64;
+        text.push(b' ');
+        write_u64(text, milliseconds / 1000);
+        let [hundreds, tens, ones] =
+            [100, 10, 1].map(|unit| b'0' + (milliseconds / unit % 10) as u8);
+        text.extend_from_slice(&[b'.', hundreds, tens, ones]);
+    }
 }
 
 #[cfg(test)]
@@ -289,6 +397,41 @@ mod tests {
             wait_bucket{q=\"a\",le=\"+Inf\"} 3\nwait_sum{q=\"a\"} 4.5\nwait_count{q=\"a\"} 3\n\
             # HELP size S.\n# TYPE size summary\nsize_sum{q=\"a\"} 4.5\nsize_count{q=\"a\"} 2\n";
         assert_eq!(text, expected);
+    }
+
+    #[test]
+    fn exemplars_follow_the_lines_of_counters_and_buckets_unless_no_scraper_takes_them() {
+        let mut collected = Collected::default();
+        let labels = [("trace_id", "4bf9")];
+        let exemplar = CollectedExemplar { labels: &labels, value: 0.5, seconds: None };
+        let late = CollectedExemplar { seconds: Some(1_764_486_000.062_5), ..exemplar };
+        let bare = CollectedExemplar { labels: &[], ..exemplar };
+        let named = CollectedExemplar { labels: &[("a b", "")], ..exemplar };
+        let timed = |seconds| CollectedExemplar { seconds: Some(seconds), ..exemplar };
+        let mut counter = collected.counter("c_total", "");
+        for one in [exemplar, late, bare, named, timed(-1.0), timed(f64::NAN), timed(1e12)] {
+            counter.sample_with_exemplar(&[("n", "1")], 1u64, one);
+        }
+        let of = |bucket: usize| (bucket == 1).then_some(exemplar);
+        collected.histogram("h", "").sample_with_exemplars(&[], &[0.1], &[2, 1], 0.75, of);
+        assert_eq!((collected.samples(), collected.refused()), (8, 0));
+        let text = String::from_utf8(collected.text).unwrap();
+        let lines: Vec<_> = text.lines().filter(|line| !line.starts_with("# ")).collect();
+        let plain = "c_total{n=\"1\"} 1";
+        let expected = [
+            "c_total{n=\"1\"} 1 # {trace_id=\"4bf9\"} 0.5",
+            "c_total{n=\"1\"} 1 # {trace_id=\"4bf9\"} 0.5 1764486000.063",
+            "c_total{n=\"1\"} 1 # {} 0.5",
+            plain,
+            plain,
+            plain,
+            plain,
+            "h_bucket{le=\"0.1\"} 2",
+            "h_bucket{le=\"+Inf\"} 3 # {trace_id=\"4bf9\"} 0.5",
+            "h_sum 0.75",
+            "h_count 3",
+        ];
+        assert_eq!(lines, expected);
     }
 
     #[test]

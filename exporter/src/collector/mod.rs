@@ -24,8 +24,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 pub use collected::{
-    COLLECTION_BYTES_MAX, Collected, CollectedFamily, CollectedHistogram, CollectedSummary,
-    CollectedValue,
+    COLLECTION_BYTES_MAX, Collected, CollectedExemplar, CollectedFamily, CollectedHistogram,
+    CollectedSummary, CollectedValue,
 };
 
 pub(crate) use errors::CollectorErrors;

@@ -1,7 +1,7 @@
 //! Metrics of many processes: what a directory of `dynamo-metrics-multiprocess` has, as one collection.
 
-use super::{Collected, Collector, CollectorError};
-use dynamo_metrics_multiprocess::{Family, FamilyKind, Page, Value};
+use super::{Collected, CollectedExemplar, Collector, CollectorError};
+use dynamo_metrics_multiprocess::{Exemplar, Family, FamilyKind, Page, Value};
 use std::path::PathBuf;
 
 /// Reads the page of all processes of a directory. A directory that no process has made yet has no metrics.
@@ -36,10 +36,7 @@ impl Collector for ProcessesCollector {
 }
 
 fn write(family: &Family, families: &mut Collected) {
-    let labels = |at: usize| {
-        let labels = family.series[at].labels.iter();
-        labels.map(|(name, value)| (name.as_str(), value.as_str())).collect::<Vec<_>>()
-    };
+    let labels = |at: usize| borrowed(&family.series[at].labels);
     let all = family.series.iter().enumerate();
     match family.kind {
         FamilyKind::Counter => {
@@ -50,9 +47,14 @@ fn write(family: &Family, families: &mut Collected) {
             };
             let mut counter = families.counter(&name, &family.help);
             for (at, series) in all {
-                if let Value::Number(value) = series.value {
-                    counter.sample(&labels(at), value);
-                }
+                let Value::Number(value) = series.value else { continue };
+                match series.exemplars.first() {
+                    None => counter.sample(&labels(at), value),
+                    Some(one) => {
+                        let names = borrowed(&one.labels);
+                        counter.sample_with_exemplar(&labels(at), value, exemplar(one, &names))
+                    }
+                };
             }
         }
         FamilyKind::Gauge => {
@@ -66,9 +68,15 @@ fn write(family: &Family, families: &mut Collected) {
         FamilyKind::Histogram => {
             let mut histogram = families.histogram(&family.name, &family.help);
             for (at, series) in all {
-                if let Value::Histogram(counts, sum) = &series.value {
-                    histogram.sample(&labels(at), &family.bounds, counts, *sum);
-                }
+                let Value::Histogram(counts, sum) = &series.value else { continue };
+                let exemplars = series.exemplars.iter();
+                let exemplars: Vec<_> = exemplars.map(|one| (one, borrowed(&one.labels))).collect();
+                let of_bucket = |bucket| {
+                    let (one, names) = exemplars.iter().find(|(one, _)| one.bucket == bucket)?;
+                    Some(exemplar(one, names))
+                };
+                let (bounds, labels) = (&family.bounds, labels(at));
+                histogram.sample_with_exemplars(&labels, bounds, counts, *sum, of_bucket);
             }
         }
         FamilyKind::Summary => {
@@ -82,4 +90,12 @@ fn write(family: &Family, families: &mut Collected) {
         // A kind of a later version.
         _ => {}
     }
+}
+
+fn borrowed(labels: &[(String, String)]) -> Vec<(&str, &str)> {
+    labels.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect()
+}
+
+fn exemplar<'a>(one: &Exemplar, labels: &'a [(&'a str, &'a str)]) -> CollectedExemplar<'a> {
+    CollectedExemplar { labels, value: one.value, seconds: Some(one.time) }
 }

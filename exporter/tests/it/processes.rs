@@ -1,9 +1,13 @@
 //! Metrics of many processes on an exporter's page.
 
 use dynamo_metrics_core::{Buckets, Registry};
-use dynamo_metrics_exporter::Exporter;
+use dynamo_metrics_encoder::name_filter::NameFilter;
+use dynamo_metrics_encoder::negotiate::negotiate;
+use dynamo_metrics_exporter::bytes::BytesMut;
 use dynamo_metrics_exporter::multiprocess::{Mode, Opts, Processes};
+use dynamo_metrics_exporter::{Exporter, ScrapeDeadline};
 use std::path::PathBuf;
+use std::time::Duration;
 
 struct Directory(PathBuf);
 
@@ -62,4 +66,36 @@ fn every_kind_is_on_the_page_and_faults_are_counted() {
     let found = page(&exporter);
     assert!(found.contains(&"dynamo_metrics_multiprocess_conflicting_families 1".into()));
     assert!(found.contains(&format!("steps_total{{{label}}} 3")));
+}
+
+#[test]
+fn the_newest_exemplars_of_all_processes_are_in_openmetrics() {
+    let directory = directory("exemplars");
+    let exporter = Exporter::new(&Registry::new());
+    exporter.processes("ranks", &directory.0).unwrap();
+    let ranks = [(); 2].map(|()| Processes::join(&directory.0).unwrap());
+    let buckets = Buckets::new([1.0]).unwrap();
+    for (rank, processes) in ranks.iter().enumerate() {
+        let rank_name = rank.to_string();
+        let trace = [("trace_id", rank_name.as_str())];
+        let opts = |name: &str| Opts::new(name, "Help.").label("model", "a");
+        processes.counter(&opts("steps")).unwrap().add_with_exemplar(2.0, &trace);
+        let waits = processes.histogram(&opts("wait_seconds"), &buckets).unwrap();
+        waits.observe_with_exemplar(rank as f64 * 2.0, &trace);
+    }
+    let mut body = BytesMut::new();
+    let openmetrics = negotiate(Some("application/openmetrics-text"));
+    let deadline = ScrapeDeadline::after(Duration::from_secs(10));
+    exporter.exposition().write_as(openmetrics, &NameFilter::default(), deadline, &mut body);
+    let text = std::str::from_utf8(&body).unwrap();
+    for line in [
+        "steps_total{model=\"a\"} 4 # {trace_id=\"1\"} 2 ",
+        "wait_seconds_bucket{model=\"a\",le=\"1.0\"} 1 # {trace_id=\"0\"} 0 ",
+        "wait_seconds_bucket{model=\"a\",le=\"+Inf\"} 2 # {trace_id=\"1\"} 2 ",
+    ] {
+        let found = text.lines().find_map(|found| found.strip_prefix(line));
+        let time: f64 = found.unwrap_or_else(|| panic!("{line} in {text}")).parse().unwrap();
+        assert!(time > 1.7e9, "{time}");
+    }
+    assert!(!crate::page(&exporter).contains("trace_id"), "text 0.0.4 has no exemplars");
 }
