@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # Each fuzz target for SECONDS_EACH (default 10), after a build of about 1 minute. Needs nightly and cargo-fuzz.
+# `--build` builds only.
 # A crash leaves its input in fuzz/artifacts/TARGET; put it into fuzz/regressions/TARGET when it is fixed.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -10,6 +11,10 @@ targets=$(sed -n 's|^path = "fuzz_targets/\(.*\)\.rs"|\1|p' fuzz/Cargo.toml)
 for folder in fuzz/corpus/*/ fuzz/regressions/*/; do
   grep -qx "$(basename "$folder")" <<< "$targets" || { echo "$folder: fuzz/Cargo.toml has no such target" >&2; exit 1; }
 done
+if [ "${1:-}" = --build ]; then
+  cargo "+$toolchain" fuzz build -s none
+  exit
+fi
 for target in $targets; do
   echo "fuzzing $target for $seconds s"
   mkdir -p "fuzz/corpus/$target" "fuzz/regressions/$target"

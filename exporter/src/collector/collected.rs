@@ -351,13 +351,13 @@ fn write_labels(text: &mut Vec<u8>, labels: &[(&str, &str)]) -> u8 {
 
 impl CollectedExemplar<'_> {
     fn is_valid(&self) -> bool {
-        let is_time = |seconds: f64| (0.0..SECONDS_MAX).contains(&seconds);
+        let is_time = |seconds: f64| (0.0..YEAR_10000).contains(&seconds);
         are_valid(self.labels, None) && self.seconds.is_none_or(is_time)
     }
 }
 
-/// The end of the year 9999: no clock shows more.
-const SECONDS_MAX: f64 = 253_402_300_800.0;
+/// The begin of that year, in seconds since 1970: no clock shows more.
+const YEAR_10000: f64 = 253_402_300_800.0;
 
 fn write_exemplar(text: &mut Vec<u8>, exemplar: CollectedExemplar<'_>) {
     text.extend_from_slice(b" # ");

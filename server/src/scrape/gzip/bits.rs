@@ -14,7 +14,7 @@ use crate::scrape::memory::try_reserve;
 const WORD_BYTES: usize = 8;
 const BUFFER_BYTES: usize = 4096;
 /// Bits that can be put at once, from one flush to the next: seven may wait.
-pub(super) const PUT_BITS_MAX: u32 = 56;
+pub(super) const PUT_BITS: u32 = 56;
 
 pub(super) struct Writer<'a> {
     body: &'a mut BytesMut,
@@ -33,7 +33,7 @@ pub(super) struct Bits {
 }
 
 impl Bits {
-    /// Appends bits: [`PUT_BITS_MAX`] from one flush to the next.
+    /// Appends bits: [`PUT_BITS`] from one flush to the next.
     #[inline(always)]
     pub(super) fn put(self, code: Code) -> Self {
         self.put_word(code.bits.into(), code.len)

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use super::bits::PUT_BITS_MAX;
+use super::bits::PUT_BITS;
 use super::codes::{Code, Codes};
 use super::hints::{Sink, WORD};
 
@@ -40,7 +40,7 @@ impl<'a> Packer<'a> {
 
     fn put(&mut self, code: Code) {
         let Packed { words, lens, .. } = &mut self.packed;
-        let is_full = |len: &u8| u32::from(*len) + code.len > PUT_BITS_MAX;
+        let is_full = |len: &u8| u32::from(*len) + code.len > PUT_BITS;
         if lens.get(self.word).is_some_and(is_full) {
             self.word += 1;
         }
