@@ -202,22 +202,25 @@ impl Hints {
         text: &[u8],
         followed: &Followed,
         sink: &mut S,
-        mut written: S::At,
+        written: S::At,
     ) -> io::Result<Option<S::At>> {
         let is_near = self.copies(followed).all(|(_, distance)| distance <= WINDOW);
         if !is_near {
             return Ok(None);
         }
+        let mut bits = Packed::UNKNOWN;
         if let Some(codes) = sink.codes() {
             let mut packer = Packer::new(codes);
             self.write_hints(text, followed, &mut packer, ())?;
-            if let Some(bits) = packer.packed() {
-                self.lines[followed.lines].bits = bits;
-                return sink.packed(written, &bits).map(Some);
-            }
+            bits = packer.packed().unwrap_or(bits);
         }
-        written = self.write_hints(text, followed, sink, written)?;
-        Ok(Some(written))
+        // Also when they do not fit: those of before are of other distances.
+        self.lines[followed.lines].bits = bits;
+        if bits.is_known {
+            sink.packed(written, &bits).map(Some)
+        } else {
+            self.write_hints(text, followed, sink, written).map(Some)
+        }
     }
 
     fn write_hints<S: Sink>(

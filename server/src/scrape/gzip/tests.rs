@@ -110,6 +110,34 @@ fn a_copy_whose_distance_grows_beyond_the_window_is_not_made() {
     }
 }
 
+#[test]
+fn bits_that_no_longer_fit_are_not_written_from_memory() {
+    // Lines of some copies each, whose distances need more or fewer bits as the values before them grow and shrink.
+    let mut state = 1u32;
+    let mut random = move |below: u32| {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (state >> 8) % below
+    };
+    let parts = ["model=", "endpoint", "stream=\"", "status", "worker"];
+    let labels: Vec<String> = (0..400)
+        .map(|_| {
+            (0..1 + random(5))
+                .map(|_| parts[random(5) as usize].to_owned() + &random(9).to_string())
+                .collect()
+        })
+        .collect();
+    let mut gzip = GzipLines::default();
+    for _ in 0..40 {
+        let digits = 1 + random(30) as usize;
+        let line =
+            |label: &String| format!("{label} {}\n", "7".repeat(1 + random(2) as usize * digits));
+        let text = "# the page\n".to_owned() + &labels.iter().map(line).collect::<String>();
+        for _ in 0..2 {
+            assert!(inflated(&compressed(&mut gzip, text.as_bytes())) == text.as_bytes());
+        }
+    }
+}
+
 /// Lines that share parts, with values of any bytes.
 fn lines() -> impl Strategy<Value = Vec<u8>> {
     let name = prop_oneof!["[ab]{1,6}", Just("wait_seconds_bucket".to_owned())];
