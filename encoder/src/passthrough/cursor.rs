@@ -173,11 +173,20 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    /// Everything up to a blank, a `#` or the end.
+    /// Everything up to a blank, a `#` or the end: a value or a time, behind which an exemplar may begin.
     pub(super) fn token(&mut self) -> Span {
+        self.up_to(|byte| matches!(byte, b' ' | b'\t' | b'#'))
+    }
+
+    /// Everything up to a blank or the end: a word of a comment, in which a `#` is nothing special.
+    pub(super) fn word(&mut self) -> Span {
+        self.up_to(|byte| matches!(byte, b' ' | b'\t'))
+    }
+
+    fn up_to(&mut self, ends: impl Fn(u8) -> bool) -> Span {
         let start = self.at;
         let rest = &self.bytes[start..];
-        let len = rest.iter().position(|byte| matches!(byte, b' ' | b'\t' | b'#'));
+        let len = rest.iter().position(|byte| ends(*byte));
         self.at += len.unwrap_or(rest.len());
         self.span(start, self.at)
     }

@@ -90,7 +90,7 @@ impl Cursor<'_> {
         if !self.skip_blanks() {
             return Line::Nothing;
         }
-        let word = self.token();
+        let word = self.word();
         self.skip_blanks();
         match self.slice(word) {
             b"EOF" if self.peek().is_none() => return Line::Eof,
@@ -110,7 +110,7 @@ impl Cursor<'_> {
             let text = self.bytes[self.at..].trim_ascii_end();
             return Line::Help { name, text: self.span(self.at, self.at + text.len()) };
         }
-        let word = self.token();
+        let word = self.word();
         self.skip_blanks();
         match self.peek() {
             None if !word.is_empty() => Line::Type { name, word },
@@ -122,7 +122,7 @@ impl Cursor<'_> {
     fn unit(mut self, filter: &Filter) -> Line {
         let Some(name) = self.name(false) else { return Line::Nothing };
         self.skip_blanks();
-        let unit = self.token();
+        let unit = self.word();
         self.skip_blanks();
         let plain = metric_name_len(self.slice(unit)) == self.slice(unit).len();
         if !plain || self.peek().is_some() || !filter.admits_bytes(self.slice(name)) {

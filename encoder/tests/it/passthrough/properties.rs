@@ -217,6 +217,21 @@ fn all_prefixes_of_a_real_text() {
     }
 }
 
+#[test]
+fn each_byte_of_a_real_page_may_be_one_that_ends_something() {
+    for byte in *b"#\n\r\t {}\",=\\0" {
+        for at in 0..VLLM.len() {
+            let (mut set, mut inserted) = (VLLM.as_bytes().to_vec(), VLLM.as_bytes().to_vec());
+            set[at] = byte;
+            inserted.insert(at, byte);
+            for text in [set, inserted] {
+                let kept = keeps_what_is_right(&text);
+                assert!(kept.is_ok(), "{kept:?} in {}", String::from_utf8_lossy(&text));
+            }
+        }
+    }
+}
+
 /// Lines that are like each other but for something.
 fn alike() -> impl Strategy<Value = String> {
     let value =
