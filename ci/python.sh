@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Builds the wheel of the Python package and tests it, its stubs and its documents: 1 to 5 minutes by what is built.
 # Then runs the tests of prometheus_client on it (ci/python_swap.sh), and a worker in Dynamo's own runtime (ci/python_dynamo.sh).
-# Needs .venv (ci/install.sh). MATURIN_PROFILE=dev builds what takes less time to build. The wheel is installed into a fresh virtual environment beside it. DYNAMO_METRICS_LONG=1 lets a
-# million series of each kind come and go instead of 100,000.
+# Needs .venv (ci/install.sh). The wheel is installed into a fresh virtual environment beside it. MATURIN_PROFILE=dev builds a wheel that
+# is slower and sooner there; DYNAMO_METRICS_LONG=1 lets a million series of each kind come and go instead of 100,000.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 root=$PWD

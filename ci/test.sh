@@ -84,7 +84,7 @@ step "deploy: rules, dashboards, and faults at a real Alertmanager, short"
 LOADED=1 bash deploy/check.sh --short
 
 step "the Python package, from its wheel"
-# Tested, not measured: unoptimised but for what tests need.
+# Tested, not measured: optimised as the other tests are.
 MATURIN_PROFILE=dev bash ci/python.sh
 
 step "compat: the APIs of the crates prometheus and metrics"

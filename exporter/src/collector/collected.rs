@@ -3,6 +3,7 @@
 //! A sample that no scraper could take, with an invalid name or beyond the limits, is refused and counted, so that the rest
 //! of the collection is printed.
 
+use super::exemplar::CollectedExemplar;
 use dynamo_metrics_core::escaping::{is_legacy_label_name, is_legacy_metric_name};
 use dynamo_metrics_encoder::escape::{write_help, write_label_value};
 use dynamo_metrics_encoder::number::{write_u64, write_value};
@@ -36,40 +37,6 @@ impl From<f64> for CollectedValue {
     fn from(value: f64) -> Self {
         Self::Float(value)
     }
-}
-
-/// The trace of one increment of a counter, or of one observation. It is shown in formats that have exemplars; one that no
-/// scraper takes is left out.
-///
-/// ```
-/// use dynamo_metrics_encoder::{name_filter::NameFilter, negotiate::negotiate};
-/// use dynamo_metrics_exporter::{
-///     Collected, CollectedExemplar, Exporter, Registry, ScrapeDeadline, bytes::BytesMut,
-/// };
-/// use std::time::Duration;
-///
-/// let exporter = Exporter::new(&Registry::new());
-/// exporter.collector("reads", |families: &mut Collected| {
-///     let exemplar = CollectedExemplar { labels: &[("trace_id", "4bf9")], value: 2.0, seconds: Some(1.5) };
-///     families.counter("reads_total", "Reads.").sample_with_exemplar(&[], 7u64, exemplar);
-///     Ok(())
-/// })?;
-/// let mut body = BytesMut::new();
-/// let openmetrics = negotiate(Some("application/openmetrics-text"));
-/// let deadline = ScrapeDeadline::after(Duration::from_secs(10));
-/// exporter.exposition().write_as(openmetrics, &NameFilter::default(), deadline, &mut body);
-/// let line = "reads_total 7 # {trace_id=\"4bf9\"} 2 1.500\n";
-/// assert!(std::str::from_utf8(&body)?.contains(line));
-/// # Ok::<(), Box<dyn std::error::Error>>(())
-/// ```
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct CollectedExemplar<'a> {
-    /// Names and values: 128 characters together at most.
-    pub labels: &'a [(&'a str, &'a str)],
-    /// The value that was added or observed.
-    pub value: f64,
-    /// Its time since 1970, if it is known.
-    pub seconds: Option<f64>,
 }
 
 /// The families that a [`Collector`](super::Collector) adds to one page.
@@ -299,7 +266,7 @@ fn histogram<'e>(
 }
 
 /// Whether all names are valid, different from each other, and none is the `reserved` one.
-fn are_valid(labels: &[(&str, &str)], reserved: Option<&str>) -> bool {
+pub(super) fn are_valid(labels: &[(&str, &str)], reserved: Option<&str>) -> bool {
     labels.iter().enumerate().all(|(at, (name, _))| {
         is_legacy_label_name(name)
             && Some(*name) != reserved
@@ -329,14 +296,14 @@ fn line(
         CollectedValue::Unsigned(value) => write_u64(text, value),
         CollectedValue::Float(value) => write_value(text, value),
     }
-    if let Some(exemplar) = exemplar.filter(CollectedExemplar::is_valid) {
-        write_exemplar(text, exemplar);
+    if let Some(exemplar) = exemplar {
+        exemplar.write(text);
     }
     text.push(b'\n');
 }
 
 /// Writes labels without the closing brace; returns the byte before a further one.
-fn write_labels(text: &mut Vec<u8>, labels: &[(&str, &str)]) -> u8 {
+pub(super) fn write_labels(text: &mut Vec<u8>, labels: &[(&str, &str)]) -> u8 {
     let mut separator = b'{';
     for (label, value) in labels {
         text.push(separator);
@@ -347,34 +314,6 @@ fn write_labels(text: &mut Vec<u8>, labels: &[(&str, &str)]) -> u8 {
         separator = b',';
     }
     separator
-}
-
-impl CollectedExemplar<'_> {
-    fn is_valid(&self) -> bool {
-        let is_time = |seconds: f64| (0.0..YEAR_10000).contains(&seconds);
-        are_valid(self.labels, None) && self.seconds.is_none_or(is_time)
-    }
-}
-
-/// The begin of that year, in seconds since 1970: no clock shows more.
-const YEAR_10000: f64 = 253_402_300_800.0;
-
-fn write_exemplar(text: &mut Vec<u8>, exemplar: CollectedExemplar<'_>) {
-    text.extend_from_slice(b" # ");
-    if write_labels(text, exemplar.labels) == b'{' {
-        text.push(b'{');
-    }
-    text.extend_from_slice(b"} ");
-    write_value(text, exemplar.value);
-    if let Some(seconds) = exemplar.seconds {
-        // Digits, never an exponent.
-        let milliseconds = (seconds * 1000.0).round() as u64;
-        text.push(b' ');
-        write_u64(text, milliseconds / 1000);
-        let [hundreds, tens, ones] =
-            [100, 10, 1].map(|unit| b'0' + (milliseconds / unit % 10) as u8);
-        text.extend_from_slice(&[b'.', hundreds, tens, ones]);
-    }
 }
 
 #[cfg(test)]
@@ -397,41 +336,6 @@ mod tests {
             wait_bucket{q=\"a\",le=\"+Inf\"} 3\nwait_sum{q=\"a\"} 4.5\nwait_count{q=\"a\"} 3\n\
             # HELP size S.\n# TYPE size summary\nsize_sum{q=\"a\"} 4.5\nsize_count{q=\"a\"} 2\n";
         assert_eq!(text, expected);
-    }
-
-    #[test]
-    fn exemplars_follow_the_lines_of_counters_and_buckets_unless_no_scraper_takes_them() {
-        let mut collected = Collected::default();
-        let labels = [("trace_id", "4bf9")];
-        let exemplar = CollectedExemplar { labels: &labels, value: 0.5, seconds: None };
-        let late = CollectedExemplar { seconds: Some(1_764_486_000.062_5), ..exemplar };
-        let bare = CollectedExemplar { labels: &[], ..exemplar };
-        let named = CollectedExemplar { labels: &[("a b", "")], ..exemplar };
-        let timed = |seconds| CollectedExemplar { seconds: Some(seconds), ..exemplar };
-        let mut counter = collected.counter("c_total", "");
-        for one in [exemplar, late, bare, named, timed(-1.0), timed(f64::NAN), timed(1e12)] {
-            counter.sample_with_exemplar(&[("n", "1")], 1u64, one);
-        }
-        let of = |bucket: usize| (bucket == 1).then_some(exemplar);
-        collected.histogram("h", "").sample_with_exemplars(&[], &[0.1], &[2, 1], 0.75, of);
-        assert_eq!((collected.samples(), collected.refused()), (8, 0));
-        let text = String::from_utf8(collected.text).unwrap();
-        let lines: Vec<_> = text.lines().filter(|line| !line.starts_with("# ")).collect();
-        let plain = "c_total{n=\"1\"} 1";
-        let expected = [
-            "c_total{n=\"1\"} 1 # {trace_id=\"4bf9\"} 0.5",
-            "c_total{n=\"1\"} 1 # {trace_id=\"4bf9\"} 0.5 1764486000.063",
-            "c_total{n=\"1\"} 1 # {} 0.5",
-            plain,
-            plain,
-            plain,
-            plain,
-            "h_bucket{le=\"0.1\"} 2",
-            "h_bucket{le=\"+Inf\"} 3 # {trace_id=\"4bf9\"} 0.5",
-            "h_sum 0.75",
-            "h_count 3",
-        ];
-        assert_eq!(lines, expected);
     }
 
     #[test]

@@ -7,6 +7,7 @@
 
 mod collected;
 mod errors;
+mod exemplar;
 mod labelled;
 #[cfg(all(feature = "process", target_os = "linux"))]
 mod process;
@@ -24,9 +25,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 pub use collected::{
-    COLLECTION_BYTES_MAX, Collected, CollectedExemplar, CollectedFamily, CollectedHistogram,
-    CollectedSummary, CollectedValue,
+    COLLECTION_BYTES_MAX, Collected, CollectedFamily, CollectedHistogram, CollectedSummary,
+    CollectedValue,
 };
+pub use exemplar::CollectedExemplar;
 
 pub(crate) use errors::CollectorErrors;
 pub(crate) use labelled::LabelledCallback;

@@ -2,8 +2,8 @@
 
 use std::io;
 
-use super::codes::{COPY_MAX, COPY_MIN, Codes};
-use super::packed::{Packed, Packer};
+use super::codes::{COPY_MAX, COPY_MIN};
+use super::packed::Packed;
 
 /// A copy may be of bytes that are no farther back.
 const WINDOW: usize = 32 * 1024;
@@ -28,11 +28,61 @@ pub(super) trait Sink {
     /// Appends the `len` bytes, 3 to 258, that are `distance` bytes back, 1 to 32,768.
     fn copy(&mut self, at: Self::At, len: usize, distance: usize) -> io::Result<Self::At>;
 
-    /// The codes that it writes with, if it takes [packed](Self::packed) bits.
-    fn codes(&self) -> Option<&Codes>;
+    /// Appends the bits of a constant part, if this sink takes any and they are known.
+    fn known(&mut self, _: Self::At, _: &Packed) -> io::Result<Option<Self::At>> {
+        Ok(None)
+    }
 
-    /// Appends bits that were packed with its codes.
-    fn packed(&mut self, at: Self::At, bits: &Packed) -> io::Result<Self::At>;
+    /// Appends a constant part; returns its bits, if this sink keeps them.
+    fn constant(&mut self, at: Self::At, part: &Constant<'_>) -> io::Result<(Self::At, Packed)> {
+        Ok((part.write(self, at)?, Packed::UNKNOWN))
+    }
+}
+
+/// The constant part of a line, at its place in a text.
+pub(super) struct Constant<'a> {
+    text: &'a [u8],
+    /// Where it begins.
+    at: usize,
+    lines: &'a [Line],
+    /// Those of this line.
+    hints: &'a [Hint],
+}
+
+impl Constant<'_> {
+    /// Whether all that it copies is near enough.
+    fn is_near(&self) -> bool {
+        self.copies().all(|(_, distance)| distance <= WINDOW)
+    }
+
+    /// Writes its literals and copies.
+    pub(super) fn write<S: Sink + ?Sized>(
+        &self,
+        sink: &mut S,
+        mut written: S::At,
+    ) -> io::Result<S::At> {
+        let mut at = self.at;
+        for (hint, distance) in self.copies() {
+            let to = at + usize::from(hint.literals);
+            written = sink.literals(written, &self.text[at..to])?;
+            if hint.len > 0 {
+                written = copy(sink, written, hint.len.into(), distance)?;
+            }
+            at = to + usize::from(hint.len);
+        }
+        Ok(written)
+    }
+
+    /// The hints, with the distances of their copies in this text; zero where there is none.
+    fn copies(&self) -> impl Iterator<Item = (Hint, usize)> {
+        let mut at = self.at;
+        self.hints.iter().map(move |hint| {
+            let to = at + usize::from(hint.literals);
+            at = to + usize::from(hint.len);
+            let from = self.lines[hint.line as usize].start as usize + hint.offset as usize;
+            (*hint, if hint.len == 0 { 0 } else { to - from })
+        })
+    }
 }
 
 /// The hints of one page, as it was when it was searched.
@@ -169,14 +219,20 @@ impl Hints {
             if text.get(start..value) != Some(known) {
                 break;
             }
-            if line.bits.is_known && line.oldest >= same_len_from {
-                written = sink.packed(written, &line.bits)?;
+            let is_as_before = line.oldest >= same_len_from;
+            let known = if is_as_before { sink.known(written, &line.bits)? } else { None };
+            written = if let Some(written) = known {
+                written
             } else {
-                match self.write_constant(text, &followed, sink, written)? {
-                    Some(at) => written = at,
-                    None => break,
+                let hints = &self.hints[followed.hints..hints];
+                let part = Constant { text, at: start, lines: &self.lines, hints };
+                if !part.is_near() {
+                    break;
                 }
-            }
+                let (written, bits) = sink.constant(written, &part)?;
+                self.lines[followed.lines].bits = bits;
+                written
+            };
             let end = line_end(text, value);
             written = match text[value..].first_chunk() {
                 Some(word) if (1..=WORD).contains(&(end - value)) => {
@@ -194,64 +250,6 @@ impl Hints {
             followed = Followed { lines, hints, constants: followed.constants + constant, at: end };
         }
         Ok((written, followed))
-    }
-
-    /// Writes the constant part of the next line, and keeps its bits if they fit. `None` if what it copies is too far away by now.
-    fn write_constant<S: Sink>(
-        &mut self,
-        text: &[u8],
-        followed: &Followed,
-        sink: &mut S,
-        written: S::At,
-    ) -> io::Result<Option<S::At>> {
-        let is_near = self.copies(followed).all(|(_, distance)| distance <= WINDOW);
-        if !is_near {
-            return Ok(None);
-        }
-        let mut bits = Packed::UNKNOWN;
-        if let Some(codes) = sink.codes() {
-            let mut packer = Packer::new(codes);
-            self.write_hints(text, followed, &mut packer, ())?;
-            bits = packer.packed().unwrap_or(bits);
-        }
-        // Also when they do not fit: those of before are of other distances.
-        self.lines[followed.lines].bits = bits;
-        if bits.is_known {
-            sink.packed(written, &bits).map(Some)
-        } else {
-            self.write_hints(text, followed, sink, written).map(Some)
-        }
-    }
-
-    fn write_hints<S: Sink>(
-        &self,
-        text: &[u8],
-        followed: &Followed,
-        sink: &mut S,
-        mut written: S::At,
-    ) -> io::Result<S::At> {
-        let mut at = followed.at;
-        for (hint, distance) in self.copies(followed) {
-            let to = at + usize::from(hint.literals);
-            written = sink.literals(written, &text[at..to])?;
-            if hint.len > 0 {
-                written = copy(sink, written, hint.len.into(), distance)?;
-            }
-            at = to + usize::from(hint.len);
-        }
-        Ok(written)
-    }
-
-    /// The hints of the next line, with the distances of their copies in this page; zero where there is none.
-    fn copies(&self, followed: &Followed) -> impl Iterator<Item = (Hint, usize)> {
-        let mut at = followed.at;
-        let hints = &self.hints[followed.hints..self.lines[followed.lines].hints as usize];
-        hints.iter().map(move |hint| {
-            let to = at + usize::from(hint.literals);
-            at = to + usize::from(hint.len);
-            let from = self.lines[hint.line as usize].start as usize + hint.offset as usize;
-            (*hint, if hint.len == 0 { 0 } else { to - from })
-        })
     }
 
     /// Writes the line that begins at `start`, and learns it. Returns where it ends.
@@ -344,7 +342,7 @@ impl Hints {
 
 /// Appends a copy of any length from [`COPY_MIN`] on.
 #[inline(always)]
-fn copy<S: Sink>(
+fn copy<S: Sink + ?Sized>(
     sink: &mut S,
     mut written: S::At,
     mut len: usize,

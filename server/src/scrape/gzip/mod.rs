@@ -32,8 +32,8 @@ use bytes::BytesMut;
 
 use self::bits::{Bits, Writer};
 use self::codes::{Code, Codes, Counts, END};
-use self::hints::{Hints, Search, Sink, WORD};
-use self::packed::Packed;
+use self::hints::{Constant, Hints, Search, Sink, WORD};
+use self::packed::{Packed, Packer};
 
 /// Pages that are remembered: a few formats, each for a path or filter of its own. They are told apart by their first line;
 /// two that begin the same take each other's hints, and are searched again in each turn.
@@ -232,18 +232,27 @@ impl Sink for Block<'_> {
         self.writer.flush(at.put(self.codes.copy(len)).put(self.codes.distance(distance)))
     }
 
-    fn codes(&self) -> Option<&Codes> {
-        Some(self.codes)
+    #[inline(always)]
+    fn known(&mut self, at: Bits, bits: &Packed) -> io::Result<Option<Bits>> {
+        if !bits.is_known {
+            return Ok(None);
+        }
+        let ([first, second], [first_len, second_len]) = (bits.words, bits.lens);
+        let mut at = self.writer.flush(at.put_word(first, first_len.into()))?;
+        if second_len > 0 {
+            at = self.writer.flush(at.put_word(second, second_len.into()))?;
+        }
+        Ok(Some(at))
     }
 
-    #[inline(always)]
-    fn packed(&mut self, at: Bits, bits: &Packed) -> io::Result<Bits> {
-        let ([first, second], [first_len, second_len]) = (bits.words, bits.lens);
-        let at = self.writer.flush(at.put_word(first, first_len.into()))?;
-        if second_len == 0 {
-            return Ok(at);
+    fn constant(&mut self, at: Bits, part: &Constant<'_>) -> io::Result<(Bits, Packed)> {
+        let mut packer = Packer::new(self.codes);
+        part.write(&mut packer, ())?;
+        let bits = packer.packed();
+        match self.known(at, &bits)? {
+            Some(at) => Ok((at, bits)),
+            None => Ok((part.write(self, at)?, bits)),
         }
-        self.writer.flush(at.put_word(second, second_len.into()))
     }
 }
 
@@ -262,14 +271,6 @@ impl Sink for Counts {
 
     fn copy(&mut self, (): (), len: usize, distance: usize) -> io::Result<()> {
         self.count_copy(len, distance);
-        Ok(())
-    }
-
-    fn codes(&self) -> Option<&Codes> {
-        None
-    }
-
-    fn packed(&mut self, (): (), _: &Packed) -> io::Result<()> {
         Ok(())
     }
 }

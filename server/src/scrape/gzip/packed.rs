@@ -33,9 +33,9 @@ impl<'a> Packer<'a> {
         Self { codes, packed: Packed { is_known: true, ..Packed::UNKNOWN }, word: 0 }
     }
 
-    /// Returns the bits, unless they are too many.
-    pub(super) fn packed(self) -> Option<Packed> {
-        (self.word < WORDS).then_some(self.packed)
+    /// Returns the bits, if they are not too many.
+    pub(super) fn packed(self) -> Packed {
+        if self.word < WORDS { self.packed } else { Packed::UNKNOWN }
     }
 
     fn put(&mut self, code: Code) {
@@ -66,14 +66,6 @@ impl Sink for Packer<'_> {
     fn copy(&mut self, (): (), len: usize, distance: usize) -> io::Result<()> {
         self.put(self.codes.copy(len));
         self.put(self.codes.distance(distance));
-        Ok(())
-    }
-
-    fn codes(&self) -> Option<&Codes> {
-        None
-    }
-
-    fn packed(&mut self, (): (), _: &Packed) -> io::Result<()> {
         Ok(())
     }
 }

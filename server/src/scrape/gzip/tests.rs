@@ -56,6 +56,17 @@ fn a_page_that_was_seen_before_is_smaller_than_at_level_1() {
 }
 
 #[test]
+fn a_page_that_has_grown_is_as_small_as_one_that_was_never_smaller() {
+    let size = |series: &[u64]| {
+        let mut gzip = GzipLines::default();
+        let pages = (1..).zip(series).map(|(scrape, series)| page(*series, scrape));
+        pages.map(|page| compressed(&mut gzip, &page).len()).last().expect("a page")
+    };
+    let (grown, fresh) = (size(&[300, 301, 301]), size(&[301, 301, 301]));
+    assert!(grown * 100 <= fresh * 101, "{grown}, {fresh}");
+}
+
+#[test]
 fn pages_of_several_beginnings_keep_their_own_hints() {
     let mut gzip = GzipLines::default();
     let pages = (0..6u64).map(|n| [format!("# page {n}\n").as_bytes(), &page(50, n)].concat());
