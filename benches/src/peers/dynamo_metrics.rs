@@ -120,6 +120,7 @@ pub(crate) fn token(data: &Data) -> Vec<Case> {
     frontend.models().add(MODELS[0], 1, &card, &RuntimeConfig::default());
     let (tokens, latency) = ours::token(&token_bounds());
     let (counted, integers) = ours::integer_token(&token_bounds());
+    let timed = (counted.clone(), integers.clone());
     let nanos = nanos(&data.tokens);
     vec![
         Case::over(NAME, &nanos, move || {
@@ -138,6 +139,17 @@ pub(crate) fn token(data: &Data) -> Vec<Case> {
             move |nanos| {
                 tokens.inc();
                 latency.observe(nanos);
+            }
+        }),
+        // The recordings of a caller that keeps the time itself.
+        Case::over("dynamo-metrics, handles of integers and a clock", &nanos, move || {
+            let (tokens, latency) = (timed.0.clone(), timed.1.clone());
+            let (mut now, mut last) = (0u64, 0u64);
+            move |nanos| {
+                now += nanos;
+                tokens.inc();
+                latency.observe(now.saturating_sub(last));
+                last = last.max(black_box(now));
             }
         }),
         Case::over("dynamo-metrics, handles", &data.tokens, move || {

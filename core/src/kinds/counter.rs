@@ -39,11 +39,14 @@ impl Counter {
     #[inline]
     pub fn add(&self, n: u64) {
         match own() {
-            Some(base) => {
-                Writer::Own(base).add(self.cell, n);
-            }
+            Some(base) => self.write(Writer::Own(base), n),
             None => add_first(self.cell, n),
         }
+    }
+
+    #[inline(always)]
+    pub(super) fn write(&self, writer: Writer, n: u64) {
+        writer.add(self.cell, n);
     }
 
     /// Adds one and stores an exemplar; see [`add_with_exemplar`](Self::add_with_exemplar).

@@ -2,8 +2,8 @@
 
 use dynamo_metrics_core::error::BucketsError;
 use dynamo_metrics_core::{
-    Buckets, DualHistogram, Exemplar, Family, Histogram, IntegerHistogram, NativeBuckets, Opts,
-    RegisterError, Registry, Scale,
+    Buckets, Counter, DualHistogram, Exemplar, Family, Histogram, IntegerHistogram, NativeBuckets,
+    Opts, RegisterError, Registry, Scale,
 };
 
 /// The values of a histogram.
@@ -38,6 +38,17 @@ impl Distribution {
             Self::Integer(histogram) => histogram.observe_split(total, n),
             Self::Float(histogram, scale) => histogram.observe_n(scale.fraction(total, n), n),
             Self::Dual(histogram, scale) => histogram.observe_n(scale.fraction(total, n), n),
+        }
+    }
+
+    /// Observes `n` values, at least one, that share `total` units evenly, and adds `n` to `counter`.
+    #[inline(always)]
+    pub(super) fn observe_split_and_count(&self, total: u64, n: u64, counter: &Counter) {
+        if let Self::Integer(histogram) = self {
+            histogram.observe_split_and_count(total, n, counter);
+        } else {
+            counter.add(n);
+            self.observe_split(total, n);
         }
     }
 

@@ -113,15 +113,14 @@ impl Request {
         if n == 0 {
             return;
         }
-        let flow = self.model.flow();
-        flow.output_tokens_total.add(n);
         self.output_tokens = self.output_tokens.wrapping_add(n);
-        if self.queued {
-            self.first_tokens(now);
-        } else {
-            flow.inter_token_latency.observe_split(now.nanos_since(self.last_tokens), n);
-        }
+        let since = now.nanos_since(self.last_tokens);
         self.last_tokens = self.last_tokens.max(now);
+        if self.queued {
+            return self.first_tokens(n, now);
+        }
+        let flow = self.model.flow();
+        flow.inter_token_latency.observe_split_and_count(since, n, &flow.output_tokens_total);
     }
 
     /// Counts a migration of the request to another worker. Call it when the request moves, not for an attempt that is
@@ -187,7 +186,8 @@ impl Request {
     }
 
     #[cold]
-    fn first_tokens(&mut self, now: Timestamp) {
+    fn first_tokens(&mut self, n: u64, now: Timestamp) {
+        self.model.flow().output_tokens_total.add(n);
         self.leave_queue();
         let flow = self.model.flow();
         let waited = now.nanos_since(self.started);
