@@ -5,6 +5,8 @@ use std::fmt::Write;
 
 /// Whole numbers below are written without a search for the shortest digits.
 const SHORT: f64 = 1e6;
+/// Positive numbers in between are written as they are.
+const PLAIN: std::ops::Range<f64> = 1e-4..SHORT;
 /// Exponents of ten from which positive numbers, and all others, have an exponent in their text.
 const POSITIVE_EXPONENT: i32 = 6;
 const EXPONENT: i32 = 16;
@@ -26,10 +28,13 @@ pub(crate) fn push(out: &mut String, value: f64) {
         return out.push_str(if value > 0.0 { "+Inf" } else { "-Inf" });
     }
     if (0.0..SHORT).contains(&value) && value.fract() == 0.0 && value.is_sign_positive() {
-        _ = write!(out, "{}.0", value as u32);
-        return;
+        out.push_str(itoa::Buffer::new().format(value as u32));
+        return out.push_str(".0");
     }
     let mut buffer = ryu::Buffer::new();
+    if PLAIN.contains(&value) {
+        return out.push_str(buffer.format_finite(value));
+    }
     // The fewest digits that read back as the same number; of two equally close ones the even one, as in Python's `repr` and unlike
     // Rust's own formatting. The text is plain for every number that is plain here.
     let text = buffer.format_finite(value.abs());

@@ -12,6 +12,8 @@ use pyo3::types::{PyBytes, PyString, PyTuple};
 use pyo3::{PyClass, intern};
 
 const LE: &str = "le";
+/// Bytes of a usual line beside the name: room for them is made at once for all series.
+const LINE_BYTES: usize = 56;
 
 /// The lines before a metric's samples, and the format.
 #[derive(Debug, FromPyObject)]
@@ -54,6 +56,7 @@ pub(crate) fn family_text<'py, T: Kind>(
         None => T::write(slf, &mut lines)?,
         Some((names, series)) => {
             let order = sorted(names.bind(py))?;
+            lines.out.reserve(series.bind(py).len() * (header.name.len() + LINE_BYTES));
             // A copy, because a gauge's function may be Python code that makes series.
             for (values, one) in series.bind(py).copy()?.iter() {
                 lines.set_labels(&order, values.cast::<PyTuple>()?)?;
@@ -221,8 +224,9 @@ pub(crate) fn push_all<const N: usize>(out: &mut String, parts: [&str; N]) {
 
 fn push_escaped(out: &mut String, text: &str, quotes: bool) {
     let mut rest = text;
-    let special = |c: char| c == '\\' || c == '\n' || (quotes && c == '"');
-    while let Some(at) = rest.find(special) {
+    // All of them are ASCII, so each is a character of its own.
+    let special = |&c: &u8| c == b'\\' || c == b'\n' || (quotes && c == b'"');
+    while let Some(at) = rest.as_bytes().iter().position(special) {
         let (plain, from) = rest.split_at(at);
         let escaped = match from.as_bytes()[0] {
             b'\n' => "\\n",
