@@ -69,12 +69,14 @@ class _KvStats(TypedDict):
 class Counter:
     def inc(self) -> None: ...
     def inc_by(self, value: float, /) -> None: ...
+    def inc_with_exemplar(self, value: float, /, trace_id: str, span_id: str | None = None) -> None: ...
     def get(self) -> float: ...
 
 @final
 class IntCounter:
     def inc(self) -> None: ...
     def inc_by(self, value: int, /) -> None: ...
+    def inc_with_exemplar(self, value: int, /, trace_id: str, span_id: str | None = None) -> None: ...
     def get(self) -> int: ...
 
 @final
@@ -101,6 +103,7 @@ class IntGauge:
 class Histogram:
     def observe(self, value: float, /) -> None: ...
     def observe_n(self, value: float, n: int, /) -> None: ...
+    def observe_with_exemplar(self, value: float, /, trace_id: str, span_id: str | None = None) -> None: ...
     def time(self) -> Timer: ...
     def get(self) -> tuple[list[int], float]: ...
 
@@ -151,13 +154,29 @@ class HistogramVec:
 
 @final
 class Metrics:
-    def create_counter(self, name: str, description: str, labels: _Labels = None) -> Counter: ...
+    def create_counter(
+        self, name: str, description: str, labels: _Labels = None, *, exemplars: bool = False
+    ) -> Counter: ...
     def create_countervec(
-        self, name: str, description: str, label_names: Sequence[str], labels: _Labels = None
+        self,
+        name: str,
+        description: str,
+        label_names: Sequence[str],
+        labels: _Labels = None,
+        *,
+        exemplars: bool = False,
     ) -> CounterVec: ...
-    def create_intcounter(self, name: str, description: str, labels: _Labels = None) -> IntCounter: ...
+    def create_intcounter(
+        self, name: str, description: str, labels: _Labels = None, *, exemplars: bool = False
+    ) -> IntCounter: ...
     def create_intcountervec(
-        self, name: str, description: str, label_names: Sequence[str], labels: _Labels = None
+        self,
+        name: str,
+        description: str,
+        label_names: Sequence[str],
+        labels: _Labels = None,
+        *,
+        exemplars: bool = False,
     ) -> IntCounterVec: ...
     def create_gauge(self, name: str, description: str, labels: _Labels = None) -> Gauge: ...
     def create_gaugevec(
@@ -168,7 +187,13 @@ class Metrics:
         self, name: str, description: str, label_names: Sequence[str], labels: _Labels = None
     ) -> IntGaugeVec: ...
     def create_histogram(
-        self, name: str, description: str, labels: _Labels = None, buckets: Sequence[float] | None = None
+        self,
+        name: str,
+        description: str,
+        labels: _Labels = None,
+        buckets: Sequence[float] | None = None,
+        *,
+        exemplars: bool = False,
     ) -> Histogram: ...
     def create_histogramvec(
         self,
@@ -177,12 +202,17 @@ class Metrics:
         label_names: Sequence[str],
         labels: _Labels = None,
         buckets: Sequence[float] | None = None,
+        *,
+        exemplars: bool = False,
     ) -> HistogramVec: ...
     def register_prometheus_expfmt_callback(
         self, callback: Callable[[], str | bytes], *, name: str = "engine", prefixes: Sequence[str] | None = None
     ) -> None: ...
     def register_engine_registry(
         self, registry: Any, *, prefixes: Sequence[str] | None = None, name: str = "engine"
+    ) -> None: ...
+    def register_engine_url(
+        self, url: str, *, prefixes: Sequence[str] | None = None, name: str = "engine", timeout: float = 1.0
     ) -> None: ...
 
 @final

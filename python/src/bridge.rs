@@ -52,10 +52,14 @@ pub(crate) fn engine_source(
     prefixes: Option<Vec<String>>,
     callback: Py<PyAny>,
 ) -> PyResult<EngineSource> {
-    let filter =
-        Filter::new(prefixes.unwrap_or_default(), Vec::new(), None).map_err(value_error)?;
+    let filter = filter(prefixes)?;
     let ask = asker(py, &format!("engine {name}"), callback)?;
     Ok(EngineSource::new(name, filter, ask))
+}
+
+/// Returns the filter that admits families whose names begin with one of the prefixes; all of them if there are none.
+pub(crate) fn filter(prefixes: Option<Vec<String>>) -> PyResult<Filter> {
+    Filter::new(prefixes.unwrap_or_default(), Vec::new(), None).map_err(value_error)
 }
 
 /// Returns a function that calls `callback` on a thread of this name, which ends with the function, and waits for its text.

@@ -1,5 +1,6 @@
 //! Errors as Python exceptions, and numbers of Python with errors that name the metric.
 
+use dynamo_metrics_core::Exemplar;
 use pyo3::exceptions::{PyOverflowError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyString;
@@ -55,6 +56,20 @@ pub(crate) fn increment(metric: &str, value: &Bound<'_, PyAny>) -> PyResult<f64>
     Err(value_error(format!(
         "metric {metric:?}: a counter cannot be increased by {number}; use a gauge for values that fall"
     )))
+}
+
+/// Reads the identifiers of a trace and, if given, of a span.
+pub(crate) fn exemplar(
+    metric: &str,
+    trace_id: &Bound<'_, PyAny>,
+    span_id: Option<&Bound<'_, PyAny>>,
+) -> PyResult<Exemplar> {
+    let refused = |error| value_error(format!("metric {metric:?}: {error}"));
+    let trace_id = text(format_args!("metric {metric:?}: trace_id"), trace_id)?;
+    let exemplar = Exemplar::new(&trace_id).map_err(refused)?;
+    let Some(span_id) = span_id else { return Ok(exemplar) };
+    let span_id = text(format_args!("metric {metric:?}: span_id"), span_id)?;
+    exemplar.span_id(&span_id).map_err(refused)
 }
 
 /// Reads a text; the error begins with `what`.

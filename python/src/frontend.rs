@@ -134,6 +134,22 @@ impl Request {
         self.with(|request| request.tokens(n, now))
     }
 
+    /// Sets the trace of the request from its `traceparent` header (W3C Trace Context): its time to first token and its duration
+    /// keep it as an exemplar. Returns whether the header is valid and the trace is sampled; otherwise there is no exemplar.
+    ///
+    /// >>> from dynamo_metrics import DistributedRuntime, Frontend
+    /// >>> with Frontend(DistributedRuntime()).request(model="m") as request:
+    /// ...     request.trace("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01")
+    /// True
+    #[pyo3(signature = (traceparent, /))]
+    fn trace(&self, traceparent: &Bound<'_, PyAny>) -> PyResult<bool> {
+        let exemplar = native::parse_traceparent(&text("traceparent", traceparent)?);
+        if let Some(exemplar) = &exemplar {
+            self.with(|request| request.trace(exemplar.clone()))?;
+        }
+        Ok(exemplar.is_some())
+    }
+
     /// Counts that the request moved to another worker, for each move: `new_request` where its stream could not be opened,
     /// `ongoing_request` where its open stream broke.
     ///
