@@ -70,17 +70,34 @@ impl<'a> Cursor<'a> {
         (ends && self.at > start).then(|| self.span(start, self.at))
     }
 
-    /// The name that stands first in the braces, in quotes, and the comma behind it.
+    /// The name that stands in the braces in quotes, most often first, without a value. The cursor is behind the brace then.
     pub(super) fn name_inside(&mut self) -> Option<Span> {
         self.at += 1;
-        self.skip_blanks();
-        let name = self.quoted_name()?;
-        self.skip_blanks();
-        match self.peek()? {
-            b',' => self.at += 1,
-            b'}' => {}
-            _ => return None,
-        }
+        let open = self.at;
+        let name = loop {
+            self.skip_blanks();
+            let quoted = self.peek()? == b'"';
+            let name = if quoted {
+                self.quoted_name()?
+            } else {
+                self.at += label_name_len(&self.bytes[self.at..]);
+                Span::default()
+            };
+            self.skip_blanks();
+            match self.peek()? {
+                b'=' => self.at += 1,
+                _ if quoted => break name,
+                _ => return None,
+            }
+            self.skip_blanks();
+            self.expect(b'"')?;
+            self.quoted(&mut false)?;
+            self.skip_blanks();
+            if self.peek()? == b',' {
+                self.at += 1;
+            }
+        };
+        self.at = open;
         Some(name)
     }
 
@@ -97,6 +114,8 @@ impl<'a> Cursor<'a> {
     /// Prometheus fails the page.
     pub(super) fn labels(&mut self, inside: bool, labels: &mut Vec<Label>) -> Option<Braces> {
         let (open, mark) = (self.at, labels.len());
+        // Inside of the braces is the metric's name, once.
+        let mut named = !inside;
         let mut plain = !inside;
         let (mut respell, mut quoted, mut repeated) = (false, false, false);
         self.at += usize::from(!inside);
@@ -119,6 +138,15 @@ impl<'a> Cursor<'a> {
                 return None;
             }
             plain &= !self.skip_blanks();
+            if !named && self.peek()? != b'=' {
+                named = true;
+                match self.peek()? {
+                    b',' => self.at += 1,
+                    b'}' => break,
+                    _ => return None,
+                }
+                continue;
+            }
             self.expect(b'=')?;
             plain &= !self.skip_blanks();
             self.expect(b'"')?;

@@ -26,6 +26,8 @@ pub(super) enum Line {
     Type {
         name: Span,
         word: Span,
+        /// Whether the filter admits the name.
+        admitted: bool,
     },
     Unit {
         name: Span,
@@ -99,10 +101,11 @@ impl Cursor<'_> {
             _ => return Line::Nothing,
         }
         let Some(name) = self.name(false) else { return Line::BadMetadata(None) };
-        if !filter.admits_bytes(self.slice(name)) {
+        let admitted = filter.admits_bytes(self.slice(name));
+        if !admitted && self.slice(word) == b"HELP" {
             return Line::Nothing;
         }
-        if !utf8 && std::str::from_utf8(self.bytes).is_err() {
+        if admitted && !utf8 && std::str::from_utf8(self.bytes).is_err() {
             return Line::BadMetadata(Some(name));
         }
         self.skip_blanks();
@@ -113,7 +116,8 @@ impl Cursor<'_> {
         let word = self.word();
         self.skip_blanks();
         match self.peek() {
-            None if !word.is_empty() => Line::Type { name, word },
+            None if !word.is_empty() => Line::Type { name, word, admitted },
+            _ if !admitted => Line::Nothing,
             _ => Line::BadMetadata(Some(name)),
         }
     }

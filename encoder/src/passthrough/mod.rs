@@ -34,6 +34,7 @@
 
 mod alike;
 mod arena;
+mod bound;
 mod cursor;
 mod declarations;
 mod emit;
@@ -280,7 +281,7 @@ impl Passthrough {
     /// that cannot are noted, for another round.
     fn round<'a>(
         &mut self,
-        sources: impl IntoIterator<Item = Source<'a>>,
+        sources: impl IntoIterator<Item = Source<'a>> + Clone,
         wanted: &Wanted<'_>,
         variant: usize,
         body: &mut BytesMut,
@@ -291,8 +292,24 @@ impl Passthrough {
         weaker.begin_round();
         merged.clear();
         reports.clear();
-        for ((number, Source { filter, .. }), page) in sources.into_iter().enumerate().zip(pages) {
-            reports.push(page.sort((store, merged), (number as u32, filter), wanted, weaker));
+        for (number, Source { filter, .. }) in sources.clone().into_iter().enumerate() {
+            pages[number].settle(store, filter, wanted, weaker);
+            reports.push(pages[number].counts());
+        }
+        // Names that are escaped come last, so that none takes the place of one that is spelled so.
+        for escaped in [false, true] {
+            for (number, Source { filter, .. }) in sources.clone().into_iter().enumerate() {
+                if !escaped || pages[number].has_escaped() {
+                    let whose = (number as u32, filter, escaped);
+                    pages[number].sort(
+                        (store, merged),
+                        whose,
+                        wanted,
+                        weaker,
+                        &mut reports[number],
+                    );
+                }
+            }
         }
         if !weaker.is_as_remembered() {
             return false;

@@ -13,6 +13,7 @@ use super::arena::{Arena, Index, NONE, Seed, Span};
 use super::declarations::{Declarations, Home};
 use super::role::Role;
 use super::weaker::Weaker;
+use dynamo_metrics_parser::grammar::metric_name_len;
 use dynamo_metrics_parser::{Format, Kind};
 
 /// Most families of one merge. Engines have about fifty; a page with more than this has a label's
@@ -49,6 +50,8 @@ pub(super) struct Part {
     /// Empty when there is none.
     pub(super) unit: Span,
     pub(super) quarantined: bool,
+    /// Its name is written otherwise than it is spelled, and so may be the spelling of another.
+    pub(super) escaped: bool,
     pub(super) samples: u32,
     /// The merged family, or [`NONE`] when it is withheld.
     pub(super) family: u32,
@@ -113,7 +116,7 @@ impl Names {
         arena: &Arena,
         seed: &Seed,
         weaker: &mut Weaker,
-        (prefix, types): (&[u8], Format),
+        (prefix, types, escapes): (&[u8], Format, bool),
     ) {
         self.parts.clear();
         self.declarations.iter_mut().for_each(|declaration| declaration.part = NONE);
@@ -126,6 +129,10 @@ impl Names {
                 home = self.without_type(arena, &self.names[at], home, kind);
             }
             let part = self.part(&home);
+            if escapes {
+                let family = arena.get(home.family);
+                self.parts[part as usize].escaped = metric_name_len(family) != family.len();
+            }
             let name = &mut self.names[at];
             name.part = part;
             name.role = home.role;
@@ -154,7 +161,8 @@ impl Names {
             quarantined = declaration.bad;
         }
         let Home { family: name, kind, .. } = *home;
-        self.parts.push(Part { name, kind, help, unit, quarantined, samples: 0, family: NONE });
+        let (escaped, samples, family) = (false, 0, NONE);
+        self.parts.push(Part { name, kind, help, unit, quarantined, escaped, samples, family });
         at
     }
 
@@ -163,26 +171,22 @@ impl Names {
         &mut self.parts
     }
 
-    /// Returns the role and the family in the merge of samples of this name, unless they are withheld.
-    pub(super) fn settled(&self, name: u32) -> Option<(Role, u32)> {
+    /// Returns whether a part's name is escaped.
+    pub(super) fn has_escaped(&self) -> bool {
+        self.parts.iter().any(|part| part.escaped)
+    }
+
+    /// Returns the role and the family in the merge of samples of this name, if it is `escaped` or not, unless they are withheld.
+    pub(super) fn settled(&self, name: u32, escaped: bool) -> Option<(Role, u32)> {
         let name = &self.names[name as usize];
-        let family = self.parts[name.part as usize].family;
-        (family != NONE).then_some((name.role, family))
+        let part = &self.parts[name.part as usize];
+        (part.family != NONE && part.escaped == escaped).then_some((name.role, part.family))
     }
 
     /// A hash of this name, if its family has given its type up.
     pub(super) fn without_own_type(&self, name: u32) -> Option<u64> {
         let name = &self.names[name as usize];
         (name.was != Kind::Untyped).then_some(name.hash)
-    }
-
-    /// The label of a histogram's or summary's sample that holds a number, where the family of this name has given that type up.
-    pub(super) fn bound_label(&self, name: u32) -> Option<&'static [u8]> {
-        match self.names[name as usize].was {
-            Kind::Histogram => Some(b"le"),
-            Kind::Summary => Some(b"quantile"),
-            _ => None,
-        }
     }
 
     /// The home of a name whose family cannot have its type but this one: a family of its own.

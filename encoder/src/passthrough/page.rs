@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use super::alike;
 use super::arena::Span;
+use super::bound;
 use super::declarations::Declared;
 use super::emit::Wanted;
 use super::filter::Filter;
@@ -13,6 +14,9 @@ use super::names::Names;
 use super::report::Report;
 use super::store::Store;
 use super::weaker::Weaker;
+use super::word::Word;
+use dynamo_metrics_core::Escaping;
+use dynamo_metrics_parser::Kind;
 
 /// Most samples of one merge; further lines are dropped and counted. A record is about 100 bytes, so
 /// this bounds them to some 100 MB.
@@ -49,6 +53,7 @@ impl Page {
         let start = store.arena.push(text).start as usize;
         let utf8 = text.is_ascii() || std::str::from_utf8(text).is_ok();
         let mut openmetrics = false;
+        let mut below = Kind::Untyped;
         let mut before = None;
         let mut at = 0;
         while at < text.len() {
@@ -62,20 +67,31 @@ impl Page {
                 && let Some((reading, which)) =
                     alike::read(&store.arena, line, last, &mut store.labels)
             {
-                store.push_alike(&reading, first_label, which);
+                store.push_alike(&reading, first_label, which, below);
+                openmetrics = false;
                 self.names.again(store.samples[store.samples.len() - 1].name);
                 before = store.before(reading.name);
                 continue;
             }
+            // Text 0.0.4 may have the same comment, but hardly as its last line.
+            openmetrics &= line.is_empty();
             match line::read(&store.arena, line, utf8, filter, &mut store.labels) {
                 Line::Nothing => {}
                 Line::Eof => openmetrics = true,
                 Line::Sample(reading) => {
-                    if self.add_sample(store, &reading, first_label) && utf8 {
+                    if self.add_sample(store, &reading, first_label, below) && utf8 {
                         before = store.before(reading.name);
                     }
                 }
-                other => self.add_metadata(store, &other),
+                Line::Type { word, admitted, .. } if !admitted => {
+                    below = Word::parse(store.arena.get(word)).with_bounds();
+                }
+                other => {
+                    if let Line::Type { word, .. } = other {
+                        below = Word::parse(store.arena.get(word)).with_bounds();
+                    }
+                    self.add_metadata(store, &other);
+                }
             }
         }
         store.settle_timestamps(first, openmetrics);
@@ -83,10 +99,16 @@ impl Page {
     }
 
     /// Keeps a sample, or counts its line as dropped. Returns whether it was kept.
-    fn add_sample(&mut self, store: &mut Store, reading: &Reading, first_label: usize) -> bool {
+    fn add_sample(
+        &mut self,
+        store: &mut Store,
+        reading: &Reading,
+        first_label: usize,
+        below: Kind,
+    ) -> bool {
         let room = store.samples.len() < SAMPLES_MAX;
         let name = self.names.sample(&store.arena, &store.seed, reading.name).filter(|_| room);
-        if name.is_some_and(|name| store.push(reading, name, first_label)) {
+        if name.is_some_and(|name| store.push(reading, name, first_label, below)) {
             return true;
         }
         store.labels.truncate(first_label);
@@ -104,10 +126,12 @@ impl Page {
             Line::Nothing | Line::Eof | Line::Sample(_) => {}
             Line::Help { name, text } => names.declarations.help(arena, seed, name, text),
             Line::Unit { name, unit } => names.declarations.unit(arena, seed, name, unit),
-            Line::Type { name, word } => match names.declarations.kind(arena, seed, (name, word)) {
-                Declared::Fine => {}
-                Declared::Unreadable => self.report.dropped_lines += 1,
-            },
+            Line::Type { name, word, .. } => {
+                match names.declarations.kind(arena, seed, (name, word)) {
+                    Declared::Fine => {}
+                    Declared::Unreadable => self.report.dropped_lines += 1,
+                }
+            }
             Line::BadSample(name) => {
                 if let Some(name) = name {
                     names.bad_sample(arena, seed, name);
@@ -128,19 +152,41 @@ impl Page {
         self.names.fingerprint(&store.seed, filter.added_prefix().as_bytes())
     }
 
-    /// Sorts the samples into the merged families, with the types that these may have, and returns the counts of the source so
-    /// far.
+    /// Returns the counts of reading.
+    pub(super) fn counts(&self) -> Report {
+        self.report
+    }
+
+    /// Decides for each name which family it is of, with the types that families may have.
+    pub(super) fn settle(
+        &mut self,
+        store: &Store,
+        filter: &Filter,
+        wanted: &Wanted<'_>,
+        weaker: &mut Weaker,
+    ) {
+        let prefix = filter.added_prefix().as_bytes();
+        let escapes = store.escaping == Escaping::Underscores;
+        let how = (prefix, wanted.types(), escapes);
+        self.names.settle(&store.arena, &store.seed, weaker, how);
+    }
+
+    /// Returns whether a name of the page is written otherwise than it is spelled.
+    pub(super) fn has_escaped(&self) -> bool {
+        self.names.has_escaped()
+    }
+
+    /// Sorts the samples into the merged families: those of names that are written as they are spelled, or the others.
     pub(super) fn sort(
         &mut self,
         (store, merged): (&mut Store, &mut Merged),
-        (number, filter): (u32, &Filter),
+        (number, filter, escaped): (u32, &Filter, bool),
         wanted: &Wanted<'_>,
         weaker: &mut Weaker,
-    ) -> Report {
-        let mut report = self.report;
+        report: &mut Report,
+    ) {
         let prefix = filter.added_prefix().as_bytes();
-        self.names.settle(&store.arena, &store.seed, weaker, (prefix, wanted.types()));
-        for part in self.names.parts() {
+        for part in self.names.parts().iter_mut().filter(|part| part.escaped == escaped) {
             if part.quarantined {
                 report.quarantined += 1;
                 continue;
@@ -156,17 +202,19 @@ impl Page {
         }
         for at in self.samples.clone() {
             let (name, at) = (store.samples[at].name, at as u32);
-            let Some(home) = self.names.settled(name) else { continue };
+            let Some(home) = self.names.settled(name, escaped) else { continue };
             store.reset(at);
+            let below = store.samples[at as usize].below;
+            if let Some(label) = bound::label(below)
+                && below != merged.families[home.1 as usize].kind
+            {
+                store.respell_number(at, label);
+            }
             if let Some(hash) = self.names.without_own_type(name) {
-                if let Some(label) = self.names.bound_label(name) {
-                    store.respell_number(at, label);
-                }
                 weaker.add_sample(store.seed.fold(store.label_hash(at) ^ hash));
             }
-            merged.place(store, at, home, number, &mut report, weaker);
+            merged.place(store, at, home, number, report, weaker);
         }
-        report
     }
 }
 

@@ -10,13 +10,14 @@ use dynamo_metrics_core::Escaping;
 
 use super::alike::Before;
 use super::arena::{Arena, NONE, Seed, Span};
+use super::bound;
 use super::cursor::Label;
 use super::labels::Labels;
-use super::line::{Reading, number};
+use super::line::Reading;
 use super::role::Role;
 use crate::number::{Text, write_f64_openmetrics};
 use dynamo_metrics_parser::Kind;
-use dynamo_metrics_parser::grammar::{label_name_len, metric_name_len};
+use dynamo_metrics_parser::grammar::{label_name_len, literal, metric_name_len};
 
 /// The position of no label.
 pub(super) const NO_LABEL: u16 = u16::MAX;
@@ -45,6 +46,8 @@ pub(super) struct Sample {
     pub(super) bound: f64,
     /// The next sample of its group.
     pub(super) next: u32,
+    /// The type of the last TYPE line before it.
+    pub(super) below: Kind,
 }
 
 /// The labels that a source adds.
@@ -112,7 +115,13 @@ impl Store {
 
     /// Keeps a sample; its labels are those from `first_label` on. Returns whether it could: not if two of its labels
     /// have one name once they are escaped.
-    pub(super) fn push(&mut self, reading: &Reading, name: u32, first_label: usize) -> bool {
+    pub(super) fn push(
+        &mut self,
+        reading: &Reading,
+        name: u32,
+        first_label: usize,
+        below: Kind,
+    ) -> bool {
         let mut braces = reading.braces;
         if reading.respell {
             for label in &mut self.labels[first_label..] {
@@ -155,12 +164,19 @@ impl Store {
             value: reading.value,
             bound: 0.0,
             next: NONE,
+            below,
         });
         true
     }
 
     /// Keeps a sample that is like the last one but for the value of one label; it gets the same labels of its source.
-    pub(super) fn push_alike(&mut self, reading: &Reading, first_label: usize, which: usize) {
+    pub(super) fn push_alike(
+        &mut self,
+        reading: &Reading,
+        first_label: usize,
+        which: usize,
+        below: Kind,
+    ) {
         let Some(last) = self.samples.last() else { return };
         self.timestamps |= !reading.timestamp.is_empty();
         self.samples.push(Sample {
@@ -178,6 +194,7 @@ impl Store {
             value: reading.value,
             bound: 0.0,
             next: NONE,
+            below,
         });
     }
 
@@ -251,8 +268,7 @@ impl Store {
         }
     }
 
-    /// Spells a number in a label as OpenMetrics does, which is how Prometheus 3 stores the bounds of a histogram and the quantiles of
-    /// a summary, however the page spells them. Prometheus does so by the type of the family; without that type it must be done here.
+    /// Spells the number in a label as Prometheus 3 stores it, because the page that is written would not make Prometheus do so.
     pub(super) fn respell_number(&mut self, at: u32, label: &[u8]) {
         let sample = &self.samples[at as usize];
         let labels = self.labels(sample);
@@ -260,9 +276,8 @@ impl Store {
             return;
         };
         let text = self.arena.get(labels[place].value);
-        let Some((number, _)) = number(text) else { return };
-        self.spelled.clear();
-        write_f64_openmetrics(&mut self.spelled, number);
+        let Some(number) = bound::read(text) else { return };
+        spell(&mut self.spelled, number);
         if text == &self.spelled[..] {
             return;
         }
@@ -336,15 +351,15 @@ impl Store {
             Role::Bucket | Role::Quantile => {
                 let Some(own) = own else { return false };
                 let text = self.arena.get(self.labels[first_label + own].value);
-                let Some((bound, as_it_stands)) = number(text) else { return false };
-                // Prometheus stores the bounds of a gauge histogram as they are spelled, and others want them canonical.
-                if kind == Kind::GaugeHistogram {
-                    self.spelled.clear();
-                    write_f64_openmetrics(&mut self.spelled, bound);
+                let Some(bound) = bound::read(text) else { return false };
+                // Stored as it is spelled, which this page would change, or which some consumers of it would not take.
+                if kind == Kind::GaugeHistogram || sample.below != kind {
+                    spell(&mut self.spelled, bound);
                     if text != &self.spelled[..] {
                         return false;
                     }
                 }
+                let as_it_stands = literal(text).is_some();
                 let in_range = match role {
                     Role::Bucket => !bound.is_nan(),
                     _ => (0.0..=1.0).contains(&bound),
@@ -360,4 +375,10 @@ impl Store {
             Role::Value | Role::Stray => false,
         }
     }
+}
+
+/// Spells a bound as OpenMetrics does. Zero has no sign, as Prometheus writes it.
+fn spell(out: &mut BytesMut, bound: f64) {
+    out.clear();
+    write_f64_openmetrics(out, bound + 0.0);
 }

@@ -1,5 +1,7 @@
 //! The types that TYPE lines name.
 
+use dynamo_metrics_parser::Kind;
+
 /// The words of TYPE lines, of text 0.0.4 and OpenMetrics.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Word {
@@ -33,5 +35,14 @@ impl Word {
             .iter()
             .find(|(name, _)| word.eq_ignore_ascii_case(name))
             .map_or(Word::Unreadable, |&(_, word)| word)
+    }
+
+    /// Returns the type if its samples have numbers in labels, else untyped.
+    pub(super) fn with_bounds(self) -> Kind {
+        match self {
+            Word::Histogram => Kind::Histogram,
+            Word::Summary => Kind::Summary,
+            _ => Kind::Untyped,
+        }
     }
 }

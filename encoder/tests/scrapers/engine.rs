@@ -2,9 +2,9 @@
 //! that it refuses, ours must still be one that it takes.
 
 use crate::scraper::{Job, Scraper};
-use crate::{TEXT_0, TEXT_1, difference, judge};
+use crate::{OPENMETRICS, PROTOBUF, TEXT_0, TEXT_1, difference, judge};
 use dynamo_metrics_encoder::name_filter::NameFilter;
-use dynamo_metrics_encoder::negotiate::{Negotiated, negotiate};
+use dynamo_metrics_encoder::negotiate::{Format, Negotiated, negotiate};
 use dynamo_metrics_encoder::passthrough::{Filter, Passthrough, Source};
 use dynamo_metrics_server::bytes::BytesMut;
 use dynamo_metrics_server::{ContentType, RunningServer, ScrapeRequest, Server};
@@ -28,6 +28,23 @@ const STORED_UTF8: [&str; 4] = [
     "a{\"x\"=\"\",x=\"1\"} 1\n",
     "{\"a.b\",\"x.y\"=\"1\",\"x.y\"=\"\"} 1\n",
     "a{\"x.y\"=\"\",x_y=\"1\"} 1\n",
+];
+
+/// `le` and `quantile`, which Prometheus 3 respells by the last TYPE line that it has read, and names anywhere in braces.
+const STORED_3: [&str; 13] = [
+    "# TYPE h histogram\nh_bucket{le=\"1\"} 1\nh_bucket{le=\"+Inf\"} 1\nh_sum 1\nh_count 1\nfoo{le=\"1\"} 3\n",
+    "h_bucket{le=\"1\"} 1\nh_bucket{le=\"+Inf\"} 1\nh_sum 1\nh_count 1\n# TYPE h histogram\n",
+    "# TYPE h histogram\n# TYPE g gauge\ng 1\nh_bucket{le=\"1\"} 1\nh_bucket{le=\"+Inf\"} 1\nh_sum 1\nh_count 1\n",
+    "h_bucket{le=\"1\"} 1\nh_bucket{le=\"1.0\"} 2\n# TYPE h histogram\n",
+    "# TYPE a histogram\na_created{le=\"1\"} 1\na_total{le=\"1\"} 1\na_foo{le=\"1\"} 1\n",
+    "# TYPE a summary\na_max{quantile=\"1\"} 2\nb{le=\"1\",quantile=\".5\"} 2\n",
+    "# TYPE a histogram\na_bucket{le=\"1\"} 1\n# TYPE a summary\na{quantile=\"1\"} 2\na_bucket{le=\"2\"} 2\n",
+    "# TYPE h histogram\nh_bucket{le=\"-0\"} 1\nh_bucket{le=\"0x1p3\"} 1\nh_bucket{le=\"1_0\"} 1\n",
+    "# TYPE h histogram\nh_bucket{le=\"+nan\"} 1\nh_bucket{le=\"-nan\"} 2\nh_bucket{le=\"1e400\"} 3\n",
+    "# TYPE s summary\ns{quantile=\"0x1p-1\"} 1\ns{quantile=\"-0\"} 2\ns_sum 1\ns_count 1\n",
+    "# TYPE h histogram\nh_bucket{le=\"0x1p3\"} 1\nh_bucket{le=\"+Inf\"} 1\nh_sum 1\nh_count 1\n",
+    "a 1\n# EOF\nb 2\n",
+    "{x=\"1\",\"a\"} 1\nb{x=\"1\"} 2\n",
 ];
 
 /// A label twice, each with a value: the whole scrape fails.
@@ -56,6 +73,9 @@ fn serve(pages: Vec<&'static str>) -> RunningServer {
         let (asked, all) = (negotiate(accept), Filter::all());
         let (source, names) = (Source::new(&all, page.as_bytes()), NameFilter::default());
         Passthrough::new().merge([source], &|_| false, asked, &names, body);
+        if asked.format == Format::OpenMetrics {
+            body.extend_from_slice(b"# EOF\n");
+        }
         Ok(ContentType::from_static(asked.content_type()))
     };
     Server::builder().exposition(expose).spawn().unwrap()
@@ -96,6 +116,18 @@ fn prometheus_3_stores_of_a_label_that_is_there_twice_what_the_merged_page_has()
     let Some(program) = judge(Some("sid"), "prometheus") else { return };
     let pages = [[&STORED[..], &STORED_UTF8].concat(), [&REFUSED[..], &REFUSED_UTF8].concat()];
     judged_by(&program, "3-engine", TEXT_1, pages);
+}
+
+#[test]
+fn prometheus_3_stores_bounds_as_it_stores_those_of_the_merged_page() {
+    let Some(program) = judge(Some("sid"), "prometheus") else { return };
+    for (name, protocol) in [
+        ("3-bounds", TEXT_1),
+        ("3-bounds-openmetrics", OPENMETRICS),
+        ("3-bounds-protobuf", PROTOBUF),
+    ] {
+        judged_by(&program, name, protocol, [STORED_3.to_vec(), Vec::new()]);
+    }
 }
 
 #[test]

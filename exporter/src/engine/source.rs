@@ -13,6 +13,10 @@ use std::time::Duration;
 
 /// The format that engines are asked for.
 const ACCEPT: &str = "text/plain;version=0.0.4, */*;q=0.1";
+/// Bytes of the first name that are looked at. Binary formats have a control character among their first bytes.
+const NAME_LOOKED_AT: usize = 64;
+/// The first bytes of gzip.
+const GZIP: [u8; 2] = [0x1f, 0x8b];
 /// The shortest timeout: no source is faster.
 const TIMEOUT_MIN: Duration = Duration::from_millis(1);
 
@@ -130,7 +134,10 @@ impl EngineSource {
         timeout: Duration,
     ) -> Result<Self, EngineError> {
         let url = url::Url::parse(url)?;
-        let read = move |timeout, buffer: &mut Vec<u8>| url.get(ACCEPT, timeout, buffer).map(drop);
+        let read = move |timeout, buffer: &mut Vec<u8>| {
+            let content_type = url.get(ACCEPT, timeout, buffer)?;
+            settle_format(&content_type, buffer)
+        };
         Ok(Self::reading(name, filter, ENGINE_TIMEOUT_MAX, Box::new(read)).timeout(timeout))
     }
 
@@ -253,10 +260,32 @@ impl EngineSource {
     }
 }
 
-/// Names the format of a text that cannot be an exposition: no line of an exposition begins as HTML or a JSON list, and
-/// an exposition that begins with a brace is no JSON object. (A brace may begin a sample whose name is in quotes.)
+/// Refuses a page whose `Content-Type` is that of protobuf, and takes the comment `# EOF` off the end of one that is plain text:
+/// there it is a comment like any other, and not the mark of OpenMetrics, whose timestamps are seconds.
+fn settle_format(content_type: &str, text: &mut Vec<u8>) -> Result<(), EngineError> {
+    let media = content_type.split(';').next().unwrap_or_default().trim();
+    if media.eq_ignore_ascii_case("application/vnd.google.protobuf") {
+        return Err(EngineError::NotExposition { found: "protobuf" });
+    }
+    while media.eq_ignore_ascii_case("text/plain")
+        && let Some(rest) = text.trim_ascii_end().strip_suffix(b"# EOF")
+        && rest.last().is_none_or(|&byte| byte == b'\n')
+    {
+        text.truncate(rest.len());
+    }
+    Ok(())
+}
+
+/// Names the format of a text that cannot be an exposition: no line of an exposition begins as HTML or a JSON list, with a control
+/// character in its name, and an exposition that begins with a brace is no JSON object. (A brace may begin a sample whose name
+/// is in quotes.)
 fn not_an_exposition(text: &[u8]) -> Option<&'static str> {
     let text = text.strip_prefix("\u{feff}".as_bytes()).unwrap_or(text).trim_ascii_start();
+    let name = text.iter().take_while(|&&byte| !matches!(byte, b' ' | b'{' | b'"' | b'#'));
+    let binary = |&byte: &u8| byte.is_ascii_control() && !byte.is_ascii_whitespace();
+    if name.take(NAME_LOOKED_AT).any(binary) || text.starts_with(&GZIP) {
+        return Some("binary data");
+    }
     let json = |text: &[u8]| serde_json::from_slice::<serde::de::IgnoredAny>(text).is_ok();
     match text.first()? {
         b'<' => Some("HTML or XML"),
@@ -305,14 +334,43 @@ mod tests {
             "[{\"a\": 1}]",
             "{\"a\": [1]}\n",
             "{}",
+            "a\0 \0001\0\n\0",
+            "\u{1f}x",
+            "/\n\u{8}requests\u{12}\u{3}how",
         ] {
             assert_eq!(read(page).unwrap_err().reason(), "not_exposition", "{page}");
         }
-        for page in
-            ["", "\n", "# nothing\n", "x 1\n", "{\"my.metric\",l=\"x\"} 3\n", "{\"my.metric\"} 3"]
-        {
+        for page in [
+            "",
+            "\n",
+            "# \u{1}\n",
+            "a{x=\"\u{1}\"} 1\n",
+            "# nothing\n",
+            "x 1\n",
+            "{\"my.metric\",l=\"x\"} 3\n",
+            "{\"my.metric\"} 3",
+        ] {
             assert_eq!(read(page), Ok(()), "{page}");
         }
+    }
+
+    #[test]
+    fn the_content_type_says_whether_eof_is_a_comment() {
+        let settled = |content_type, text: &str| {
+            let mut text = text.as_bytes().to_vec();
+            settle_format(content_type, &mut text).map(|()| String::from_utf8(text).unwrap())
+        };
+        let page = "a 1 1700000000000\n# EOF\n";
+        for plain in ["text/plain", "Text/Plain; version=0.0.4"] {
+            assert_eq!(settled(plain, page).unwrap(), "a 1 1700000000000\n");
+            assert_eq!(settled(plain, "a 1\n# EOF\n\n# EOF\r\n").unwrap(), "a 1\n");
+            assert_eq!(settled(plain, "# HELP a # EOF\n").unwrap(), "# HELP a # EOF\n");
+        }
+        for other in ["", "application/openmetrics-text; version=1.0.0"] {
+            assert_eq!(settled(other, page).unwrap(), page);
+        }
+        let protobuf = "application/vnd.google.protobuf; proto=io.prometheus.client.MetricFamily";
+        assert_eq!(settled(protobuf, "").unwrap_err().reason(), "not_exposition");
     }
 
     #[test]

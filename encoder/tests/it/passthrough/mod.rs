@@ -1,5 +1,6 @@
 //! Engine text passed through, in every format.
 
+mod bounds;
 mod judge;
 mod labels;
 mod merge;
