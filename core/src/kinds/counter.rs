@@ -79,7 +79,7 @@ impl Counter {
         self.series.exemplify(0, n as f64, exemplar);
     }
 
-    /// Where it counts.
+    /// Returns the counter's cell.
     #[cfg(loom)]
     pub(crate) fn cell(&self) -> CellIndex {
         self.cell

@@ -23,7 +23,7 @@ use crate::strict::inspect;
 use consumer::Complaint;
 use models::complaints;
 
-/// How bad a finding is.
+/// The severity of a finding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Level {
     /// Legal, but against a rule of the format or of a lint.
@@ -83,7 +83,7 @@ pub struct Finding {
     pub line: usize,
     /// The place in the line, in bytes from 1, if the fault is at one place.
     pub column: Option<usize>,
-    /// How bad it is.
+    /// The severity.
     pub level: Level,
     /// The fault.
     pub fault: Fault,
