@@ -145,7 +145,7 @@ impl WorkRequest {
     }
 }
 
-/// Whether the exception's class is a cancellation: of a task, or of a generator that is closed.
+/// Returns whether the exception's class is a cancellation: of a task, or of a generator that is closed.
 pub(crate) fn is_cancellation(py: Python<'_>, kind: &Bound<'_, PyAny>) -> PyResult<bool> {
     py.import("dynamo_metrics._timing")?.call_method1("is_cancellation", (kind,))?.extract()
 }

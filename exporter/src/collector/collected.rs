@@ -265,7 +265,7 @@ fn histogram<'e>(
     line(text, [name, "_count"], labels, None, total.into(), None);
 }
 
-/// Whether all names are valid, different from each other, and none is the `reserved` one.
+/// Returns whether all names are valid, different from each other, and none is the `reserved` one.
 pub(super) fn are_valid(labels: &[(&str, &str)], reserved: Option<&str>) -> bool {
     labels.iter().enumerate().all(|(at, (name, _))| {
         is_legacy_label_name(name)

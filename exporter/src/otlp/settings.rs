@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::Duration;
 use thiserror::Error;
 
-/// Where, how often and as what a program pushes.
+/// The endpoint, interval and resource of a program's OTLP pushes.
 ///
 /// ```
 /// use dynamo_metrics_exporter::OtlpSettings;
@@ -25,7 +25,7 @@ pub struct OtlpSettings {
     pub timeout: Duration,
     /// Time from one page to the next; 60 s unless set.
     pub interval: Duration,
-    /// Whether requests are compressed; not unless set.
+    /// True if requests are compressed; not unless set.
     pub gzip: bool,
     /// Attributes of the resource. Prometheus makes `job` of `service.name` and `instance` of `service.instance.id`.
     pub resource: Vec<(String, String)>,

@@ -54,7 +54,7 @@ pub struct RuntimeConfig {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Registration {
-    /// It is the model's first worker, or its only one and renews its card; its card is shown.
+    /// The worker is the model's first, or its only one and registers again; its card is shown.
     First,
     /// The model has other workers; the card that is shown stays.
     Later,
@@ -93,7 +93,7 @@ pub struct Models {
 
 #[derive(Debug, Default)]
 struct Known {
-    /// By name, with those that all workers have left.
+    /// The models by name, with those that all workers have left.
     models: HashMap<Box<str>, Model>,
     /// Models without a worker that have series, until a worker comes. Never a name of `models`.
     unserved: HashMap<Box<str>, Arc<ModelMetrics>>,

@@ -5,9 +5,9 @@ use std::time::Duration;
 /// The status of a worker or of one of its endpoints.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum HealthStatus {
-    /// It takes requests.
+    /// The worker or endpoint takes requests.
     Ready,
-    /// It takes no requests, or not yet.
+    /// The worker or endpoint takes no requests, or not yet.
     #[default]
     NotReady,
 }

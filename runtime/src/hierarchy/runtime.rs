@@ -30,7 +30,7 @@ pub struct RuntimeOptions {
     pub use_endpoint_health_status: Vec<String>,
     /// Canary requests to endpoints; off unless given.
     pub health_checks: HealthChecks,
-    /// Whether scrapes have all of `dynamo_metrics_*` ([`Registry::print_details`]); not unless given.
+    /// True if scrapes have all of `dynamo_metrics_*` ([`Registry::print_details`]); not unless given.
     pub details: bool,
     /// A directory of metrics that many processes share ([`multiprocess`](crate::multiprocess)): the page has those of all of them,
     /// and [`DistributedRuntime::processes`] records there. None unless given.
