@@ -145,7 +145,7 @@ impl LocalCounter {
         self.add(1);
     }
 
-    /// Adds `n`.
+    /// Adds `n`. The count wraps at 2^64, as that of [`Counter`].
     #[inline]
     pub fn add(&self, n: u64) {
         add_own(self.cell, n);
