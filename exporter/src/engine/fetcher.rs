@@ -9,7 +9,7 @@
 //!
 //! **Never two fetches at a time**: a source that hangs holds this one thread, and delays only the first scrape.
 //! There are two buffers, so that a copy can be merged while the next is read, and in steady state
-//! neither is allocated again. The lock is held for a few instructions, never while passthrough code runs.
+//! neither is allocated again. The lock is held for a few instructions, and no lock is held while the source's closure runs.
 
 use super::sample_limit::{ENGINE_SAMPLES_MAX, cut_samples};
 use super::{EngineError, EngineSource};

@@ -17,13 +17,15 @@ use thiserror::Error;
 #[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct OtlpSettings {
-    /// The address that requests go to, whole; `https` needs the feature `tls`.
+    /// The address that requests go to, whole; `https` needs the feature `tls`. It is not checked: with an address that is no
+    /// URL, or `https` without `tls`, each push fails and is counted.
     pub endpoint: String,
     /// Headers of each request, as for authentication.
     pub headers: Vec<(String, String)>,
-    /// Longest time of one request; 10 s unless set.
+    /// Longest time of one request; 10 s unless set. 1 ms or more: from the environment this is checked, here it is not.
     pub timeout: Duration,
-    /// Time from one page to the next; 60 s unless set.
+    /// Time from one page to the next; 60 s unless set. 1 ms or more: from the environment this is checked, here it is not, and
+    /// 0 pushes one page after the other without a pause.
     pub interval: Duration,
     /// True if requests are compressed; not unless set.
     pub gzip: bool,

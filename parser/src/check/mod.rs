@@ -47,9 +47,9 @@ impl Level {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum By {
-    /// Consumers mind, each in its way. Never empty.
+    /// Consumers that refuse, drop or misread the input; never empty.
     Consumers(Vec<(Effect, Consumer)>),
-    /// A text has a rule against it: a format's specification, or promtool's lint.
+    /// The text that has a rule against it: a format's specification, or promtool's lint.
     Text(&'static str),
 }
 
@@ -87,7 +87,7 @@ pub struct Finding {
     pub level: Level,
     /// The fault.
     pub fault: Fault,
-    /// The consumers that mind, or the text that has the rule.
+    /// The consumers that refuse, drop or misread the input, or the text that has the rule.
     pub by: By,
 }
 
