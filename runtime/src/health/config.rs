@@ -33,11 +33,13 @@ impl HealthStatus {
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HealthChecks {
-    /// `DYN_HEALTH_CHECK_ENABLED`: whether canaries are sent.
+    /// True if canaries are sent; false by default (`DYN_HEALTH_CHECK_ENABLED`).
     pub enabled: bool,
-    /// `DYN_CANARY_WAIT_TIME`: how long after the last good request a canary is sent.
+    /// Time without a good request after which a canary is sent; 10 s by default (`DYN_CANARY_WAIT_TIME`: above 0, at most a
+    /// day). 0 sends one canary after the other without a pause.
     pub wait_time: Duration,
-    /// `DYN_HEALTH_CHECK_REQUEST_TIMEOUT`: how long it may take.
+    /// Longest time of a canary's answer; 3 s by default (`DYN_HEALTH_CHECK_REQUEST_TIMEOUT`: above 0, at most a day). With 0
+    /// no canary is answered in time.
     pub request_timeout: Duration,
 }
 
