@@ -104,7 +104,8 @@ impl WorkRequest {
         self.with(|request| request.response_bytes(n))
     }
 
-    /// Counts an error, for example `generate`; raises `ValueError` with the list of types for any other name.
+    /// Counts an error. `error_type` is `deserialization`, `invalid_message`, `response_stream`, `generate`, `publish_response`
+    /// or `publish_final`; `ValueError` is raised for any other name, and after the end of the request.
     #[pyo3(signature = (error_type, /))]
     fn error(&self, error_type: &Bound<'_, PyAny>) -> PyResult<()> {
         let error_type = &text("the error type", error_type)?;
