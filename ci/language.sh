@@ -34,5 +34,34 @@ done
 for pattern in "${documents[@]}"; do
   search '*.md' "$pattern" "$@"
 done
+# A doc comment that begins with a clause or a fragment: "Whether it runs." -> "Returns whether it runs.", "True if it runs."; "How
+# long it waits." -> "Longest wait.". Only the first line of a `///` block or of a file's `//!` header, and only the sources of
+# crates. The help texts of clap's arguments stay.
+beginnings=$(find "$@" -type d \( -name target -o -name node_modules -o -name vendor -o -name '.?*' \) -prune \
+  -o -path '*/src/*' -name '*.rs' -exec awk '
+    function report() {
+      if (found != "" && !/^[ \t]*#\[arg\(/) print found
+      found = ""
+    }
+    FNR == 1 {
+      if (found != "") print found
+      found = kind = ""
+    }
+    {
+      line = $0
+      sub(/^[ \t]+/, "", line)
+      now = line ~ /^\/\/\/([^\/]|$)/ ? "outer" : line ~ /^\/\/!/ ? "inner" : ""
+      if (now != kind) {
+        report()
+        if (now != "" && substr(line, 4) ~ /^ *(Whether|How|Which|Why|When|Where|Of|By|As|In|It|Both)([^A-Za-z0-9_-]|$)/)
+          found = FILENAME ":" FNR ":" $0
+      }
+      kind = now
+    }
+    END { if (found != "") print found }' {} +)
+[ -z "$beginnings" ] || {
+  echo "$beginnings"
+  bad=1
+}
 [ $bad = 0 ] || { echo "say it plainly: CONTRIBUTING.md, \"Language\", has the rules with examples" >&2; exit 1; }
 echo "plain: $*"

@@ -40,17 +40,17 @@ pub struct Case {
     what: String,
     /// Operations in one call.
     ops: u64,
-    /// Whether it can only be measured on one thread.
+    /// True if it can only be measured on one thread.
     single: bool,
     prepare: Prepare,
 }
 
-/// How long to measure.
+/// The length of a measurement.
 #[derive(Clone, Copy, Debug)]
 pub struct Plan {
-    /// How often every case gets its turn.
+    /// Number of turns of every case.
     pub rounds: usize,
-    /// How long a turn is.
+    /// Duration of a turn.
     pub slice: Duration,
 }
 
@@ -121,7 +121,7 @@ impl Case {
         &self.what
     }
 
-    /// Whether it can be measured on so many threads.
+    /// Returns whether it can be measured on so many threads.
     pub fn runs_on(&self, threads: usize) -> bool {
         threads == 1 || !self.single
     }
@@ -214,7 +214,7 @@ fn work(cases: &[&Case], thread: usize, plan: Plan, meeting: &Meeting) -> Vec<Ve
     turns
 }
 
-/// How many operations take about [`BATCH`]; warms the case up, too.
+/// Returns the number of operations that take about [`BATCH`]; warms the case up, too.
 fn batch(run: &mut Loop) -> u64 {
     let mut times = 16;
     loop {
@@ -230,11 +230,11 @@ fn batch(run: &mut Loop) -> u64 {
 /// The point at which all threads wait for the last. They spin, so that none has to be woken up when it comes.
 struct Meeting {
     threads: usize,
-    /// Whether to give the core up meanwhile, because there are more threads than cores.
+    /// True if the thread gives the core up meanwhile, because there are more threads than cores.
     polite: bool,
     clock: Instant,
     arrived: AtomicUsize,
-    /// When the last one came, in nanoseconds of the clock.
+    /// The time at which the last one came, in nanoseconds of the clock.
     start: AtomicU64,
 }
 

@@ -14,7 +14,7 @@ use std::fmt::Write as _;
 use std::io::{self, Write};
 use std::path::Path;
 
-/// How the names of floors begin.
+/// The beginning of the names of floors.
 const FLOOR: &str = "floor: ";
 
 /// One row.
@@ -24,7 +24,7 @@ pub struct Row {
     pub group: String,
     /// The crate or operation that was measured.
     pub what: String,
-    /// How many threads did it at the same time.
+    /// Number of threads that did it at the same time.
     pub threads: usize,
     /// Median over the rounds.
     pub ns_median: Option<f64>,
@@ -47,7 +47,7 @@ pub struct Row {
     /// Allocations of a scrape or of a series.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub allocs: Option<f64>,
-    /// Of our rows: the median over the rounds of the ratio to each floor in the same round.
+    /// The median over the rounds of the ratio to each floor in the same round; of our rows only.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub over_floors: Vec<(String, f64)>,
 }
@@ -143,7 +143,7 @@ pub fn scrapes(title: &str, rows: &[Row]) -> String {
     table(title, &header, body) + &over_floors(rows)
 }
 
-/// How our rows compare with each floor on one thread: a line for each of ours.
+/// Returns the comparison of our rows with each floor on one thread: a line for each of ours.
 fn over_floors(rows: &[Row]) -> String {
     let on_one = |row: &&Row| row.threads == 1;
     let mut text = String::new();

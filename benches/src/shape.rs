@@ -42,7 +42,7 @@ const OBSERVATIONS: usize = 300;
 /// One registry.
 #[derive(Clone, Debug)]
 pub struct Shape {
-    /// In the order in which they are registered.
+    /// The families, in the order in which they are registered.
     pub families: Vec<Family>,
 }
 
@@ -72,18 +72,18 @@ pub enum Kind {
     Histogram {
         /// Upper bounds without `+Inf`.
         bounds: Vec<f64>,
-        /// Whether only whole numbers are observed, as of tokens.
+        /// True if only whole numbers are observed, as of tokens.
         whole: bool,
     },
 }
 
 impl Shape {
-    /// How many series all families have together.
+    /// Returns the number of series that all families have together.
     pub fn series(&self) -> usize {
         self.families.iter().map(|family| family.series.len()).sum()
     }
 
-    /// How many lines a scrape has that are not comments.
+    /// Returns the number of lines of a scrape that are not comments.
     pub fn lines(&self) -> usize {
         self.families.iter().map(|family| family.series.len() * family.kind.lines()).sum()
     }

@@ -157,7 +157,7 @@ impl fmt::Display for Escaping {
     }
 }
 
-/// Whether a metric name matches `[a-zA-Z_:][a-zA-Z0-9_:]*`, which every scraper accepts without quotes.
+/// Returns whether a metric name matches `[a-zA-Z_:][a-zA-Z0-9_:]*`, which every scraper accepts without quotes.
 ///
 /// ```
 /// use dynamo_metrics_core::escaping::is_legacy_metric_name;
@@ -169,7 +169,7 @@ pub fn is_legacy_metric_name(name: &str) -> bool {
     Pattern::Metric.matches(name)
 }
 
-/// Whether a label name matches `[a-zA-Z_][a-zA-Z0-9_]*`, which every scraper accepts without quotes.
+/// Returns whether a label name matches `[a-zA-Z_][a-zA-Z0-9_]*`, which every scraper accepts without quotes.
 ///
 /// ```
 /// use dynamo_metrics_core::escaping::is_legacy_label_name;
@@ -192,7 +192,7 @@ impl Pattern {
         !name.is_empty() && name.char_indices().all(|(at, c)| self.allows(at, c))
     }
 
-    /// Whether `c` is allowed `at` bytes from the beginning.
+    /// Returns whether `c` is allowed `at` bytes from the beginning.
     fn allows(self, at: usize, c: char) -> bool {
         let colon = matches!(self, Self::Metric) && c == ':';
         c.is_ascii_alphabetic() || c == '_' || colon || (at > 0 && c.is_ascii_digit())

@@ -57,7 +57,7 @@ pub fn forget() {
     crate::family::lookup::forget();
 }
 
-/// How many families a snapshot lists.
+/// Returns the number of families that a snapshot lists.
 pub fn families(snapshot: &mut Snapshot, registry: &Registry) -> usize {
     snapshot.list(registry);
     snapshot.families().len()

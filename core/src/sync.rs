@@ -54,7 +54,7 @@ mod real {
         RwLockWriteGuard::unlock_fair(guard);
     }
 
-    /// Whether a twin leaves this step out: never.
+    /// Returns whether a twin leaves this step out: never.
     #[inline(always)]
     pub(crate) const fn left_out(_: Step) -> bool {
         false
@@ -77,7 +77,7 @@ mod model {
         LEFT_OUT.set(Some(step));
     }
 
-    /// Whether a twin leaves this step out.
+    /// Returns whether a twin leaves this step out.
     pub(crate) fn left_out(step: Step) -> bool {
         LEFT_OUT.get() == Some(step)
     }

@@ -42,9 +42,9 @@ use dynamo_metrics_core::{Escaping, Registry, Snapshot, snapshot::FamilySnapshot
 #[derive(Debug, Default)]
 pub struct Encoder {
     snapshot: Snapshot,
-    /// Whether OpenMetrics has lines for start times.
+    /// True if OpenMetrics has lines for start times.
     created: bool,
-    /// Whether text 0.0.4 has the bounds of OpenMetrics.
+    /// True if text 0.0.4 has the bounds of OpenMetrics.
     canonical: bool,
     /// At most one for each format and escaping.
     rendered: Vec<Rendered>,

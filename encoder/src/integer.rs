@@ -38,13 +38,13 @@ pub(crate) fn medium(v: u64) -> (u64, usize, u64) {
     (first, len, eight(v % EIGHT_DIGITS) | ASCII_ZEROS)
 }
 
-/// Whether [`short`] takes `v`.
+/// Returns whether [`short`] takes `v`.
 #[inline(always)]
 pub(crate) fn is_short(v: u64) -> bool {
     v < EIGHT_DIGITS
 }
 
-/// Whether [`medium`] takes `v`, if [`short`] does not.
+/// Returns whether [`medium`] takes `v`, if [`short`] does not.
 #[inline(always)]
 pub(crate) fn is_medium(v: u64) -> bool {
     v < SIXTEEN_DIGITS

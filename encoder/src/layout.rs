@@ -22,7 +22,7 @@ pub(crate) trait Form: Sized {
     /// The choice between the format's spellings.
     type Dialect: Copy;
 
-    /// How names are escaped in it.
+    /// Returns the escaping of names in the dialect.
     fn escaping(dialect: Self::Dialect) -> Escaping;
 
     /// Renders the texts that all series of a part share.
@@ -43,7 +43,7 @@ pub(crate) trait Form: Sized {
     /// Most bytes that a part prints whose series have these texts, but for its [`natives`](Self::natives).
     fn bytes_max(&self, texts: &Texts, part: PartSnapshot<'_>) -> usize;
 
-    /// Whether the part's series are shown as native histograms.
+    /// Returns whether the part's series are shown as native histograms.
     fn natives(&self) -> bool;
 
     /// Most bytes that one native histogram prints; exactly so many where a message stands behind its length.
@@ -171,8 +171,8 @@ impl<F> FamilyLayout<F> {
             && self.parts.iter().zip(family.parts()).all(|(layout, part)| layout.id == part.id())
     }
 
-    /// Whether a filter that does not admit everything admits this family: scrapers know the names that they were
-    /// shown, people those that were registered.
+    /// Returns whether a filter that does not admit everything admits this family, by its registered name or by the one that is
+    /// shown: scrapers know the latter, people the former.
     pub(crate) fn is_shown(&self, family: FamilySnapshot<'_>, filter: &NameFilter) -> bool {
         let kind = family.exposed_type();
         filter.admits(family.name(), kind) || filter.admits(&self.name, kind)
@@ -248,7 +248,7 @@ pub(crate) fn help(family: FamilySnapshot<'_>) -> String {
     family.help().replace('\r', " ").trim().into()
 }
 
-/// How many exemplars the series of a part have.
+/// Returns the number of exemplars that the series of a part have.
 pub(crate) fn exemplars(part: PartSnapshot<'_>) -> usize {
     let slots = part.descriptor().exemplar_slots();
     if slots == 0 {

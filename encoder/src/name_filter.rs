@@ -31,7 +31,7 @@ pub const QUERY_BYTES_MAX: usize = 64 * 1024;
 /// ```
 pub const NAMES_MAX: usize = 1024;
 
-/// Which families a scraper asks for; the default are all.
+/// The families that a scraper asks for; all by default.
 ///
 /// ```
 /// use dynamo_metrics_encoder::name_filter::NameFilter;
@@ -109,7 +109,7 @@ impl NameFilter {
         Ok(Self { names: (!names.is_empty()).then(|| names.into()) })
     }
 
-    /// Whether every family is shown, because none was asked for by name.
+    /// Returns whether every family is shown, because none was asked for by name.
     ///
     /// ```
     /// assert!(dynamo_metrics_encoder::name_filter::NameFilter::default().admits_all());
@@ -133,9 +133,9 @@ impl NameFilter {
         self.names.as_deref().map(|names| names.iter().map(|name| &**name))
     }
 
-    /// Whether the family of this name and exposed type (`counter`, `histogram`, ..., as in a `# TYPE` line of
-    /// text or OpenMetrics) is shown. Where names are escaped, ask with the escaped name too: scrapers know what
-    /// they were shown.
+    /// Returns whether the family of this name and exposed type (`counter`, `histogram`, ..., as in a `# TYPE` line of text or
+    /// OpenMetrics) is shown. Where names are escaped, ask with the escaped name too: scrapers know the names that they were
+    /// shown.
     ///
     /// ```
     /// use dynamo_metrics_encoder::name_filter::NameFilter;

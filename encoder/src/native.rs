@@ -22,7 +22,7 @@ const GAP_MAX: i32 = 2;
 /// Schemas that scrapers take.
 const SCHEMAS: std::ops::RangeInclusive<i8> = -4..=8;
 
-/// Whether every scraper reads the value and keeps running.
+/// Returns whether every scraper reads the value and keeps running.
 pub(crate) fn is_sound(value: &NativeValue<'_>) -> bool {
     // Adding up without wrapping: what wraps is less than one of its buckets.
     let total = [value.positive, value.negative]

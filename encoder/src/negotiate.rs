@@ -1,4 +1,4 @@
-//! Which format and escaping a scraper gets, by its `Accept` header (RFC 9110, section 12.5.1).
+//! The choice of format and escaping by the `Accept` header (RFC 9110, section 12.5.1).
 //!
 //! ```text
 //! Accept: application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,text/plain;version=0.0.4;q=0.3,*/*;q=0.2
@@ -63,9 +63,9 @@ pub enum Format {
 pub struct Negotiated {
     /// The format of the body.
     pub format: Format,
-    /// How names are escaped in it.
+    /// The escaping of names in the body.
     pub escaping: Escaping,
-    /// Of text: it is announced as version 1.0.0, for which UTF-8 names are part of the format.
+    /// True for text that is announced as version 1.0.0, for which UTF-8 names are part of the format.
     text_1: bool,
 }
 
@@ -187,7 +187,7 @@ impl Candidate {
     }
 }
 
-/// How exactly a clause says what it is about.
+/// The precision with which a clause names a format.
 enum Range {
     Named,
     AnyText,
@@ -276,7 +276,8 @@ impl<'a> Clause<'a> {
         Some(Format::OpenMetrics)
     }
 
-    /// Which of the known versions it is, `Some(None)` for none at all; `None` if it is an unknown one.
+    /// Returns the index of the clause's version among the known ones, `Some(None)` if it has no version, and `None` if the
+    /// version is unknown.
     fn version_among(&self, known: &[&str]) -> Option<Option<usize>> {
         let Some(version) = self.version else { return Some(None) };
         known.iter().position(|known| version.is(known)).map(Some)

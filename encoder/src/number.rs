@@ -370,8 +370,8 @@ mod tests {
         if v.is_sign_negative() { format!("-{body}") } else { body }
     }
 
-    /// Where two shortest texts are equally close, std takes the upper one, but Go, Python and ryu
-    /// the one that ends in an even digit.
+    /// Returns whether both texts are equal, or differ as equally close shortest texts may: of those std takes the upper one,
+    /// but Go, Python and ryu the one that ends in an even digit.
     fn same_or_tie(ours: &str, std: &str) -> bool {
         let mut differing = ours.bytes().zip(std.bytes()).filter(|(a, b)| a != b);
         match (differing.next(), differing.next()) {

@@ -1,12 +1,12 @@
 //! Calls to code of the program or of a third party: a panic in it becomes an error with the panic's message.
 //!
-//! Dropping the payload of a panic runs passthrough code once more, and that code may panic too. The payload of the
-//! second panic is leaked, since a panic must not reach the threads of this crate.
+//! Dropping a panic's payload runs the caller's code again, and that code may panic too. The payload of the second panic is
+//! leaked, since a panic must not reach the threads of this crate.
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-/// Calls `passthrough` and returns its value, or the message of the panic that ended it.
+/// Calls `passthrough` and returns its value, or the message of its panic.
 ///
 /// # Errors
 /// The call panicked; the error is the panic's text, or `no text` where the payload is not one.

@@ -49,7 +49,8 @@ impl Exporter {
     }
 
     /// Sets the prefix of the counters of engines' errors, which are `<prefix>_engine_errors_total` and
-    /// `<prefix>_engine_withheld_total`; `dynamo_metrics` unless set.
+    /// `<prefix>_engine_withheld_total`; `dynamo_metrics` unless set. It must be the beginning of a valid metric name; with any
+    /// other prefix [`engine`](Self::engine) fails.
     #[must_use]
     pub fn engine_prefix(mut self, prefix: &str) -> Self {
         self.engine_prefix = prefix.into();
@@ -151,7 +152,9 @@ impl Exporter {
 
 /// Values that are read at each scrape.
 impl Exporter {
-    /// Registers a counter whose value `value` returns at each scrape; it must not fall.
+    /// Registers a counter whose value `value` returns. It must not fall: scrapers take a value that falls for a restart.
+    ///
+    /// `value` runs once a collection: scrapes that wait at the same time share one.
     ///
     /// The callback runs on a thread of the exporter's. **A fault costs only its own sample**: a panic is counted in
     /// `dynamo_metrics_callback_panics_total`; a scrape waits for it no longer than
@@ -209,6 +212,10 @@ impl Exporter {
     ///
     /// Guarded as a [`collector`](Self::collector) of the family's name is. A snapshot that is taken by hand has the values
     /// of the last page.
+    ///
+    /// The family has at most [`SERIES_MAX_DEFAULT`](dynamo_metrics_core::limits::SERIES_MAX_DEFAULT) series unless `opts` set
+    /// another limit; further label values share the overflow series, whose values are all `other`. Label values are cut as
+    /// [`Opts::label_value_bytes_max`] has it. If a result has the same label values twice, the later value is shown.
     ///
     /// ```
     /// use dynamo_metrics_exporter::{Exporter, Registry, bytes::BytesMut};
@@ -318,7 +325,8 @@ impl Exporter {
     }
 
     /// Registers a collector, of this name, of the metrics that all processes of a directory share; see
-    /// [`multiprocess`](crate::multiprocess).
+    /// [`multiprocess`](crate::multiprocess). A directory that is missing at a scrape is no error: it has no metrics. One that
+    /// cannot be read is counted in `dynamo_metrics_collector_errors_total`.
     ///
     /// ```
     /// use dynamo_metrics_exporter::multiprocess::{Opts, Processes};
@@ -338,7 +346,7 @@ impl Exporter {
     /// ```
     ///
     /// # Errors
-    /// As [`collector`](Self::collector).
+    /// See [`collector`](Self::collector).
     #[cfg(all(feature = "multiprocess", unix))]
     pub fn processes(
         &self,
@@ -360,7 +368,10 @@ impl Exporter {
     /// Registers an engine, whose page is merged into this one.
     ///
     /// # Errors
-    /// The exporter has an engine of this name, or [`ENGINES_MAX`](crate::engine::ENGINES_MAX) of them.
+    /// The exporter has an engine of this name, or [`ENGINES_MAX`](crate::engine::ENGINES_MAX) of them; the name is longer than
+    /// [`OPERATOR_LABEL_VALUE_BYTES_MAX`](dynamo_metrics_core::limits::OPERATOR_LABEL_VALUE_BYTES_MAX) bytes; the labels that
+    /// the source asks for cannot be added; or the registry refuses the metrics about the engine, as for an invalid
+    /// [`engine_prefix`](Self::engine_prefix).
     pub fn engine(&self, source: EngineSource) -> Result<Arc<Engine>, SourceError> {
         self.sources.engines.add(source, &self.registry, &self.engine_prefix)
     }

@@ -49,7 +49,7 @@ pub use dynamo_metrics_server::{
     StartError, StaticPage, bytes, http,
 };
 
-/// For the other crates of this workspace; not part of the API.
+/// Items for the other crates of this workspace; no part of the API.
 #[doc(hidden)]
 pub mod __private {
     pub use crate::catch_panic::catch_panic;

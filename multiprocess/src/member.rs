@@ -29,7 +29,7 @@ pub(crate) struct State {
     pub(crate) families: Vec<FamilyRecord>,
     /// Places in `families`, by what tells them apart.
     pub(crate) by_key: HashMap<Box<[u8]>, usize>,
-    /// By family and values.
+    /// The series, by family and values.
     pub(crate) series: HashMap<(usize, Box<[u8]>), Arc<Series>>,
     /// Series that were removed and of which there may be handles.
     pub(crate) removed: Vec<Weak<Series>>,

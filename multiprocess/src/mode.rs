@@ -1,4 +1,4 @@
-//! How the values that processes have of one gauge become one.
+//! The modes by which the processes' values of a gauge are merged.
 
 use std::fmt;
 use std::str::FromStr;
@@ -61,7 +61,7 @@ impl Mode {
         }
     }
 
-    /// Whether only processes that run count.
+    /// Returns whether only processes that run count.
     pub const fn is_live(self) -> bool {
         matches!(
             self,
@@ -69,12 +69,12 @@ impl Mode {
         )
     }
 
-    /// Whether each process has a series of its own.
+    /// Returns whether each process has a series of its own.
     pub const fn is_each(self) -> bool {
         matches!(self, Self::All | Self::LiveAll)
     }
 
-    /// Whether the time of each value matters.
+    /// Returns whether the time of each value matters.
     pub const fn is_timed(self) -> bool {
         matches!(self, Self::MostRecent | Self::LiveMostRecent)
     }

@@ -368,7 +368,7 @@ fn values(opts: &Opts) -> Box<[u8]> {
     bytes.into()
 }
 
-/// Whether a family has this name and these names of labels, whatever its kind and help.
+/// Returns whether a family has this name and these names of labels, whatever its kind and help.
 fn is_of(family: &FamilyRecord, opts: &Opts) -> bool {
     record::unpack(&family.strings).is_some_and(|strings| {
         strings.first() == Some(&opts.name())

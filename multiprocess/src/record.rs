@@ -249,7 +249,7 @@ impl<'m> Record<'m> {
         state(self.mapping, self.at).map_or(0, |state| state.load(Ordering::Acquire))
     }
 
-    /// Whether the state is `before`, so that all reads since then were of one record.
+    /// Returns whether the state is `before`, so that all reads since then were of one record.
     pub(crate) fn is_still(&self, before: u64) -> bool {
         // Pairs with the fence in `write`.
         fence(Ordering::Acquire);

@@ -19,7 +19,7 @@ pub(crate) enum Taken {
     Slot(Box<Slot>),
     /// Another process has its lock.
     Busy,
-    /// It is no file of ours, or damaged, and stays as it is.
+    /// The file is damaged, or has another format; it is not changed.
     Unusable,
 }
 

@@ -90,7 +90,7 @@ impl Format {
         }
     }
 
-    /// Whether it is one of the two OpenMetrics formats.
+    /// Returns whether it is one of the two OpenMetrics formats.
     ///
     /// ```
     /// use dynamo_metrics_parser::Format;
@@ -102,7 +102,7 @@ impl Format {
         matches!(self, Format::OpenMetrics | Format::OpenMetricsUtf8)
     }
 
-    /// Whether names may stand in quotes.
+    /// Returns whether names may stand in quotes.
     ///
     /// ```
     /// use dynamo_metrics_parser::Format;

@@ -134,7 +134,7 @@ impl Kind {
         }
     }
 
-    /// Whether a sample may be named as its family.
+    /// Returns whether a sample may be named as its family.
     pub(super) fn has_bare_samples(self, format: Format) -> bool {
         match self {
             Kind::Counter => !format.is_openmetrics(),

@@ -3,9 +3,9 @@
 /// The reason why a text is no number for Go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum NoNumber {
-    /// It is spelled otherwise.
+    /// The text is no number in this spelling.
     Syntax,
-    /// It is beyond the largest f64.
+    /// The number is beyond the largest f64.
     Range,
 }
 

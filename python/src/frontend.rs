@@ -37,6 +37,10 @@ impl Frontend {
     }
 
     /// Registers a worker of a model. Requests for models without a worker are counted as `unknown_model`.
+    ///
+    /// `context_length` is in tokens, `kv_cache_block_size` in tokens a block, and `migration_limit` the number of times that a
+    /// request may be moved: integers from 0 to 2**64 - 1, which gauges show; 0 unless given. Raises `ValueError` if 1,000
+    /// models have workers already, or if the name has more than 4,096 bytes.
     #[pyo3(signature = (model, instance_id=0, *, context_length=0, kv_cache_block_size=0, migration_limit=0))]
     fn add_model(
         &self,
@@ -71,7 +75,8 @@ impl Frontend {
         Ok(self.0.models().remove(model, instance_id))
     }
 
-    /// Begins a request: `endpoint` is for example `chat_completions`.
+    /// Begins a request. `endpoint` is `completions`, `chat_completions`, `embeddings`, `images`, `responses` or `tensor`;
+    /// `ValueError` is raised for any other name.
     #[pyo3(signature = (*, model, endpoint="chat_completions", stream=true))]
     fn request(&self, model: &Bound<'_, PyAny>, endpoint: &str, stream: bool) -> PyResult<Request> {
         let model = &text("the model", model)?;
@@ -81,7 +86,8 @@ impl Frontend {
         Ok(Request { request: Mutex::new(Some(request)), metrics: self.0.clone() })
     }
 
-    /// Counts a request that is rejected before its model is known, for example for the reason `validation`.
+    /// Counts a request that is rejected before its model is known. `endpoint` is one of those of `request`, and `reason` one
+    /// of those of `Request.reject`; `ValueError` is raised for any other name.
     fn reject(&self, endpoint: &str, reason: &str) -> PyResult<()> {
         self.1.check("the frontend")?;
         self.0.reject(http_endpoint(endpoint)?, rejection_reason(reason)?);
@@ -151,7 +157,7 @@ impl Request {
     }
 
     /// Counts that the request moved to another worker, for each move: `new_request` where its stream could not be opened,
-    /// `ongoing_request` where its open stream broke.
+    /// `ongoing_request` where its open stream broke. `ValueError` is raised for any other name.
     ///
     /// >>> from dynamo_metrics import DistributedRuntime, Frontend
     /// >>> runtime = DistributedRuntime()
@@ -180,7 +186,8 @@ impl Request {
         self.end(|request| request.cancel(self.metrics.now()));
     }
 
-    /// Ends the request as rejected, for example for the reason `not_found`.
+    /// Ends the request as rejected. `reason` is `validation`, `not_found`, `method_not_allowed`, `timeout`, `too_large`,
+    /// `unsupported_media_type`, `overload` or `unavailable`; `ValueError` is raised for any other name.
     fn reject(&self, reason: &str) -> PyResult<()> {
         let reason = rejection_reason(reason)?;
         self.end(|request| request.reject(reason));

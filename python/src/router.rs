@@ -38,7 +38,9 @@ impl KvRouter {
         Ok(Self(router.map_err(value_error)?, *origin))
     }
 
-    /// Sets the statistics of a worker, as `KvStats.publish`; returns whether the router takes it: 10,000 at most.
+    /// Sets the statistics of a worker; returns whether the router takes it: 10,000 at most. Blocks are integers from 0 to
+    /// 2**64 - 1. `gpu_cache_usage` and `gpu_prefix_cache_hit_rate` are shares from 0 to 1 and are limited to that range; the
+    /// hit rate is 0 unless given.
     #[pyo3(signature = (worker_id, *, active_blocks, total_blocks, gpu_cache_usage, gpu_prefix_cache_hit_rate=None))]
     fn publish(
         &self,

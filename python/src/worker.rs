@@ -104,7 +104,8 @@ impl WorkRequest {
         self.with(|request| request.response_bytes(n))
     }
 
-    /// Counts an error, for example `generate`; raises `ValueError` with the list of types for any other name.
+    /// Counts an error. `error_type` is `deserialization`, `invalid_message`, `response_stream`, `generate`, `publish_response`
+    /// or `publish_final`; `ValueError` is raised for any other name, and after the end of the request.
     #[pyo3(signature = (error_type, /))]
     fn error(&self, error_type: &Bound<'_, PyAny>) -> PyResult<()> {
         let error_type = &text("the error type", error_type)?;
@@ -145,7 +146,7 @@ impl WorkRequest {
     }
 }
 
-/// Whether the exception's class is a cancellation: of a task, or of a generator that is closed.
+/// Returns whether the exception's class is a cancellation: of a task, or of a generator that is closed.
 pub(crate) fn is_cancellation(py: Python<'_>, kind: &Bound<'_, PyAny>) -> PyResult<bool> {
     py.import("dynamo_metrics._timing")?.call_method1("is_cancellation", (kind,))?.extract()
 }

@@ -10,29 +10,29 @@ use thiserror::Error;
 
 /// First parts of metric names.
 pub mod name_prefix {
-    /// Of everything made through the hierarchy, on workers' system ports.
+    /// Prefix of metrics made through the hierarchy, on workers' system ports.
     pub const COMPONENT: &str = "dynamo_component";
-    /// Of the HTTP frontend, unless `DYN_METRICS_PREFIX` says otherwise.
+    /// Prefix of the HTTP frontend's metrics, unless `DYN_METRICS_PREFIX` says otherwise.
     pub const FRONTEND: &str = "dynamo_frontend";
-    /// Of the preprocessor, the one specialized component that Dynamo's documentation names.
+    /// Prefix of the preprocessor's metrics, the one specialized component that Dynamo's documentation names.
     pub const PREPROCESSOR: &str = "dynamo_preprocessor";
 }
 
 /// Names of labels.
 pub mod labels {
-    /// Automatic below a namespace.
+    /// Label of all metrics below a namespace, set by the hierarchy: the namespace.
     pub const NAMESPACE: &str = "dynamo_namespace";
-    /// Automatic below a component.
+    /// Label of all metrics below a component, set by the hierarchy: the component.
     pub const COMPONENT: &str = "dynamo_component";
-    /// Automatic on an endpoint.
+    /// Label of all metrics of an endpoint, set by the hierarchy: the endpoint.
     pub const ENDPOINT: &str = "dynamo_endpoint";
     /// The labels that the hierarchy sets. No metric may have them as its own.
     pub const AUTOMATIC: [&str; 3] = [NAMESPACE, COMPONENT, ENDPOINT];
-    /// The model's name as its worker registered it.
+    /// Label: the model's name as its worker registered it.
     pub const MODEL: &str = "model";
-    /// The same under the name that some engines use for it; for [`serve`](crate::Endpoint::serve).
+    /// Label: the model's name, under the name that some engines use for it; for [`serve`](crate::Endpoint::serve).
     pub const MODEL_NAME: &str = "model_name";
-    /// A worker's instance number, decimal.
+    /// Label: a worker's instance number, decimal.
     pub const WORKER_ID: &str = "worker_id";
 }
 
@@ -44,63 +44,63 @@ pub mod component_names {
 
 /// Suffixes, labels and label values of the frontend.
 pub mod frontend_service {
-    /// Requests from the start of the handler to the end of the response.
+    /// Gauge: requests from the start of the handler to the end of the response.
     pub const INFLIGHT_REQUESTS: &str = "inflight_requests";
-    /// Requests from the start of the handler to the first token.
+    /// Gauge: requests from the start of the handler to the first token.
     pub const QUEUED_REQUESTS: &str = "queued_requests";
-    /// Clients that closed before they had their response.
+    /// Gauge that only rises: clients that closed before they had their response.
     pub const DISCONNECTED_CLIENTS: &str = "disconnected_clients";
-    /// Tokens of a prompt.
+    /// Histogram, in tokens: length of a prompt.
     pub const INPUT_SEQUENCE_TOKENS: &str = "input_sequence_tokens";
-    /// Tokens of a prompt that a prefix cache held.
+    /// Histogram, in tokens: the part of a prompt that a prefix cache held.
     pub const CACHED_TOKENS: &str = "cached_tokens";
-    /// Time between two tokens.
+    /// Histogram, in seconds: time between two tokens.
     pub const INTER_TOKEN_LATENCY_SECONDS: &str = "inter_token_latency_seconds";
-    /// Tokens of a response.
+    /// Histogram, in tokens: length of a response.
     pub const OUTPUT_SEQUENCE_TOKENS: &str = "output_sequence_tokens";
-    /// Tokens of all responses, as they are produced.
+    /// Counter: tokens of all responses, as they are produced.
     pub const OUTPUT_TOKENS_TOTAL: &str = "output_tokens_total";
-    /// Time from the start of the handler to the end of the response.
+    /// Histogram, in seconds: time from the start of the handler to the end of the response.
     pub const REQUEST_DURATION_SECONDS: &str = "request_duration_seconds";
-    /// Finished requests.
+    /// Counter: finished requests.
     pub const REQUESTS_TOTAL: &str = "requests_total";
-    /// Time from the start of the handler to the first token.
+    /// Histogram, in seconds: time from the start of the handler to the first token.
     pub const TIME_TO_FIRST_TOKEN_SECONDS: &str = "time_to_first_token_seconds";
-    /// Requests moved to another worker.
+    /// Counter: requests moved to another worker.
     pub const MODEL_MIGRATION_TOTAL: &str = "model_migration_total";
-    /// Requests that were turned away; see [`rejection_reason`].
+    /// Counter: requests that were turned away; see [`rejection_reason`].
     pub const REJECTED_REQUESTS_TOTAL: &str = "rejected_requests_total";
-    /// Requests whose client went away before the response was complete.
+    /// Counter: requests whose client went away before the response was complete.
     pub const CANCELLED_REQUESTS_TOTAL: &str = "cancelled_requests_total";
-    /// Whether a worker serves the model now.
+    /// Gauge: 1 while a worker serves the model, else 0.
     pub const MODEL_READY: &str = "model_ready";
-    /// KV blocks of a worker.
+    /// Gauge: KV blocks of a worker.
     pub const MODEL_TOTAL_KV_BLOCKS: &str = "model_total_kv_blocks";
-    /// Sequences that a worker takes at a time.
+    /// Gauge: sequences that a worker takes at a time.
     pub const MODEL_MAX_NUM_SEQS: &str = "model_max_num_seqs";
-    /// Tokens that a worker takes in a batch.
+    /// Gauge: tokens that a worker takes in a batch.
     pub const MODEL_MAX_NUM_BATCHED_TOKENS: &str = "model_max_num_batched_tokens";
-    /// Tokens of the longest sequence.
+    /// Gauge: tokens of the longest sequence.
     pub const MODEL_CONTEXT_LENGTH: &str = "model_context_length";
-    /// Tokens of one KV block.
+    /// Gauge: tokens of one KV block.
     pub const MODEL_KV_CACHE_BLOCK_SIZE: &str = "model_kv_cache_block_size";
-    /// How often a request may be moved.
+    /// Gauge: largest number of migrations of a request.
     pub const MODEL_MIGRATION_LIMIT: &str = "model_migration_limit";
 
-    /// Requests with a label value that gets no series of its own; a whole name.
+    /// Counter: requests with a label value that gets no series of its own; a whole name.
     pub const REJECTED_LABEL_VALUES_TOTAL: &str = "dynamo_metrics_rejected_label_values_total";
     /// Label: the label whose value it was.
     pub const LABEL_LABEL: &str = "label";
 
-    /// Label: which API was called.
+    /// Label: the API that was called; see [`endpoint`].
     pub const ENDPOINT_LABEL: &str = "endpoint";
-    /// Label: whether the response was streamed.
+    /// Label: the form of the response, in one piece or streamed; see [`request_type`].
     pub const REQUEST_TYPE_LABEL: &str = "request_type";
-    /// Label: how the request ended.
+    /// Label: the end of the request; see [`status`].
     pub const STATUS_LABEL: &str = "status";
-    /// Label: what was moved.
+    /// Label: the state of a request that was moved; see [`migration_type`].
     pub const MIGRATION_TYPE_LABEL: &str = "migration_type";
-    /// Label: why a request was turned away.
+    /// Label: the reason for which a request was turned away; see [`rejection_reason`].
     pub const REASON_LABEL: &str = "reason";
 
     /// The model label of requests for a model that no worker serves and that was not let in.
@@ -118,7 +118,7 @@ pub mod frontend_service {
         pub const IMAGES: &str = "images";
         /// `/v1/responses`
         pub const RESPONSES: &str = "responses";
-        /// Tensors in, tensors out
+        /// Tensors in, tensors out.
         pub const TENSOR: &str = "tensor";
     }
 
@@ -134,7 +134,7 @@ pub mod frontend_service {
     pub mod status {
         /// The response was complete.
         pub const SUCCESS: &str = "success";
-        /// It was not.
+        /// The response was not complete.
         pub const ERROR: &str = "error";
     }
 
@@ -169,19 +169,19 @@ pub mod frontend_service {
 
 /// Suffixes and label values of an endpoint's work handler.
 pub mod work_handler {
-    /// Requests that arrived.
+    /// Counter: requests that arrived.
     pub const REQUESTS_TOTAL: &str = "requests_total";
-    /// Requests in progress.
+    /// Gauge: requests in progress.
     pub const INFLIGHT_REQUESTS: &str = "inflight_requests";
-    /// Bytes of requests.
+    /// Counter: bytes of requests as they arrived, header included.
     pub const REQUEST_BYTES_TOTAL: &str = "request_bytes_total";
-    /// Bytes of responses.
+    /// Counter: bytes of responses as they were serialized, end marker included.
     pub const RESPONSE_BYTES_TOTAL: &str = "response_bytes_total";
-    /// Time from arrival to the end of the response.
+    /// Histogram, in seconds: time from arrival to the end of the response.
     pub const REQUEST_DURATION_SECONDS: &str = "request_duration_seconds";
-    /// Errors.
+    /// Counter: errors; a request may have several.
     pub const ERRORS_TOTAL: &str = "errors_total";
-    /// Label: what failed.
+    /// Label: the step that failed; see [`error_types`].
     pub const ERROR_TYPE_LABEL: &str = "error_type";
 
     /// Values of [`ERROR_TYPE_LABEL`].
@@ -203,24 +203,24 @@ pub mod work_handler {
 
 /// Suffixes of the runtime itself.
 pub mod distributed_runtime {
-    /// Time since the runtime was made.
+    /// Gauge, in seconds: time since the runtime was made.
     pub const UPTIME_SECONDS: &str = "uptime_seconds";
-    /// Engine sources that could not be read.
+    /// Counter: reads of an engine's page that failed.
     pub const ENGINE_ERRORS_TOTAL: &str = "engine_errors_total";
-    /// Parts of an engine's text that were left out of the page.
+    /// Counter: parts of an engine's text that were left out of the page.
     pub const ENGINE_WITHHELD_TOTAL: &str = "engine_withheld_total";
-    /// Whether the last read of an engine succeeded in time; a whole name.
+    /// Gauge: 1 if the last read of an engine succeeded in time, else 0; a whole name.
     pub const ENGINE_UP: &str = "dynamo_engine_metrics_up";
-    /// Age of an engine's families on the page; a whole name.
+    /// Gauge, in seconds: age of an engine's families on the page; a whole name.
     pub const ENGINE_AGE_SECONDS: &str = "dynamo_engine_metrics_age_seconds";
-    /// Duration of the last read of an engine's metrics; a whole name.
+    /// Gauge, in seconds: duration of the last read of an engine's metrics; a whole name.
     pub const ENGINE_FETCH_SECONDS: &str = "dynamo_engine_metrics_fetch_duration_seconds";
-    /// Callbacks that were not ready for a scrape; a whole name.
+    /// Counter: callbacks that were not ready for a scrape; a whole name.
     pub const CALLBACK_LATE_TOTAL: &str = "dynamo_metrics_callback_late_total";
-    /// Native histograms that were written as classic ones, since scrapers would refuse them; a whole name.
+    /// Counter: native histograms that were written as classic ones, since scrapers would refuse them; a whole name.
     pub const UNSOUND_NATIVE_HISTOGRAMS_TOTAL: &str =
         "dynamo_metrics_unsound_native_histograms_total";
-    /// Which build of this library runs; a whole name.
+    /// Gauge, always 1: the version of this library, as a label; a whole name.
     pub const BUILD_INFO: &str = "dynamo_metrics_build_info";
     /// Label: the version.
     pub const VERSION_LABEL: &str = "version";
@@ -230,39 +230,39 @@ pub mod distributed_runtime {
     pub const ENGINE_SOURCE_LABEL: &str = "engine_source";
     /// Label: the source's name.
     pub const SOURCE_LABEL: &str = "source";
-    /// Label: why.
+    /// Label: the reason of an error.
     pub const REASON_LABEL: &str = "reason";
 }
 
 /// Suffixes of KV cache statistics.
 pub mod kvstats {
-    /// Blocks in use.
+    /// Gauge: blocks in use.
     pub const ACTIVE_BLOCKS: &str = "kvstats_active_blocks";
-    /// All blocks.
+    /// Gauge: all blocks.
     pub const TOTAL_BLOCKS: &str = "kvstats_total_blocks";
-    /// Used share of the cache, 0 to 1.
+    /// Gauge, 0 to 1: used share of the cache.
     pub const GPU_CACHE_USAGE_PERCENT: &str = "kvstats_gpu_cache_usage_percent";
-    /// Share of prompt blocks that were found in the cache, 0 to 1.
+    /// Gauge, 0 to 1: share of prompt blocks that were found in the cache.
     pub const GPU_PREFIX_CACHE_HIT_RATE: &str = "kvstats_gpu_prefix_cache_hit_rate";
 }
 
 /// Suffixes of what the KV router knows about each worker.
 pub mod kvrouter {
-    /// Blocks in use.
+    /// Gauge: blocks in use.
     pub const WORKER_ACTIVE_BLOCKS: &str = "router_worker_active_blocks";
-    /// All blocks.
+    /// Gauge: all blocks.
     pub const WORKER_TOTAL_BLOCKS: &str = "router_worker_total_blocks";
-    /// Used share of the cache, 0 to 1.
+    /// Gauge, 0 to 1: used share of the cache.
     pub const WORKER_GPU_CACHE_USAGE_PERCENT: &str = "router_worker_gpu_cache_usage_percent";
-    /// Share of prompt blocks that were found in the cache, 0 to 1.
+    /// Gauge, 0 to 1: share of prompt blocks that were found in the cache.
     pub const WORKER_GPU_PREFIX_CACHE_HIT_RATE: &str = "router_worker_gpu_prefix_cache_hit_rate";
 }
 
 /// Suffixes of the preprocessor.
 pub mod preprocessor {
-    /// Time to turn a prompt into tokens.
+    /// Histogram, in seconds: time to turn a prompt into tokens.
     pub const TOKENIZE_SECONDS: &str = "tokenize_seconds";
-    /// Bytes of prompts.
+    /// Counter: bytes of prompts that were turned into tokens.
     pub const PROMPT_BYTES_TOTAL: &str = "prompt_bytes_total";
 }
 

@@ -30,141 +30,135 @@ use crate::reason::Limit;
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Limits {
-    /// Open connections, 1 or more. At the limit a connection that waits for its client is evicted for
-    /// the new one ([`Limit::Evicted`]); when all of them are being answered, the new one is
-    /// closed ([`Limit::Connections`]).
+    /// Largest number of open connections, 1 or more. At the limit a connection that waits for its client is evicted for the
+    /// new one ([`Limit::Evicted`]); when all of them are being answered, the new one is closed ([`Limit::Connections`]).
     pub connections: usize,
-    /// Open connections of one address (of IPv6: of one network of 64 bits; a Unix socket is one), 1 or
-    /// more. At the limit one of its own is evicted for its new one, or the new one is closed;
-    /// [`Limit::AddressConnections`]. Raise it behind a proxy, or together with `connections`.
+    /// Largest number of open connections of one address (of IPv6: of one network of 64 bits; a Unix socket is one), 1 or more.
+    /// At the limit one of its own is evicted for its new one, or the new one is closed; [`Limit::AddressConnections`]. Raise
+    /// it behind a proxy, or together with `connections`.
     pub connections_an_address: usize,
-    /// From accept, or from the first byte of a later request, to the end of its head. 1 ms to
-    /// 24 h; [`Limit::HeadDeadline`].
+    /// Longest time from accept, or from the first byte of a later request, to the end of its head. 1 ms to 24 h;
+    /// [`Limit::HeadDeadline`].
     pub head_deadline: Duration,
-    /// From the end of a response to the first byte of the next request. 1 ms to 24 h;
-    /// [`Limit::KeepAliveIdle`].
+    /// Longest time from the end of a response to the first byte of the next request. 1 ms to 24 h; [`Limit::KeepAliveIdle`].
     pub keep_alive_idle: Duration,
-    /// From accept to the last response, give or take a tenth: the response that is sent then says
-    /// `Connection: close`, and an idle connection is closed. 1 ms to 24 h;
-    /// [`Limit::ConnectionLifetime`].
+    /// Longest time from accept to the last response, give or take a tenth: the response that is sent then says
+    /// `Connection: close`, and an idle connection is closed. 1 ms to 24 h; [`Limit::ConnectionLifetime`].
     pub connection_lifetime: Duration,
-    /// One part of the lifetime by which connections differ, either way: 10 is a tenth. 1 or more.
+    /// The part of the lifetime by which connections differ, either way, as its divisor: 10 is a tenth. 1 or more.
     pub lifetime_jitter: u32,
-    /// Requests of one connection, 1 or more; the last one's response says `Connection: close`.
+    /// Largest number of requests of one connection, 1 or more; the last one's response says `Connection: close`.
     /// [`Limit::ConnectionRequests`].
     pub connection_requests: u32,
-    /// Complete heads of one connection that wait behind the request in progress, 1 or more; no more
-    /// is read until one of them is answered. [`Limit::Pipelined`].
+    /// Largest number of complete heads of one connection that wait behind the request in progress, 1 or more; no more is read
+    /// until one of them is answered. [`Limit::Pipelined`].
     pub pipelined: usize,
-    /// Bytes of a request's head (request line and headers), 8192 or more; beyond it the answer is
-    /// 431 (RFC 6585 section 5) and the connection closes. [`Limit::HeadSize`].
+    /// Largest number of bytes of a request's head (request line and headers), 8192 or more; beyond it the answer is 431 (RFC
+    /// 6585 section 5) and the connection closes. [`Limit::HeadSize`].
     pub head_bytes: usize,
-    /// Bytes of a request's target, 1 or more; beyond it the answer is 414 (RFC 9110 section
-    /// 15.5.15) and the connection closes. [`Limit::UriSize`].
+    /// Largest number of bytes of a request's target, 1 or more; beyond it the answer is 414 (RFC 9110 section 15.5.15) and the
+    /// connection closes. [`Limit::UriSize`].
     pub uri_bytes: usize,
-    /// Header lines of a request, 1 or more; beyond it the answer is 431 and the connection closes.
+    /// Largest number of header lines of a request, 1 or more; beyond it the answer is 431 and the connection closes.
     /// [`Limit::HeaderCount`].
     pub headers: usize,
-    /// From the moment the client stops taking bytes until all that is queued is taken. 1 ms to
-    /// 24 h; [`Limit::WriteDeadline`].
+    /// Longest time from the moment the client stops taking bytes until all that is queued is taken. 1 ms to 24 h;
+    /// [`Limit::WriteDeadline`].
     pub write_deadline: Duration,
-    /// Bytes a second that a client takes on average over each [`Limits::write_window`], once it
-    /// has stopped taking bytes; 0 asks for none. [`Limit::WriteRate`].
+    /// Least number of bytes a second that a client takes on average over each [`Limits::write_window`], once it has stopped
+    /// taking bytes; 0 asks for none. [`Limit::WriteRate`].
     pub write_rate: u32,
     /// The time over which a client's rate is averaged. 1 ms to 24 h.
     pub write_window: Duration,
-    /// TLS handshakes that begin in a second, 1 or more, a fifth of them at once; further ones wait for their turn, within
-    /// `head_deadline`. [`Limit::Handshakes`].
+    /// Largest number of TLS handshakes that begin in a second, 1 or more, a fifth of them at once; further ones wait for their
+    /// turn, within `head_deadline`. [`Limit::Handshakes`].
     pub handshakes: u32,
-    /// The time in which a client that has sent more than is read must read its last answer and close.
-    /// 1 ms to 24 h; [`Limit::Linger`].
+    /// Longest time in which a client that has sent more than is read must read its last answer and close. 1 ms to 24 h;
+    /// [`Limit::Linger`].
     pub linger: Duration,
-    /// Connections that the kernel completes ahead of `accept`, 1 or more. The kernel may cut it
+    /// Largest number of connections that the kernel completes ahead of `accept`, 1 to 2147483647. The kernel may cut it
     /// (Linux: `net.core.somaxconn`). It has no counter of ours; Linux counts `ListenOverflows`.
     pub backlog: u32,
-    /// Connections taken in a row before those that are open get their turn, 1 or more.
+    /// Largest number of connections taken in a row before those that are open get their turn, 1 or more.
     pub accepts_a_wake: u32,
     /// First pause after an `accept` that failed, doubled up to `accept_pause_max`. 1 ms to 24 h;
     /// [`Limit::AcceptPause`].
     pub accept_pause_min: Duration,
     /// Longest pause after an `accept` that failed. 1 ms to 24 h.
     pub accept_pause_max: Duration,
-    /// Scrapes that may wait for their pages at one time, 1 or more; beyond it the answer is 503 with
-    /// `Retry-After`. [`Limit::Scrapes`]. The server never lets scrapes take all connections, so
-    /// the figure in force is also at most three quarters of `connections` (rounded up).
+    /// Largest number of scrapes that wait for their pages at one time, 1 or more; beyond it the answer is 503 with
+    /// `Retry-After`. [`Limit::Scrapes`]. The server never lets scrapes take all connections, so the figure in force is also at
+    /// most three quarters of `connections` (rounded up).
     pub scrapes: usize,
-    /// The time that a scrape may wait for its page before it is answered 503; a shorter
-    /// `X-Prometheus-Scrape-Timeout-Seconds` shortens it. 1 ms to 24 h; [`Limit::ScrapeDeadline`].
+    /// Longest time that a scrape waits for its page before it is answered 503; a shorter `X-Prometheus-Scrape-Timeout-Seconds`
+    /// shortens it. 1 ms to 24 h; [`Limit::ScrapeDeadline`].
     pub scrape_deadline: Duration,
 }
 
 impl Limits {
-    /// One or two scrapers, their spares, a few probes and some humans fit into 64; a flood of
-    /// thousands costs at most this many descriptors and buffers.
+    /// 64 connections: one or two scrapers, their spares, a few probes and some humans fit into them; a flood of thousands
+    /// costs at most this many descriptors and buffers.
     pub const CONNECTIONS: usize = 64;
-    /// Half of [`Self::CONNECTIONS`]: all other addresses together have as much, and scrapes of one address cannot take all
-    /// places of [`Self::SCRAPES`].
+    /// 32 connections, half of [`Self::CONNECTIONS`]: all other addresses together have as much, and scrapes of one address
+    /// cannot take all places of [`Self::SCRAPES`].
     pub const CONNECTIONS_AN_ADDRESS: usize = Self::CONNECTIONS / 2;
-    /// As VictoriaMetrics. A head is one packet; a client that needs longer delays it on purpose.
+    /// 5 s, as in VictoriaMetrics: a head is one packet; a client that needs longer delays it on purpose.
     pub const HEAD_DEADLINE: Duration = Duration::from_secs(5);
-    /// As nginx. Longer than Prometheus' default scrape interval of 60 s, so that a scraper keeps
-    /// its connection between two scrapes.
+    /// 75 s, as in nginx: longer than Prometheus' default scrape interval of 60 s, so that a scraper keeps its connection
+    /// between two scrapes.
     pub const KEEP_ALIVE_IDLE: Duration = Duration::from_secs(75);
-    /// Long enough to be worth keeping, short enough that a load balancer's new members and a moved
-    /// name are seen. Clients reconnect; nothing is lost.
+    /// 5 minutes: long enough to be worth keeping, short enough that a load balancer's new members and a moved name are seen.
+    /// Clients reconnect; nothing is lost.
     pub const CONNECTION_LIFETIME: Duration = Duration::from_secs(5 * 60);
-    /// One part of the lifetime by which connections differ, so that all scrapers of a restarted
-    /// fleet do not reconnect in the same second: a tenth.
+    /// A tenth of the lifetime, so that all scrapers of a restarted fleet do not reconnect in the same second.
     pub const LIFETIME_JITTER: u32 = 10;
-    /// As nginx. A scrape a second would need a quarter of an
-    /// hour, three lifetimes; only a flood comes here.
+    /// 1000 requests, as in nginx: a scrape a second would need a quarter of an hour, three lifetimes; only a flood comes here.
     pub const CONNECTION_REQUESTS: u32 = 1000;
-    /// No scraper pipelines; 16 is what benchmarks do.
+    /// 16 heads: no scraper pipelines; 16 is the depth that benchmarks use.
     pub const PIPELINED: usize = 16;
-    /// As nginx, and the least that hyper takes. A Prometheus head is below 1 KiB.
+    /// 8 KiB, as in nginx, and the least that hyper takes. A Prometheus head is below 1 KiB.
     pub const HEAD_BYTES: usize = 8 * 1024;
-    /// The length that every browser and proxy takes. Some sixty names in `name[]=` fit.
+    /// 2 KiB: the length that every browser and proxy takes. Some sixty names in `name[]=` fit.
     pub const URI_BYTES: usize = 2 * 1024;
-    /// Browsers send about 20, proxies add a handful; httparse stops at what it is given.
+    /// 64 lines: browsers send about 20, proxies add a handful; httparse stops at the number that it is given.
     pub const HEADERS: usize = 64;
-    /// Prometheus gives up after 10 s by default, so a body that is not taken by then is lost
-    /// anyway, and a client that reads one byte a second holds one body for no longer.
+    /// 10 s: Prometheus gives up after as long by default, so a body that is not taken by then is lost anyway, and a client
+    /// that reads one byte a second holds one body for no longer.
     pub const WRITE_DEADLINE: Duration = Duration::from_secs(10);
-    /// As Kestrel: slower than any link in use, so a client that stays below it does so on purpose.
+    /// 240 bytes a second, as in Kestrel: slower than any link in use, so a client that stays below it does so on purpose.
     pub const WRITE_RATE: u32 = 240;
-    /// As Kestrel. A receive window opens in steps of up to half of it, so that a slow but honest
-    /// client seems to take nothing for seconds.
+    /// 5 s, as in Kestrel: a receive window opens in steps of up to half of it, so that a slow but honest client seems to take
+    /// nothing for seconds.
     pub const WRITE_WINDOW: Duration = Duration::from_secs(5);
-    /// A signature takes the network thread 0.1 ms with an ECDSA key, 1 ms with RSA of 2048 bits, 7 ms of
-    /// 4096: a flood of handshakes then takes a twentieth of it, or a third. Scrapers keep connections for minutes, and no
+    /// 50 handshakes a second: a signature takes the network thread 0.1 ms with an ECDSA key, 1 ms with RSA of 2048 bits, 7 ms
+    /// of 4096. A flood of handshakes then takes a twentieth of it, or a third. Scrapers keep connections for minutes, and no
     /// host has so many probes.
     pub const HANDSHAKES: u32 = 50;
-    /// A few round trips.
+    /// 1 s: a few round trips.
     pub const LINGER: Duration = Duration::from_secs(1);
-    /// 128 overflowed under a busy accept thread and cost a SYN retransmit of one second.
+    /// 1024 connections: 128 overflowed under a busy accept thread and cost a SYN retransmit of one second.
     pub const BACKLOG: u32 = 1024;
-    /// As node_exporter's `--web.max-requests`; leaves 24 connections for `/health` and `/live`
-    /// when a gather hangs.
+    /// 40 scrapes, as in node_exporter (`--web.max-requests`): it leaves 24 connections for `/health` and `/live` when a gather
+    /// hangs.
     pub const SCRAPES: usize = 40;
-    /// Longer than any scrape timeout in common use; a gather that hangs must not hold its
-    /// connections for ever.
+    /// 30 s: longer than any scrape timeout in common use; a gather that hangs must not hold its connections for ever.
     pub const SCRAPE_DEADLINE: Duration = Duration::from_secs(30);
 
-    /// The least timeout of a scraper; a shorter one counts as this. A network and a page do not fit into less, and a page
-    /// is not begun in such a hurry that all of it must be left out.
+    /// 100 ms, the least timeout of a scraper; a shorter one counts as this. A network and a page do not fit into less, and a
+    /// page is not begun in such a hurry that all of it must be left out.
     pub const SCRAPE_TIMEOUT_MIN: Duration = Duration::from_millis(100);
 
-    /// Connections taken in a row before those that are open get their turn: a flood is drained from
-    /// the kernel's queue before it overflows, and delays no client by more than some 64 accepts.
+    /// 64 connections, taken in a row before those that are open get their turn: a flood is drained from the kernel's queue
+    /// before it overflows, and delays no client by more than some 64 accepts.
     pub const ACCEPTS_A_WAKE: u32 = 64;
-    /// Descriptors kept for when the process has no other: one for a scrape, one for a probe beside it,
-    /// and one to take the next by.
+    /// 3 descriptors, kept for when the process has no other: one for a scrape, one for a probe beside it, and one to take the
+    /// next by.
     pub const DESCRIPTOR_RESERVE: usize = 3;
-    /// First pause after a failed `accept` (no descriptors, no memory), doubled up to
-    /// [`Self::ACCEPT_PAUSE_MAX`]: short enough that a passing shortage goes unnoticed.
+    /// 5 ms: the first pause after a failed `accept` (no descriptors, no memory), doubled up to [`Self::ACCEPT_PAUSE_MAX`];
+    /// short enough that a passing shortage goes unnoticed.
     pub const ACCEPT_PAUSE_MIN: Duration = Duration::from_millis(5);
-    /// Longest pause between two failed `accept` calls: one wake-up a second costs nothing, and the
-    /// listener is back within a second of the first free descriptor.
+    /// 1 s: the longest pause between two failed `accept` calls. One wake-up a second costs nothing, and the listener is back
+    /// within a second of the first free descriptor.
     pub const ACCEPT_PAUSE_MAX: Duration = Duration::from_secs(1);
 
     pub(crate) fn validate(&self) -> Result<(), StartError> {

@@ -155,7 +155,7 @@ impl fmt::Debug for RunningServer {
 pub struct ShutdownReport {
     /// Connections that were closed with a request in progress.
     pub connections_cut: usize,
-    /// Whether the exposition did not return in time; its thread ends when it does.
+    /// True if the exposition did not return in time; its thread ends when it does.
     pub gather_abandoned: bool,
 }
 

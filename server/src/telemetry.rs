@@ -185,7 +185,7 @@ impl ServerTelemetry {
         self.config_reload_errors.load(Relaxed)
     }
 
-    /// Whether the web configuration in force is that of its files, as last looked at.
+    /// Returns whether the web configuration in force is that of its files, as last looked at.
     #[must_use]
     pub fn config_is_current(&self) -> bool {
         !self.config_is_stale.load(Relaxed)

@@ -78,7 +78,7 @@ impl Register {
     }
 }
 
-/// Whether this is an address without a user and a query, of one of these schemes.
+/// Returns whether this is an address without a user and a query, of one of these schemes.
 fn is_plain(url: &str, schemes: &[&str]) -> bool {
     let url = (url.len() <= URL_BYTES_MAX).then(|| url.parse::<Uri>().ok()).flatten();
     url.is_some_and(|url| {

@@ -45,7 +45,7 @@ pub fn allocations(work: impl FnOnce()) -> u64 {
     allocated() - before
 }
 
-/// How often this thread has allocated or reallocated since it began; for work that is not one closure.
+/// Returns the number of times that this thread has allocated or reallocated since it began; for work that is not one closure.
 #[must_use]
 pub fn allocated() -> u64 {
     ALLOCATIONS.get()

@@ -20,7 +20,7 @@ pub(crate) struct Answer {
 pub(crate) struct Reaction {
     /// Statuses of all responses, in order.
     pub(crate) statuses: Vec<u16>,
-    /// Whether the server closed the connection while we waited.
+    /// True if the server closed the connection while we waited.
     pub(crate) closed: bool,
 }
 
@@ -75,7 +75,7 @@ pub(crate) fn provoke(address: SocketAddr, bytes: &[u8], quiet: Duration) -> Out
     Ok(Reaction { statuses: statuses(&received), closed })
 }
 
-/// Whether the other side has neither closed nor reset. Takes bytes that wait.
+/// Returns whether the other side has neither closed nor reset. Takes bytes that wait.
 pub(crate) fn is_alive(stream: &mut TcpStream) -> bool {
     if stream.set_nonblocking(true).is_err() {
         return false;

@@ -15,16 +15,16 @@ use std::time::{Duration, Instant};
 const DESCRIPTORS: u64 = 64;
 /// Connections that are held: about twice as many, so that the kernel's queue holds some, too.
 const HELD: usize = 120;
-/// How long its processor time is taken: less than our head deadline, which would relieve it.
+/// Time for which its processor time is taken: less than our head deadline, which would relieve it.
 const EXHAUSTED: Duration = Duration::from_secs(3);
-/// When we stop waiting for a scrape to succeed after all are gone.
+/// Longest time that we wait for a scrape to succeed after all are gone.
 const RECOVERY: Duration = Duration::from_secs(5);
 
 /// New connections a second.
 const FLOOD_RATE: f64 = 1000.0;
 /// Connections that the flood holds at most; it closes its oldest.
 const FLOOD_HELD: usize = 300;
-/// How long it lasts.
+/// Duration of the flood.
 const FLOOD: Duration = Duration::from_secs(6);
 /// Time between two scrapes meanwhile.
 const SCRAPE_EVERY: Duration = Duration::from_millis(50);

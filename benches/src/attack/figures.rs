@@ -14,7 +14,7 @@ pub struct Figure {
     pub attack: &'static str,
     /// The counted or measured quantity, with its unit.
     pub figure: String,
-    /// Of which server.
+    /// The server that the figure is of.
     pub server: &'static str,
     /// The figure; nothing if the event did not happen while we waited.
     pub value: Option<f64>,

@@ -117,7 +117,7 @@ pub fn table(rows: &[Row]) -> String {
 
 /// Results of one server in its turn.
 struct Turn {
-    /// Of the scrapes that count.
+    /// Times of the scrapes that count, in microseconds.
     times_us: Vec<f64>,
     /// All of them, which the processor time is of.
     scrapes: usize,
@@ -195,7 +195,7 @@ fn read_page(stream: &mut impl Read, buffer: &mut Vec<u8>) -> Outcome<bool> {
     }
 }
 
-/// Where a response ends: at this byte, or with its last chunk.
+/// The end of a response: at this byte, or with its last chunk.
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct End {
     at: Option<usize>,

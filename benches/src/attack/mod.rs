@@ -43,7 +43,7 @@ const ATTACKS: [(&str, Attack); 5] = [
     ("requests", requests::refused),
 ];
 
-/// How long to attack.
+/// The length of the attacks.
 #[derive(Clone, Copy, Debug)]
 pub struct Plan {
     /// Only see whether everything works: seconds are divided by about four, and figures mean little.

@@ -10,7 +10,7 @@ use super::under_load::{Confines, UnderLoad};
 use super::{Outcome, Plan, at_once};
 use std::time::Duration;
 
-/// How long a server may say nothing before it counts as one that waits for more.
+/// Longest silence of a server before it counts as one that waits for more.
 const QUIET: Duration = Duration::from_millis(400);
 /// A request that must never be answered.
 const SECOND: &str = "GET /metrics HTTP/1.1\r\nHost: smuggled\r\n\r\n";

@@ -16,7 +16,7 @@ const WARM_UP: usize = 20;
 /// Ticks a second of `/proc/PID/stat`: `USER_HZ` is 100 on every Linux (man 5 proc).
 const TICKS_A_SECOND: f64 = 100.0;
 
-/// How the process is started.
+/// The limits under which the process is started.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Confines {
     /// Descriptors that it may have.
@@ -69,7 +69,7 @@ impl UnderLoad {
         client::scrape(self.address, within)
     }
 
-    /// Whether a scrape succeeds, and how long it takes, in ms.
+    /// Returns the time of a scrape in ms, or `None` if it fails.
     pub(crate) fn try_scrape(&self, within: Duration) -> Option<f64> {
         let begin = Instant::now();
         let answer = self.scrape(within).ok()?;

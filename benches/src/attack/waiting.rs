@@ -19,7 +19,7 @@ const DRIBBLERS: usize = 300;
 const SILENT: usize = 40;
 /// Time between two bytes of a head.
 const DRIBBLE: Duration = Duration::from_millis(200);
-/// When it is seen who is still there: a second more than our deadline.
+/// Time until the clients that are still there are counted: a second more than our deadline.
 const HEADS: Duration = Duration::from_secs(6);
 
 /// Clients that ask for pages and read a byte a second.
@@ -28,7 +28,7 @@ const READERS: usize = 10;
 const PAGES: usize = 16;
 /// Receive buffer that they ask for, for the same reason.
 const RECEIVE_BUFFER: usize = 4096;
-/// When we stop waiting for them to be closed.
+/// Longest time that we wait for them to be closed.
 const READING: Duration = Duration::from_secs(20);
 
 pub(super) fn slow_heads(plan: &Plan) -> Outcome<Vec<Figure>> {
@@ -126,8 +126,8 @@ fn reader(address: SocketAddr) -> std::io::Result<TcpStream> {
     Ok(socket.into())
 }
 
-/// Whether it is still served, or might be. A reset does not take away what has been received: reading alone
-/// would not see it for hours.
+/// Returns whether it is still served, or might be. A reset does not take away what has been received: reading alone would not
+/// see it for hours.
 fn takes_a_byte(stream: &mut TcpStream) -> bool {
     if !matches!(stream.take_error(), Ok(None)) {
         return false;

@@ -19,7 +19,7 @@ use std::hint::black_box;
 use std::time::Instant;
 use zstd::stream::raw::{Encoder, InBuffer, Operation, OutBuffer};
 
-/// As the largest window of gzip, which the server uses.
+/// Base-two logarithm of the window, the same as gzip's largest, which the server uses.
 const WINDOW_BITS: u8 = 15;
 /// Levels of libdeflate, which has twelve.
 const LIBDEFLATE: [i32; 4] = [1, 2, 6, 12];

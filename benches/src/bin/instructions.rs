@@ -72,7 +72,7 @@ enum Kind {
     Counter,
     /// With fractions.
     Gauge,
-    /// Of 11 buckets, with a fractional sum.
+    /// A histogram of 11 buckets, with a fractional sum.
     Histogram,
 }
 

@@ -1,6 +1,6 @@
-//! How cost grows: recording with the number of threads, a snapshot with shards and series, memory with both, what comes and goes
-//! with how much there is, and what a million threads leave behind. Memory is that of a process of its own for each point, since a process never
-//! gives a shard back.
+//! The growth of cost: recording with the number of threads, a snapshot with shards and series, memory with both, what comes
+//! and goes with how much there is, and what a million threads leave behind. Memory is that of a process of its own for each
+//! point, since a process never gives a shard back.
 //!
 //! `cargo run --release -p dynamo-metrics-benches --bin scaling [-- --svg FILE]`
 
@@ -23,7 +23,8 @@ const RECORDINGS: u64 = 20_000_000;
 /// Threads that are born and gone.
 const BORN: usize = 1_000_000;
 
-/// How the program starts itself: `--memory SHARDS SERIES` prints the bytes of that point, and nothing else.
+/// The argument with which the program starts itself: `--memory SHARDS SERIES` prints the bytes of that point, and nothing
+/// else.
 const MEMORY: &str = "--memory";
 /// `--growth` prints the table of what comes and goes.
 const GROWTH: &str = "--growth";

@@ -66,7 +66,7 @@ const LARGE: [&str; 7] = [
     "encode-counters-1m-protobuf",
 ];
 
-/// How thorough to be.
+/// The thoroughness of a run.
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
     /// Rounds and slices of operations; scrapes take as many rounds.
@@ -105,7 +105,7 @@ pub fn run(asked: &[String], options: Options, mut print: impl FnMut(String)) ->
     rows
 }
 
-/// Whether `name` is a group or the beginning of one.
+/// Returns whether `name` is a group or the beginning of one.
 pub fn is_known(name: &str) -> bool {
     NAMES.iter().any(|group| stands_for(name, group))
 }

@@ -24,7 +24,7 @@ pub(super) const GROUPS: [&str; 8] = [
     "token",
 ];
 
-/// How often the metrics of a group are made anew, each time at other places of the heap.
+/// Number of times that the metrics of a group are made anew, each time at other places of the heap.
 const PLACEMENTS: usize = 5;
 
 pub(super) fn run(group: &str, options: Options) -> (Vec<Row>, String) {

@@ -119,8 +119,8 @@ pub(crate) fn find<H: FacadeHandle>(recorder: u64, key: &Key, epoch: u64) -> Opt
     found.ok().flatten()
 }
 
-/// Whether this thread's cache takes the handle of a key that it was just asked for in vain: where there is room, and else every
-/// [`MISSES`]th time.
+/// Returns whether this thread's cache takes the handle of a key that it was just asked for in vain: where there is room, and
+/// else every [`MISSES`]th time.
 pub(crate) fn takes(recorder: u64, key: &Key, epoch: u64) -> bool {
     let takes = CACHE.try_with(|cache| {
         let mut cache = cache.try_borrow_mut().ok()?;

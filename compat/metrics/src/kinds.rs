@@ -51,7 +51,7 @@ impl MetricKinds {
     /// All kinds.
     pub const ALL: Self = Self(Self::COUNTER.0 | Self::GAUGE.0 | Self::HISTOGRAM.0);
 
-    /// Whether this kind is in the set.
+    /// Returns whether this kind is in the set.
     pub fn contains(self, kind: MetricKind) -> bool {
         self.0 & (1 << kind as u8) != 0
     }

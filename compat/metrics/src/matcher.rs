@@ -25,7 +25,7 @@ pub enum Matcher {
 }
 
 impl Matcher {
-    /// Whether this name matches.
+    /// Returns whether this name matches.
     pub fn matches(&self, name: &str) -> bool {
         match self {
             Self::Full(full) => name == full,

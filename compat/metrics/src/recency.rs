@@ -4,10 +4,10 @@ use parking_lot::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-/// When a series was last recorded, as sweeps find it.
+/// The time at which a series was last recorded, as sweeps find it.
 #[derive(Debug, Default)]
 pub(crate) struct Recency {
-    /// Whether it was recorded since the last sweep.
+    /// True if it was recorded since the last sweep.
     touched: AtomicBool,
     /// The time of the sweep that found it recorded, or found it first.
     seen: Mutex<Option<Duration>>,
@@ -32,7 +32,7 @@ impl Recency {
         }
     }
 
-    /// Whether the series was not recorded for longer than the timeout.
+    /// Returns whether the series was not recorded for longer than the timeout.
     pub(crate) fn is_idle(&self, now: Duration, timeout: Duration) -> bool {
         self.seen.lock().is_some_and(|seen| now.saturating_sub(seen) > timeout)
     }

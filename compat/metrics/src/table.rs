@@ -69,7 +69,7 @@ enum Known {
 /// One name on the page.
 #[derive(Debug)]
 struct Name {
-    /// By the labels of the scope and the names of the others.
+    /// The families, by the labels of the scope and the names of the others.
     families: HashMap<(Labels, Box<[String]>), Arc<Family>>,
 }
 

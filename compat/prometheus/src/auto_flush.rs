@@ -31,7 +31,7 @@ pub trait HistogramDelegator<T: 'static + MayFlush> {
 pub struct AFLocalCounter<T: 'static + MayFlush, V: CounterWithValueType, D: CounterDelegator<T, V>>
 {
     delegator: D,
-    /// It can be shared between threads, as each finds metrics of its own.
+    /// The mark that lets it be shared between threads, as each finds metrics of its own.
     shared: PhantomData<(Mutex<T>, Mutex<V>)>,
 }
 

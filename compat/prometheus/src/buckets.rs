@@ -92,7 +92,7 @@ impl From<Opts> for HistogramOpts {
 #[doc(hidden)]
 #[derive(Debug)]
 pub struct Bounds {
-    /// As they are printed, without `+Inf`.
+    /// The bounds as they are printed, without `+Inf`.
     pub(crate) upper: Box<[f64]>,
     /// `None` for bounds that the core refuses: too many, or not finite.
     lookup: Option<Buckets>,

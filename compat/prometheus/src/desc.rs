@@ -83,7 +83,7 @@ fn is_valid_label_name(name: &str) -> bool {
     is_valid(name, |c| c.is_ascii_alphabetic() || c == '_')
 }
 
-/// Whether the name consists of such characters and, after the first, digits.
+/// Returns whether the name consists of such characters and, after the first, digits.
 fn is_valid(name: &str, letter: impl Fn(char) -> bool) -> bool {
     name.starts_with(&letter) && name.chars().all(|c| letter(c) || c.is_ascii_digit())
 }

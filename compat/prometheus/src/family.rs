@@ -13,7 +13,7 @@ pub struct Family {
     pub(crate) desc: Desc,
     /// The labels in the order of their names.
     order: Box<[Label]>,
-    /// Whether a counter in the shards was ever reset.
+    /// True if a counter in the shards was ever reset.
     reset: AtomicBool,
 }
 
@@ -80,7 +80,7 @@ impl Family {
         self.reset.store(true, Ordering::Relaxed);
     }
 
-    /// Whether a counter in the shards was ever reset.
+    /// Returns whether a counter in the shards was ever reset.
     pub(crate) fn was_reset(&self) -> bool {
         self.reset.load(Ordering::Relaxed)
     }

@@ -21,7 +21,7 @@ use std::sync::{Arc, OnceLock};
 #[derive(Debug)]
 enum Store {
     Shards(DetachedHistogram),
-    /// When no cells are left, or there are more buckets than they hold. The counts of all buckets and the sum.
+    /// The counts of all buckets and the sum, when no cells are left, or there are more buckets than they hold.
     Locked(Mutex<(Box<[u64]>, f64)>),
 }
 

@@ -37,7 +37,7 @@ use std::sync::{Arc, OnceLock};
 #[derive(Default)]
 pub struct MetricFamily {
     message: OnceLock<MetricFamilyMessage>,
-    /// As long as the message is unchanged.
+    /// The numbers, as long as the message is unchanged.
     reading: Option<Reading>,
 }
 
@@ -45,9 +45,9 @@ pub struct MetricFamily {
 #[derive(Clone, Debug)]
 pub(crate) struct Reading {
     plan: Arc<Plan>,
-    /// Of all families of a gathering.
+    /// The numbers of all families of a gathering.
     numbers: Arc<Vec<u64>>,
-    /// Where this family's begin.
+    /// The index at which this family's begin.
     from: usize,
 }
 

@@ -19,7 +19,7 @@ pub struct LocalHistogram {
 /// The observations since the last flush.
 #[derive(Debug)]
 struct Observed {
-    /// Of each bucket, `+Inf` last.
+    /// The count of each bucket, `+Inf` last.
     counts: Box<[u64]>,
     count: u64,
     sum: f64,

@@ -83,7 +83,7 @@ macro_rules! register_counter {
     };
 }
 
-/// As [`register_counter!`](crate::register_counter), with a registry as the last argument.
+/// Registers a counter in the given registry, the last argument; see [`register_counter!`](crate::register_counter).
 #[macro_export]
 macro_rules! register_counter_with_registry {
     ($OPTS:expr, $REGISTRY:expr $(,)?) => {
@@ -113,7 +113,8 @@ macro_rules! register_counter_vec {
     };
 }
 
-/// As [`register_counter_vec!`](crate::register_counter_vec), with a registry as the last argument.
+/// Registers a counter vector in the given registry, the last argument; see
+/// [`register_counter_vec!`](crate::register_counter_vec).
 #[macro_export]
 macro_rules! register_counter_vec_with_registry {
     ($OPTS:expr, $LABELS_NAMES:expr, $REGISTRY:expr $(,)?) => {
@@ -146,7 +147,8 @@ macro_rules! register_int_counter {
     };
 }
 
-/// As [`register_int_counter!`](crate::register_int_counter), with a registry as the last argument.
+/// Registers an integer counter in the given registry, the last argument; see
+/// [`register_int_counter!`](crate::register_int_counter).
 #[macro_export]
 macro_rules! register_int_counter_with_registry {
     ($OPTS:expr, $REGISTRY:expr $(,)?) => {
@@ -176,7 +178,8 @@ macro_rules! register_int_counter_vec {
     };
 }
 
-/// As [`register_int_counter_vec!`](crate::register_int_counter_vec), with a registry as the last argument.
+/// Registers an integer counter vector in the given registry, the last argument; see
+/// [`register_int_counter_vec!`](crate::register_int_counter_vec).
 #[macro_export]
 macro_rules! register_int_counter_vec_with_registry {
     ($OPTS:expr, $LABELS_NAMES:expr, $REGISTRY:expr $(,)?) => {
@@ -209,7 +212,7 @@ macro_rules! register_gauge {
     };
 }
 
-/// As [`register_gauge!`](crate::register_gauge), with a registry as the last argument.
+/// Registers a gauge in the given registry, the last argument; see [`register_gauge!`](crate::register_gauge).
 #[macro_export]
 macro_rules! register_gauge_with_registry {
     ($OPTS:expr, $REGISTRY:expr $(,)?) => {
@@ -239,7 +242,7 @@ macro_rules! register_gauge_vec {
     };
 }
 
-/// As [`register_gauge_vec!`](crate::register_gauge_vec), with a registry as the last argument.
+/// Registers a gauge vector in the given registry, the last argument; see [`register_gauge_vec!`](crate::register_gauge_vec).
 #[macro_export]
 macro_rules! register_gauge_vec_with_registry {
     ($OPTS:expr, $LABELS_NAMES:expr, $REGISTRY:expr $(,)?) => {
@@ -272,7 +275,7 @@ macro_rules! register_int_gauge {
     };
 }
 
-/// As [`register_int_gauge!`](crate::register_int_gauge), with a registry as the last argument.
+/// Registers an integer gauge in the given registry, the last argument; see [`register_int_gauge!`](crate::register_int_gauge).
 #[macro_export]
 macro_rules! register_int_gauge_with_registry {
     ($OPTS:expr, $REGISTRY:expr $(,)?) => {
@@ -302,7 +305,8 @@ macro_rules! register_int_gauge_vec {
     };
 }
 
-/// As [`register_int_gauge_vec!`](crate::register_int_gauge_vec), with a registry as the last argument.
+/// Registers an integer gauge vector in the given registry, the last argument; see
+/// [`register_int_gauge_vec!`](crate::register_int_gauge_vec).
 #[macro_export]
 macro_rules! register_int_gauge_vec_with_registry {
     ($OPTS:expr, $LABELS_NAMES:expr, $REGISTRY:expr $(,)?) => {
@@ -340,7 +344,7 @@ macro_rules! register_histogram {
     };
 }
 
-/// As [`register_histogram!`](crate::register_histogram), with a registry as the last argument.
+/// Registers a histogram in the given registry, the last argument; see [`register_histogram!`](crate::register_histogram).
 #[macro_export]
 macro_rules! register_histogram_with_registry {
     ($HOPTS:expr, $REGISTRY:expr $(,)?) => {
@@ -388,7 +392,8 @@ macro_rules! register_histogram_vec {
     };
 }
 
-/// As [`register_histogram_vec!`](crate::register_histogram_vec), with a registry as the last argument.
+/// Registers a histogram vector in the given registry, the last argument; see
+/// [`register_histogram_vec!`](crate::register_histogram_vec).
 #[macro_export]
 macro_rules! register_histogram_vec_with_registry {
     ($HOPTS:expr, $LABELS_NAMES:expr, $REGISTRY:expr $(,)?) => {

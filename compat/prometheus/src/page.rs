@@ -20,9 +20,9 @@ pub(crate) struct Page {
 struct Line {
     /// The number that is printed.
     number: u64,
-    /// Whether it is the bits of a float.
+    /// True if it is the bits of a float.
     float: bool,
-    /// Where its text begins and ends.
+    /// The positions at which its text begins and ends.
     start: usize,
     end: usize,
 }
@@ -65,7 +65,7 @@ impl Page {
         &self.text
     }
 
-    /// Whether the values are these.
+    /// Returns whether the values are these.
     pub(crate) fn has(&self, numbers: &[u64]) -> bool {
         self.lines.len() == numbers.len()
             && self.lines.iter().zip(numbers).all(|(line, number)| line.number == *number)

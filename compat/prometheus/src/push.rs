@@ -60,7 +60,7 @@ pub fn push_add_metrics<S: BuildHasher>(
     push(Method::POST, job, &grouping, url, &mfs, basic_auth)
 }
 
-/// As [`push_metrics`], with the families of these collectors.
+/// Replaces all metrics of the job and grouping with the families of these collectors; see [`push_metrics`].
 ///
 /// # Errors
 /// As [`push_metrics`] and [`Registry::register`].
@@ -74,7 +74,7 @@ pub fn push_collector<S: BuildHasher>(
     push_metrics(job, grouping, url, gather(collectors)?, basic_auth)
 }
 
-/// As [`push_add_metrics`], with the families of these collectors.
+/// Replaces the metrics of the names of these collectors' families in the job and grouping; see [`push_add_metrics`].
 ///
 /// # Errors
 /// As [`push_metrics`] and [`Registry::register`].

@@ -21,15 +21,16 @@ pub struct Registry {
 
 #[derive(Default)]
 struct Core {
-    /// By the sum of their descriptors' ids, so that families are merged in the same order at each gathering.
+    /// The collectors by the sum of their descriptors' ids, so that families are merged in the same order at each gathering.
     collectors: BTreeMap<u64, Registered>,
-    /// Of all descriptors that were ever registered.
+    /// The hashes of label names and help, by name, of all descriptors that were ever registered.
     dim_hashes: HashMap<String, u64>,
     desc_ids: HashSet<u64>,
     /// Appended to each series.
     labels: Vec<LabelPair>,
     prefix: Option<String>,
-    /// By the name of their series, those of the last gathering.
+    /// The plans of families that several collectors have, or that are renamed, by the name of their series; those of the last
+    /// gathering.
     derived: Mutex<HashMap<String, Derived>>,
 }
 
@@ -233,7 +234,7 @@ impl Core {
         parts.into_iter()
     }
 
-    /// Whether all families are renamed, or all series get further labels.
+    /// Returns whether all families are renamed, or all series get further labels.
     fn renames(&self) -> bool {
         self.prefix.is_some() || !self.labels.is_empty()
     }

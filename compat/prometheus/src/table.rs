@@ -11,7 +11,7 @@ use std::sync::Arc;
 #[derive(Debug, Default)]
 pub struct LabelValues {
     text: Box<str>,
-    /// Where each value ends.
+    /// The end of each value.
     ends: Box<[usize]>,
 }
 

@@ -20,7 +20,7 @@ pub struct Value<P> {
     store: Store<P>,
 }
 
-/// Where the number is.
+/// The place of the number.
 #[derive(Debug)]
 enum Store<P> {
     /// A counter in the shards. `base` is what they held at the last reset.

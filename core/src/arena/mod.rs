@@ -65,7 +65,7 @@ pub(crate) fn retry_refused_growth() {
 #[derive(Debug, Default)]
 pub(crate) struct Sums {
     extents: Vec<(Extent, u32)>,
-    /// By place.
+    /// The sum of each cell, by place.
     pub(crate) totals: Vec<u64>,
 }
 
@@ -78,12 +78,12 @@ pub(crate) struct Pool {
 /// The unused end of an extent.
 #[derive(Clone, Copy, Debug)]
 struct Tail {
-    /// Where it begins in the process.
+    /// The number of its first cell in the process.
     start: u32,
-    /// Where it begins in the registry.
+    /// The place of its first cell in the registry.
     place: u32,
     len: u32,
-    /// Whether another registry has had it.
+    /// True if another registry has had it.
     reused: bool,
 }
 
@@ -93,7 +93,7 @@ struct RankPool {
     extents: Vec<(Extent, u32)>,
     /// Cells of the last extent that are in use.
     used: u32,
-    /// Whether another registry has had the last extent.
+    /// True if another registry has had the last extent.
     reused: bool,
     /// The unused ends of earlier extents, too short for the series that came then.
     tails: Vec<Tail>,

@@ -25,7 +25,7 @@ pub(crate) enum Rank {
 }
 
 impl Rank {
-    /// In the order in which a scrape reads them.
+    /// All ranks, in the order in which a scrape reads them.
     pub(crate) const ALL: [Self; 7] = [
         Self::OuterFall,
         Self::InnerFall,

@@ -62,7 +62,7 @@ impl Kind {
         }
     }
 
-    /// Whether values start at zero when their series is created, so that the time of creation is their start time. The
+    /// Returns whether values start at zero when their series is created, so that the time of creation is their start time. The
     /// count of a callback began elsewhere.
     pub fn accumulates(self) -> bool {
         matches!(

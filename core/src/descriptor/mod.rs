@@ -60,7 +60,7 @@ pub struct Descriptor {
     pub(crate) nested: bool,
     pub(crate) exemplars: bool,
     pub(crate) states: Box<[Box<str>]>,
-    /// Whether no label value is empty, so that families that differ in their label names have no series in common.
+    /// True if no label value is empty, so that families that differ in their label names have no series in common.
     pub(crate) dynamic: bool,
 }
 
@@ -150,7 +150,7 @@ impl Descriptor {
         self.native.as_deref().map_or(0, NativeLayout::shown_max)
     }
 
-    /// Whether a native histogram accepts negative values, so that its sum may be negative and may decrease.
+    /// Returns whether a native histogram accepts negative values, so that its sum may be negative and may decrease.
     ///
     /// ```
     /// use dynamo_metrics_core::{NativeBuckets, Registry, Snapshot};
@@ -240,7 +240,7 @@ impl Descriptor {
         suffixes.iter().map(|suffix| format!("{name}{suffix}")).collect()
     }
 
-    /// Whether a family with this descriptor prints samples of this name under any escaping scheme.
+    /// Returns whether a family with this descriptor prints samples of this name under any escaping scheme.
     pub(crate) fn prints(&self, sample: &str) -> bool {
         let names = Escaping::ALL.into_iter();
         names

@@ -100,7 +100,7 @@ impl<M: Metric> DynamicFamily<M> {
         self.core.len()
     }
 
-    /// Whether there is no series.
+    /// Returns whether the family has no series.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }

@@ -109,7 +109,7 @@ impl FamilyCore {
         if self.cuts(&values) { self.cut_and_count(values) } else { values }
     }
 
-    /// Whether one of these values is too long.
+    /// Returns whether one of these values is too long.
     #[inline]
     pub(super) fn cuts(&self, values: &[&str]) -> bool {
         values.iter().any(|value| value.len() > self.value_bytes_max)

@@ -69,7 +69,7 @@ struct Entry {
     handle: AnyHandle,
 }
 
-/// Whether a family still exists. Shared by the family and the entries of all threads' caches.
+/// The mark that a family was dropped. Shared by the family and the entries of all threads' caches.
 #[derive(Debug, Default)]
 pub(crate) struct Liveness {
     dropped: AtomicBool,

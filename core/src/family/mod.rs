@@ -240,7 +240,7 @@ impl<M: Metric, const N: usize> Family<M, N> {
         self.core.len()
     }
 
-    /// Whether there is no series.
+    /// Returns whether the family has no series.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }

@@ -24,7 +24,7 @@ pub(super) struct Table {
     pub(super) removals: Removals,
     /// Created with the family, so that a lookup never fails; listed from its first use on. `None` for callbacks.
     pub(super) overflow: Option<SeriesRef>,
-    /// Whether it is in `order`.
+    /// True if it is in `order`.
     pub(super) overflow_listed: bool,
     /// The number of [returns](arena::returns) of cells when there were none for another series.
     pub(super) exhausted: Option<u64>,

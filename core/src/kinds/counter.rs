@@ -79,7 +79,7 @@ impl Counter {
         self.series.exemplify(0, n as f64, exemplar);
     }
 
-    /// Where it counts.
+    /// Returns the counter's cell.
     #[cfg(loom)]
     pub(crate) fn cell(&self) -> CellIndex {
         self.cell
@@ -145,7 +145,7 @@ impl LocalCounter {
         self.add(1);
     }
 
-    /// Adds `n`.
+    /// Adds `n`. The count wraps at 2^64, as that of [`Counter`].
     #[inline]
     pub fn add(&self, n: u64) {
         add_own(self.cell, n);

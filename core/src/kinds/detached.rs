@@ -150,7 +150,8 @@ impl DetachedSum {
 pub struct DetachedCell(CellIndex);
 
 impl DetachedCell {
-    /// Adds the sum of each cell over all threads to the total in the same place. Totals wrap at 2^64.
+    /// Adds the sum of each cell over all threads to the total in the same place. Totals wrap at 2^64. Where one slice is
+    /// longer than the other, its surplus is ignored.
     ///
     /// Cost: a read of each cell in each shard, one shard after the other.
     pub fn add_totals(cells: &[Self], totals: &mut [u64]) {
@@ -216,7 +217,9 @@ impl DetachedHistogram {
         });
     }
 
-    /// Adds the counts of the buckets over all threads to `counts` and returns the sum of exactly these observations.
+    /// Adds the counts of the buckets over all threads to `counts`, which is not cleared before, and returns the sum of exactly
+    /// these observations. Where `counts` is longer than there are buckets, the rest of it is left as it is; where it is
+    /// shorter, the further buckets are not counted, but their observations are in the sum.
     ///
     /// Cost: a read of each shard, and again while its thread is within an observation. A thread that stays within one (a
     /// stopped thread, or one that a fork left behind) holds a read up for 0.1 seconds; then the sum may lack that observation.

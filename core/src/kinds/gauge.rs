@@ -117,19 +117,21 @@ impl UpDownCounter {
         self.sub(1);
     }
 
-    /// Adds `n`.
+    /// Adds `n`. The rises wrap at 2^64, which leaves the difference from the falls right.
     #[inline]
     pub fn add(&self, n: u64) {
         record(self.rise, n);
     }
 
-    /// Subtracts `n`.
+    /// Subtracts `n`. The falls wrap at 2^64, as the rises do. A subtraction that comes before its addition shows a negative
+    /// gauge until the addition.
     #[inline]
     pub fn sub(&self, n: u64) {
         record(self.fall, n);
     }
 
-    /// Returns rises minus falls over all threads. For tests and displays, because it reads every shard.
+    /// Returns rises minus falls over all threads, modulo 2^64 as an `i64`: a difference above `i64::MAX` is negative. For
+    /// tests and displays, because it reads every shard.
     pub fn get(&self) -> i64 {
         let sum = |cell| {
             crate::shard::shards().iter().map(|shard| shard.read(cell)).fold(0, u64::wrapping_add)

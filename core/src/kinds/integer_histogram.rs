@@ -67,7 +67,7 @@ impl IntegerHistogram {
         self.add(units, 1, units);
     }
 
-    /// Records `n` equal values at the cost of one. The sum grows by `units * n`.
+    /// Records `n` equal values at the cost of one. The sum grows by `units * n`, modulo 2^64.
     #[inline]
     pub fn observe_n(&self, units: u64, n: u64) {
         self.add(units, n, units.wrapping_mul(n));

@@ -21,6 +21,13 @@ use std::sync::Arc;
 
 /// A distribution of values over exponential buckets.
 ///
+/// [`NativeBuckets`](crate::NativeBuckets) has the defaults: buckets that grow by 9 % over 2^-32 to 2^32. Values above the
+/// range are counted in the overflow bucket, which has no upper bound; values up to its lower end are counted in the zero
+/// bucket.
+///
+/// Cost of [`observe`](Self::observe): a table lookup, a comparison and two additions in memory that only this thread writes. A
+/// series has a cell of 8 bytes for each bucket in the range, in each thread that records in it: 4 KiB for the defaults.
+///
 /// Special values, each counted in `dynamo_metrics_rejected_observations_total{family,reason}`, are treated as by
 /// [`Histogram`](crate::Histogram):
 ///

@@ -57,7 +57,7 @@ impl StateSet {
         Ok(())
     }
 
-    /// Whether a state is on.
+    /// Returns whether a state is on.
     ///
     /// # Errors
     /// The set has no such state.
@@ -149,7 +149,7 @@ impl<S: LabelEnum> EnumStateSet<S> {
         self.set.word().store(bit(state), Ordering::Relaxed);
     }
 
-    /// Whether a state is on.
+    /// Returns whether a state is on.
     pub fn get(&self, state: S) -> bool {
         self.set.bits() & bit(state) != 0
     }

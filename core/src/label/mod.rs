@@ -160,7 +160,7 @@ impl<'a> LabelValues<'a> {
         })
     }
 
-    /// Whether these are exactly `values`.
+    /// Returns whether these are exactly `values`.
     #[inline]
     pub(crate) fn are(self, values: &[&str]) -> bool {
         let mut rest = self.0;
@@ -187,7 +187,7 @@ fn length(packed: &[u8]) -> Option<(usize, &[u8])> {
     Some((usize::from(u16::from_le_bytes(*length)), after))
 }
 
-/// Whether two values of equal length are equal. Most label values have 8 to 16 bytes, so two overlapping words cover
+/// Returns whether two values of equal length are equal. Most label values have 8 to 16 bytes, so two overlapping words cover
 /// them; a call of `memcmp` takes three times as long.
 #[inline(always)]
 fn same(a: &[u8], b: &[u8]) -> bool {

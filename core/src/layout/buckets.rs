@@ -184,7 +184,7 @@ impl Buckets {
         &self.bounds
     }
 
-    /// Whether a bound is negative, which declares that negative values are expected.
+    /// Returns whether a bound is negative, which declares that negative values are expected.
     pub fn is_signed(&self) -> bool {
         self.bounds[0] < 0.0
     }

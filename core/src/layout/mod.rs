@@ -1,4 +1,4 @@
-//! How values map to cells: the bounds of each kind of distribution, and the O(1) lookup of a value's cell.
+//! The mapping of values to cells: the bounds of each kind of distribution, and the O(1) lookup of a value's cell.
 //!
 //! A layout is computed once, at registration, and shared by all series of a family. It knows no cells, no threads and
 //! no series.

@@ -86,7 +86,7 @@ impl SummaryOpts {
     /// included, count as the nearer end; the sum counts them as they are.
     ///
     /// A series has a cell of 8 bytes for each step of the resolution, in each thread that records in it (pages are
-    /// committed when they are first written), and as many again for its scrapes: 41 KiB for the defaults.
+    /// committed when they are first written), and as many again for its scrapes: some 40 KiB for the defaults.
     #[must_use]
     pub fn range(mut self, min: f64, max: f64) -> Self {
         self.range = (min, max);

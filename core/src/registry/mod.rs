@@ -69,7 +69,7 @@ pub(crate) struct Root {
     /// Its lock also puts registrations, removals and listings in order.
     index: Mutex<Index>,
     reporter: OnceLock<Arc<dyn Reporter>>,
-    /// Whether scrapes have details. Shared with their callbacks, which must not hold the registry.
+    /// True if scrapes have details. Shared with their callbacks, which must not hold the registry.
     details: Arc<AtomicBool>,
     pub(crate) clock: Option<Clock>,
 }
@@ -230,7 +230,7 @@ impl Registry {
         gone.count()
     }
 
-    /// Whether any scope of the tree has a metric that prints samples of this name, under any
+    /// Returns whether any scope of the tree has a metric that prints samples of this name, under any
     /// [escaping](crate::Escaping).
     ///
     /// ```

@@ -22,7 +22,7 @@ pub(crate) struct NameIndex {
 type Owners = [Option<Arc<str>>; Escaping::ALL.len()];
 
 impl NameIndex {
-    /// Whether any family prints samples of this name under any scheme.
+    /// Returns whether any family prints samples of this name under any scheme.
     pub(crate) fn contains(&self, sample: &str) -> bool {
         self.names.contains_key(sample)
     }

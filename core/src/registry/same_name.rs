@@ -35,9 +35,9 @@ pub(super) struct SameName {
 struct Class {
     constant: Box<[Box<str>]>,
     varying: Box<[Box<str>]>,
-    /// Whether no value of the varying labels is empty.
+    /// True if no value of the varying labels is empty.
     dynamic: bool,
-    /// By the values of the constant labels.
+    /// The families, by the values of the constant labels.
     members: BTreeMap<Values, Member>,
 }
 

@@ -137,7 +137,7 @@ impl SeriesRef {
         LabelValues::of(&self.0.slice)
     }
 
-    /// Whether both are the same series.
+    /// Returns whether both are the same series.
     pub(crate) fn is(&self, other: &Self) -> bool {
         std::ptr::eq::<Series>(&**self, &**other)
     }

@@ -19,7 +19,7 @@ impl NativeState {
         self.start
     }
 
-    /// Whether the last reset, or the first scrape that knew the time, is at least `min_reset` ago.
+    /// Returns whether the last reset, or the first scrape that knew the time, is at least `min_reset` ago.
     pub(crate) fn is_due(&mut self, now: Duration, min_reset: Duration) -> bool {
         // A clock that was set back must not delay resets until it has caught up.
         let since = self.since.map_or(now, |since| since.min(now));

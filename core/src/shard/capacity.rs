@@ -1,4 +1,4 @@
-//! How many cells a block has, which is decided once in a process.
+//! The number of cells of a block, computed once a process.
 //!
 //! Address space is free where it has no limit: then a block has room for every metric that a process could want. Under
 //! `RLIMIT_AS` a block of that size would leave a handful of threads a shard of their own, so blocks are

@@ -69,8 +69,8 @@ impl Limits {
         limits
     }
 
-    /// Whether there may be `shards` shards, of blocks that take `block` bytes of address space and `writable` bytes that can
-    /// be written; one of them is new.
+    /// Returns whether there may be `shards` shards, of blocks that take `block` bytes of address space and `writable` bytes
+    /// that can be written; one of them is new.
     pub(super) fn admit(&self, shards: u64, block: u64, writable: u64) -> bool {
         let address_space = self.address_space.map(|room| (room, block));
         let data = self.data.map(|room| (room, writable));
@@ -80,7 +80,7 @@ impl Limits {
         })
     }
 
-    /// Whether `writable` bytes more may become writable in shards that there are.
+    /// Returns whether `writable` bytes more may become writable in shards that there are.
     pub(super) fn admit_growth(&self, writable: u64) -> bool {
         [self.data, self.charge].into_iter().flatten().all(|room| room.leaves_headroom(writable))
     }
@@ -121,8 +121,8 @@ fn machine() -> Option<Room> {
     }
 }
 
-/// Whether the machine refuses to promise more memory than it has, found out by the first call, which is that of the first
-/// registration: a thread's first recording need not open a file for it.
+/// Returns whether the machine refuses to promise more memory than it has. The first call, that of the first registration,
+/// reads it: a thread's first recording need not open a file for it.
 pub(super) fn is_strict() -> bool {
     /// 0 until it is found out, 1 for no, 2 for yes. std's and not the seam's: it orders nothing.
     static STRICT: AtomicU8 = AtomicU8::new(0);
@@ -177,7 +177,7 @@ enum Found<T> {
     Text(T),
     /// There is no such file, as on other systems than Linux.
     Nothing,
-    /// It cannot be read now, for example because no descriptor is free. Memory is then taken for used up.
+    /// The file cannot be read now, for example because no descriptor is free. Memory is then taken for used up.
     Unreadable,
 }
 

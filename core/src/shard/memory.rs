@@ -91,8 +91,8 @@ mod imp {
     }
 }
 
-/// Where nothing can be reserved without being charged, and for Miri, which knows no mappings: zeroed memory of the system's
-/// allocator, and not of the program's, which may count by our own counters.
+/// Zeroed memory of the system's allocator, where nothing can be reserved without being charged, and for Miri, which knows no
+/// mappings. The program's allocator is not used: it may count by our own counters.
 #[cfg(any(not(unix), miri))]
 mod imp {
     use std::alloc::{GlobalAlloc, Layout, System};

@@ -123,7 +123,7 @@ pub struct Shards {
     /// Cells from the beginning that are writable in every shard. Changed by [`grow`](Self::grow) only.
     writable: AtomicU64,
     fallback_recordings: AtomicU64,
-    /// Whether [`grow`](Self::grow) was refused since this was asked.
+    /// 1 if [`grow`](Self::grow) was refused since this was last read, else 0.
     refused: AtomicU64,
 }
 
@@ -292,7 +292,7 @@ impl Shards {
         fallback.into_iter().chain(self.list.iter())
     }
 
-    /// How many shards threads have needed so far, without the fallback.
+    /// Returns the number of shards that threads have needed so far, without the fallback.
     pub fn count(&self) -> usize {
         self.list.len() as usize
     }

@@ -61,7 +61,7 @@ pub struct Snapshot {
     descriptions: u64,
     /// Sorted by name.
     families: Vec<FamilyEntry>,
-    /// By rank.
+    /// The sums of the cells, by rank.
     sums: [Sums; Rank::ALL.len()],
 }
 
@@ -242,7 +242,7 @@ impl Snapshot {
         self.descriptions
     }
 
-    /// Whether a family of this snapshot, or of its registry now, prints samples of this name under any
+    /// Returns whether a family of this snapshot, or of its registry now, prints samples of this name under any
     /// [escaping](crate::Escaping). It serves pages that append families of other sources: a name that was unregistered after
     /// the snapshot was taken is still on the page.
     ///
@@ -304,7 +304,7 @@ impl Snapshot {
     }
 }
 
-/// Where a family is in a snapshot: by name, and by its registration.
+/// Returns the place of a family in a snapshot: its name, and its registration.
 fn place(core: &FamilyCore) -> (&str, u64) {
     (core.metadata.descriptor.name(), core.metadata.id)
 }

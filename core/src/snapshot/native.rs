@@ -78,7 +78,7 @@ struct View {
     positive: Side,
     negative: Side,
     start: Option<Duration>,
-    /// Whether another scrape has reset the series since this one began, before it copied exemplars.
+    /// True if another scrape has reset the series since this one began, before it copied exemplars.
     overtaken: bool,
 }
 
@@ -135,7 +135,8 @@ impl NativeScrape {
         }
     }
 
-    /// Whether a reset has cut off, or may have cut off, the observation that the exemplar of this classic bucket belongs to.
+    /// Returns whether a reset has cut off, or may have cut off, the observation that the exemplar of this classic bucket
+    /// belongs to.
     pub(crate) fn hides_exemplar(&self, at: usize, bucket: usize) -> bool {
         let buckets = self.classic.len() / self.views.len().max(1);
         let Some(view) = self.views.get(at) else { return false };

@@ -110,7 +110,7 @@ impl<'a> PartSnapshot<'a> {
         self.entry.list.removals.kept(seen, known)
     }
 
-    /// Whether series have a time of creation; see [`SeriesSnapshot::created`].
+    /// Returns whether series have a time of creation; see [`SeriesSnapshot::created`].
     ///
     /// ```
     /// use dynamo_metrics_core::{Registry, Snapshot};
@@ -133,7 +133,7 @@ impl<'a> PartSnapshot<'a> {
         self.entry.list.series.len()
     }
 
-    /// Whether there is no series.
+    /// Returns whether the part has no series.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }

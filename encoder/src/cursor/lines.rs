@@ -46,7 +46,7 @@ struct Tail {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Totals {
     name_len: usize,
-    /// Where the labels begin.
+    /// The position at which the labels begin.
     labels: usize,
 }
 
@@ -97,7 +97,7 @@ impl Totals {
         Some(Self { name_len: name.len(), labels: open.len() })
     }
 
-    /// Whether the text has labels: without any there are no braces.
+    /// Returns whether the text has labels: without any there are no braces.
     #[inline(always)]
     pub(crate) fn fit(self, text: Text<'_>) -> bool {
         text.len > self.labels

@@ -19,7 +19,7 @@ pub(super) const READABLE_BEYOND: usize = 192;
 pub(crate) struct Texts {
     /// Ends with [`READABLE_BEYOND`] bytes of padding, once it holds a text.
     bytes: Vec<u8>,
-    /// Where each text begins and ends. Those that were not replaced stand one behind the other.
+    /// The beginning and end of each text. Those that were not replaced stand one behind the other.
     bounds: Vec<[usize; 2]>,
     /// Bytes of the texts in `bounds`.
     used: usize,

@@ -10,7 +10,7 @@ pub(super) struct Before {
     pub(super) name: Span,
     /// At once behind the name.
     pub(super) braces: Span,
-    /// Where its labels begin in the list, and how many there are.
+    /// The index of its first label in the list, and its number of labels.
     pub(super) first_label: usize,
     pub(super) labels: usize,
 }
@@ -64,7 +64,7 @@ pub(super) fn read(
     Some((reading, which))
 }
 
-/// How many bytes at the front are the same.
+/// Returns the number of bytes at the front that are the same.
 fn common_prefix(a: &[u8], b: &[u8]) -> usize {
     let (a_words, _) = a.as_chunks::<8>();
     let (b_words, _) = b.as_chunks::<8>();

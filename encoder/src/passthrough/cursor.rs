@@ -17,7 +17,7 @@ pub(super) struct Braces {
     pub(super) span: Span,
     pub(super) respell: bool,
     pub(super) quoted: bool,
-    /// Whether a label's name stands there more than once.
+    /// True if a label's name stands there more than once.
     pub(super) repeated: bool,
 }
 

@@ -42,7 +42,7 @@ pub(super) struct Home {
     pub(super) kind: Kind,
     pub(super) role: Role,
     pub(super) declaration: u32,
-    /// Whether the declaration's help text speaks of this family.
+    /// True if the declaration's help text speaks of this family.
     pub(super) described: bool,
 }
 
@@ -164,8 +164,8 @@ impl Declarations {
         own(kind, role, exact, true)
     }
 
-    /// Whether a name is a sample of a histogram or summary that was declared above: such a name
-    /// cannot be another family's.
+    /// Returns whether a name is a sample of a histogram or summary that was declared above: such a name cannot be another
+    /// family's.
     fn claimed(&self, arena: &Arena, seed: &Seed, name: Span) -> bool {
         let home = self.home_by_suffix(arena, seed, name, Format::Text);
         home.is_some_and(|home| matches!(home.role, Role::Bucket | Role::Sum | Role::Count))

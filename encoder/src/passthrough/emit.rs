@@ -76,7 +76,7 @@ impl Merged {
         }
     }
 
-    /// Whether a family is among those that were asked for, by its name or by the one that is shown.
+    /// Returns whether a family is among those that were asked for, by its name or by the one that is shown.
     fn shown(&self, store: &Store, at: usize, names: &NameFilter) -> bool {
         let family = &self.families[at];
         let kind = family.kind.as_str();
@@ -204,7 +204,7 @@ impl Merged {
     }
 }
 
-/// Whether a label's name begins as OpenMetrics reserves it: Python refuses the whole page then. Text takes it.
+/// Returns whether a label's name begins as OpenMetrics reserves it: Python refuses the whole page then. Text takes it.
 fn has_reserved_label(store: &Store, at: u32) -> bool {
     let mut labels = store.label_set(&store.samples[at as usize]);
     labels.any(|label| store.arena.get(label.name).starts_with(b"__"))

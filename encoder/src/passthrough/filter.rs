@@ -1,4 +1,4 @@
-//! Which of an engine's families pass, and under which name.
+//! The families of an engine that pass, and the names under which they pass.
 //!
 //! Prefixes are compared with the name as the line spells it, `_bucket` and all, before anything is
 //! added to it. A line that does not pass is as good as not there: it is not counted, and whatever is
@@ -139,7 +139,7 @@ impl Filter {
         }
     }
 
-    /// Whether a sample or family of this name passes. Costs one comparison a prefix.
+    /// Returns whether a sample or family of this name passes. Costs one comparison a prefix.
     ///
     /// ```
     /// use dynamo_metrics_encoder::passthrough::Filter;

@@ -17,7 +17,7 @@ impl Store {
         (&self.added[first..first + extra.labels as usize], self.arena.get(extra.text))
     }
 
-    /// Whether a sample's source adds labels to it as a whole.
+    /// Returns whether a sample's source adds labels to it as a whole.
     pub(super) fn adds(&self, sample: &Sample) -> bool {
         self.extras.get(sample.extra as usize).is_some_and(|extra| extra.labels > 0)
     }
@@ -58,7 +58,7 @@ impl Store {
         self.seed.extend(name, self.arena.get(label.value))
     }
 
-    /// Whether two samples have one label set, whatever the order of the labels.
+    /// Returns whether two samples have one label set, whatever the order of the labels.
     pub(super) fn same_labels(&self, a: u32, b: u32) -> bool {
         let (a, b) = (&self.samples[a as usize], &self.samples[b as usize]);
         let count = |sample: &Sample| {

@@ -45,7 +45,7 @@ pub(super) struct Reading {
     pub(super) name: Span,
     /// From `{` to `}` when that can be copied as it stands; else empty.
     pub(super) braces: Span,
-    /// Whether a label value holds an escape that must be respelled.
+    /// True if a label value holds an escape that must be respelled.
     pub(super) respell: bool,
     pub(super) value: f64,
     /// The value's text when it can be copied as it stands; else empty.
@@ -54,7 +54,7 @@ pub(super) struct Reading {
     pub(super) timestamp: Span,
     /// From the brace of an exemplar to the end of the line, not looked at yet; empty when there is none.
     pub(super) exemplar: Span,
-    /// Whether a label's name stands in quotes, so that it may have to be escaped.
+    /// True if a label's name stands in quotes, so that it may have to be escaped.
     pub(super) quoted: bool,
 }
 

@@ -18,7 +18,7 @@ use super::weaker::{Cause, Limit, Weaker};
 use dynamo_metrics_parser::grammar::metric_name_len;
 use dynamo_metrics_parser::{Format, Kind};
 
-/// Why a part of a source finds no place.
+/// The reason why a part of a source finds no place.
 pub(super) enum Refusal {
     /// A name is taken or reserved.
     Clash,
@@ -43,14 +43,14 @@ pub(super) struct Family {
     last: u32,
 }
 
-/// How a family is written, where formats differ; settled by `openmetrics.rs`.
+/// The form in which a family is written, where formats differ; settled by `openmetrics.rs`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Shape {
-    /// By its name and type.
+    /// A family that is written by its name and type.
     Plain,
-    /// As OpenMetrics' counter, histogram or summary, whose `_created` series are this family's, or [`NONE`]'s.
+    /// OpenMetrics' counter, histogram or summary, whose `_created` series are this family's, or [`NONE`]'s.
     OpenMetrics { created: u32 },
-    /// As OpenMetrics' `unknown`: a counter that cannot have its name there.
+    /// OpenMetrics' `unknown`: a counter that cannot have its name there.
     Unknown,
     /// The `_created` series of another.
     Created,
@@ -77,7 +77,7 @@ pub(super) struct Group {
 pub(super) struct Claim {
     name: Span,
     pub(super) family: u32,
-    /// Whether it is the family's own name, without suffix.
+    /// True if it is the family's own name, without suffix.
     own: bool,
     chain: u32,
 }
@@ -132,7 +132,7 @@ pub(super) fn suffixes(kind: Kind) -> &'static [&'static str] {
     }
 }
 
-/// Which of a family's sample names the caller has not reserved.
+/// The share of a family's sample names that the caller has not reserved.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Free {
     Whole,
@@ -161,7 +161,7 @@ impl Family {
         }
     }
 
-    /// Whether the family, written under this name, may say that it has this unit: only if its name says so too.
+    /// Returns whether the family, written under this name, may say that it has this unit: only if its name says so too.
     pub(super) fn is_in_unit(&self, name: &[u8], unit: &[u8]) -> bool {
         !unit.is_empty()
             && !matches!(self.kind, Kind::Info | Kind::StateSet)

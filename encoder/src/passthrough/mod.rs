@@ -159,7 +159,7 @@ pub struct Passthrough {
     pages: Vec<Page>,
     merged: Merged,
     reports: Vec<Report>,
-    /// How often the last merge sorted its samples.
+    /// Number of times that the last merge sorted its samples.
     rounds: usize,
     /// One for each format and escaping that was asked for, and for pages that are whole or not.
     weaker: Vec<((Negotiated, bool), Weaker)>,
@@ -352,7 +352,7 @@ impl fmt::Debug for Passthrough {
 mod tests {
     use super::*;
 
-    /// How often each merge after the other sorts the samples of its page, which it reads once.
+    /// Returns the number of times that each merge after the other sorts the samples of its page, which it reads once.
     fn rounds(pages: &[&str]) -> Vec<usize> {
         let (all, names) = (Filter::all(), NameFilter::default());
         let (mut passthrough, mut body) = (Passthrough::new(), BytesMut::new());

@@ -42,7 +42,7 @@ pub(super) struct Name {
 
 /// One family within one source.
 pub(super) struct Part {
-    /// As the source spells it.
+    /// The name as the source spells it.
     pub(super) name: Span,
     pub(super) kind: Kind,
     /// Raw; empty when there is none.

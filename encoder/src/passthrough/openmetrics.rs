@@ -94,7 +94,7 @@ impl Merged {
         }
     }
 
-    /// Whether the caller has a counter or an info of this family's name, or the owner of this `_created`.
+    /// Returns whether the caller has a counter or an info of this family's name, or the owner of this `_created`.
     fn is_ours(&mut self, store: &Store, at: usize, reserved: &dyn Fn(&str) -> bool) -> bool {
         let name = store.arena.name(self.families[at].names[0]);
         let created_of = name.strip_suffix("_created").unwrap_or_default();

@@ -157,7 +157,7 @@ impl Style {
     }
 }
 
-/// When a series began, in seconds.
+/// Writes the time at which a series began, in seconds.
 fn write_start(start: f64, out: &mut BytesMut) {
     out.put_slice(b" st@");
     // Below the limit above, so whole milliseconds are exact; without an exponent.

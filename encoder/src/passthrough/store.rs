@@ -27,7 +27,7 @@ pub(super) struct Sample {
     pub(super) name: u32,
     pub(super) first_label: u32,
     pub(super) labels: u16,
-    /// Which of them is `le`, `quantile` or the state, where that is not part of the label set.
+    /// The index among them of `le`, `quantile` or the state, where that is not part of the label set.
     pub(super) own: u16,
     /// The only label whose value is not that of the sample before, which has the same name and labels otherwise; or
     /// [`NO_LABEL`] where the two were not compared.
@@ -75,7 +75,7 @@ pub(super) struct Store {
     escaped: String,
     /// A number that is being spelled.
     spelled: BytesMut,
-    /// Whether a sample of this source has a timestamp.
+    /// True if a sample of this source has a timestamp.
     timestamps: bool,
 }
 
@@ -216,13 +216,13 @@ impl Store {
         (sample.role, sample.own, sample.next) = (Role::Value, NO_LABEL, NONE);
     }
 
-    /// Whether a sample has the label set of the one before, once both have their roles.
+    /// Returns whether a sample has the label set of the one before, once both have their roles.
     pub(super) fn continues(&self, at: u32) -> bool {
         let sample = &self.samples[at as usize];
         sample.alike != NO_LABEL && sample.alike == sample.own
     }
 
-    /// Whether all labels of a source can be added as one; if not, those that can were listed.
+    /// Returns whether all labels of a source can be added as one; if not, those that can were listed.
     fn add_whole(&mut self, first_label: usize, extra: u32) -> bool {
         let extra = self.extras[extra as usize];
         let added = extra.first_label as usize..(extra.first_label + extra.labels) as usize;
@@ -286,7 +286,7 @@ impl Store {
         self.samples[at as usize].braces = Span::default();
     }
 
-    /// Whether both samples have timestamps, and that of `a` is later than that of `b`.
+    /// Returns whether both samples have timestamps, and that of `a` is later than that of `b`.
     pub(super) fn is_newer(&self, a: u32, b: u32) -> bool {
         let at = |sample: u32| {
             let digits = self.arena.get(self.samples[sample as usize].timestamp);
@@ -310,7 +310,7 @@ impl Store {
         self.escape(name, Escaping::write_label_name)
     }
 
-    /// Whether a name is legacy-valid and hence stays as it is; dots change those too.
+    /// Returns whether a name is legacy-valid and hence stays as it is; dots change those too.
     fn stands(&self, name: Span, valid_len: fn(&[u8]) -> usize) -> bool {
         let bytes = self.arena.get(name);
         self.escaping != Escaping::Dots && valid_len(bytes) == bytes.len()

@@ -23,10 +23,10 @@ const MILLISECOND_DIGITS: usize = 3;
 /// nine behind it are always the shortest text of their number.
 const PLAIN_BOUND_LEN_MAX: usize = 15;
 
-/// How a point is written.
+/// The form in which a point is written.
 pub(super) struct Style {
     pub(super) openmetrics: bool,
-    /// As OpenMetrics 2.0 has it: names keep their suffixes, exemplars must have a time.
+    /// True for the rules of OpenMetrics 2.0: names keep their suffixes, exemplars must have a time.
     pub(super) composite: bool,
     /// The timestamp of all its samples, for OpenMetrics.
     pub(super) stamp: Span,
@@ -138,7 +138,7 @@ impl Style {
         (plain && same()).then_some(line)
     }
 
-    /// Whether the bound of a sample must be spelled anew.
+    /// Returns whether the bound of a sample must be spelled anew.
     fn respells(&self, store: &Store, sample: &Sample) -> bool {
         self.openmetrics
             && matches!(sample.role, Role::Bucket | Role::Quantile)
@@ -256,7 +256,7 @@ impl Style {
     }
 }
 
-/// Whether a sample's number is one of observations.
+/// Returns whether a sample's number is one of observations.
 fn is_count(sample: &Sample) -> bool {
     matches!(sample.role, Role::Bucket | Role::Count)
 }
@@ -279,7 +279,7 @@ pub(super) fn write_help(mut raw: &[u8], quote: &[u8], out: &mut BytesMut) {
     out.put_slice(raw);
 }
 
-/// Whether a bound is surely spelled as OpenMetrics wants it. Cheap, because almost all are, and because Python's
+/// Returns whether a bound is surely spelled as OpenMetrics wants it. Cheap, because almost all are, and because Python's
 /// client, which most engines use, spells them so.
 fn is_canonical(text: &[u8]) -> bool {
     if text == b"+Inf" {

@@ -25,7 +25,7 @@ use dynamo_metrics_core::{
 pub(crate) struct ProtobufForm {
     /// Bytes that the value of one series takes at most, but for exemplars.
     value_bytes_max: usize,
-    /// Whether a series is a native histogram, alone or with classic buckets.
+    /// True if a series is a native histogram, alone or with classic buckets.
     natives: bool,
     /// The label of each state of a state set, as a field.
     pub(crate) states: Texts,

@@ -31,7 +31,7 @@ pub(crate) enum Version {
     OpenMetrics2,
 }
 
-/// How names, headers and bounds are written.
+/// The form in which names, headers and bounds are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Dialect {
     pub(crate) version: Version,
@@ -43,7 +43,7 @@ pub(crate) struct Dialect {
 }
 
 impl Dialect {
-    /// Whether a histogram or summary is one line.
+    /// Returns whether a histogram or summary is one line.
     pub(crate) fn is_composite(self) -> bool {
         #[cfg(feature = "openmetrics2")]
         return self.version == Version::OpenMetrics2;

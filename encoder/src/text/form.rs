@@ -22,14 +22,14 @@ pub(crate) struct TextForm {
     open: String,
     /// `name `: the whole text of a series without labels that has one line.
     bare: String,
-    /// Whether a series has one line, whose text needs no tail.
+    /// True if a series has one line, whose text needs no tail.
     one_line: bool,
-    /// Whether that line may hold a composite value, a start time and several exemplars, as in OpenMetrics 2.
+    /// True if that line may hold a composite value, a start time and several exemplars, as in OpenMetrics 2.
     #[cfg(feature = "openmetrics2")]
     pub(crate) composite: bool,
     /// Bytes of names and numbers that the line of a series has beside its text and its buckets.
     line_bytes_max: usize,
-    /// Whether a series is shown as a native histogram.
+    /// True if a series is shown as a native histogram.
     natives: bool,
     /// `le="0.5"} ` for each bound and for `+Inf`, or a quantile's or state's. In OpenMetrics 2, where a histogram is
     /// one line, `0.5:`.

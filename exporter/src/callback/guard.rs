@@ -19,7 +19,7 @@ pub(crate) struct Guard<T> {
 /// The result of a call for one scrape.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Called<T> {
-    /// Whether no run ended in time, so that the value is an earlier one.
+    /// True if no run ended in time, so that the value is an earlier one.
     pub(crate) late: bool,
     /// The value, if there is one that is not too old; the message of the panic that ended the last run.
     pub(crate) value: Result<Option<T>, String>,

@@ -27,10 +27,10 @@ use std::time::{Duration, Instant};
 pub(crate) use guard::{Called, Guard};
 pub use pool::CALLBACK_THREADS_MAX;
 
-/// How long a scrape waits for one callback or collector. Those that read a number from memory take microseconds;
-/// for one that asks another process, its last value is better than a slow scrape.
+/// Longest time that a scrape waits for one callback or collector. Those that read a number from memory take microseconds; for
+/// one that asks another process, its last value is better than a slow scrape.
 pub const CALLBACK_TIMEOUT: Duration = Duration::from_millis(100);
-/// How old the last value of a late callback may be and still be printed; as old as the last copy of an engine's page.
+/// Largest age of a late callback's last value that is still printed; the same as of an engine's last good copy.
 pub const CALLBACK_VALUE_AGE_MAX: Duration = Duration::from_secs(60);
 
 /// The guards of one exporter.

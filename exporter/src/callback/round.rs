@@ -25,7 +25,7 @@ pub(super) struct Round {
 
 #[derive(Default)]
 struct State {
-    /// In the order of registration. Dropped callbacks are removed when another one is added.
+    /// The callbacks in the order of registration. Dropped callbacks are removed when another one is added.
     callbacks: Vec<Weak<dyn RunAhead>>,
     running: bool,
     /// Number of the last round; the first has 1.

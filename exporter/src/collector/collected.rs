@@ -8,7 +8,7 @@ use dynamo_metrics_core::escaping::{is_legacy_label_name, is_legacy_metric_name}
 use dynamo_metrics_encoder::escape::{write_help, write_label_value};
 use dynamo_metrics_encoder::number::{write_u64, write_value};
 
-/// Bytes of the text of one collection: some 200,000 samples. Samples beyond are refused and counted.
+/// Largest number of bytes of the text of one collection: some 200,000 samples. Samples beyond are refused and counted.
 pub const COLLECTION_BYTES_MAX: usize = 16 << 20;
 
 /// The value of a sample. Converts from `u64`, `u32` and `f64`.
@@ -148,6 +148,10 @@ pub struct CollectedFamily<'a> {
 
 impl CollectedFamily<'_> {
     /// Adds a series with these labels and its value.
+    ///
+    /// A sample with an invalid label name, or with one label name twice, is [refused](Collected::refused). Of two samples of
+    /// one family with the same labels the page has the first; the other is counted in `dynamo_metrics_collector_errors_total`
+    /// with the reason `duplicate`.
     pub fn sample(
         &mut self,
         labels: &[(&str, &str)],
@@ -189,8 +193,12 @@ pub struct CollectedHistogram<'a> {
 }
 
 impl CollectedHistogram<'_> {
-    /// Adds a histogram with these labels. `counts` has the observations of each bucket, not those of the buckets below,
-    /// and one number more than there are `bounds`: the observations above the last bound.
+    /// Adds a histogram with these labels. `counts` has the observations of each bucket, not those of the buckets below, and
+    /// one number more than there are `bounds`: the observations above the last bound. `sum` is the sum of all observations, in
+    /// the unit of the bounds.
+    ///
+    /// `bounds` are upper bounds in strictly increasing order, without `+Inf`. A histogram whose bounds or counts are not as
+    /// said, or with the label `le`, is [refused](Collected::refused), as is one with invalid or repeated label names.
     pub fn sample(
         &mut self,
         labels: &[(&str, &str)],
@@ -265,7 +273,7 @@ fn histogram<'e>(
     line(text, [name, "_count"], labels, None, total.into(), None);
 }
 
-/// Whether all names are valid, different from each other, and none is the `reserved` one.
+/// Returns whether all names are valid, different from each other, and none is the `reserved` one.
 pub(super) fn are_valid(labels: &[(&str, &str)], reserved: Option<&str>) -> bool {
     labels.iter().enumerate().all(|(at, (name, _))| {
         is_legacy_label_name(name)

@@ -33,11 +33,12 @@ const YEAR_10000: f64 = 253_402_300_800.0;
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct CollectedExemplar<'a> {
-    /// Names and values: 128 characters together at most.
+    /// Names and values, 128 characters in all; the exemplar is left out beyond that, and if a name is invalid or repeated.
     pub labels: &'a [(&'a str, &'a str)],
     /// The value that was added or observed.
     pub value: f64,
-    /// Its time since 1970, if it is known.
+    /// Its time in seconds since 1970, if it is known, printed to the millisecond. The exemplar is left out if this is below 0,
+    /// NaN, or in the year 10000 or later.
     pub seconds: Option<f64>,
 }
 

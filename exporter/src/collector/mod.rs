@@ -37,7 +37,7 @@ pub(crate) use process::ProcessMetrics;
 #[cfg(all(feature = "multiprocess", unix))]
 pub(crate) use processes::ProcessesCollector;
 
-/// Collectors of one exporter. Each runs in every scrape.
+/// Largest number of collectors of one exporter; the registration of one more is an error. Each runs in every scrape.
 pub const COLLECTORS_MAX: usize = 64;
 
 /// The error of a collection; it is logged, and counted with the reason `failed`.

@@ -9,7 +9,7 @@
 //!
 //! **Never two fetches at a time**: a source that hangs holds this one thread, and delays only the first scrape.
 //! There are two buffers, so that a copy can be merged while the next is read, and in steady state
-//! neither is allocated again. The lock is held for a few instructions, never while passthrough code runs.
+//! neither is allocated again. The lock is held for a few instructions, and no lock is held while the source's closure runs.
 
 use super::sample_limit::{ENGINE_SAMPLES_MAX, cut_samples};
 use super::{EngineError, EngineSource};
@@ -18,12 +18,12 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// How old the last good copy may be and still be served: four scrapes at Prometheus' usual 15 seconds, so that a
+/// Largest age of an engine's last good copy that is still served: four scrapes at Prometheus' usual 15 seconds, so that a
 /// restart of the engine leaves no gap and the end of an engine shows within a minute.
 pub const ENGINE_COPY_AGE_MAX: Duration = Duration::from_secs(60);
-/// How long a scrape waits for a source that has a good copy, or whose last fetch was late. The page has the present
-/// text of a quick source; the text of a slower one is for the next scrape, and this one has the copy with its age. So
-/// only the first scrape of a source may wait for its whole timeout.
+/// Longest time that a scrape waits for a source that has a good copy, or whose last fetch was late. The page has the present
+/// text of a quick source; the text of a slower one is for the next scrape, and this one has the copy with its age. So only the
+/// first scrape of a source may wait for its whole timeout.
 pub const ENGINE_REFRESH_WAIT: Duration = Duration::from_millis(50);
 
 /// Linux cuts thread names at 15 bytes.
@@ -56,7 +56,7 @@ struct State {
     in_flight: Option<Instant>,
     /// Number of fetches that ended.
     fetches: u64,
-    /// Whether the last of them brought the copy.
+    /// True if the last of them brought the copy.
     succeeded: bool,
     /// Duration of the last of them.
     took: Duration,
@@ -102,7 +102,7 @@ pub(super) struct Ticket {
 pub(super) struct Collected {
     /// The last good copy and its age, unless that is above [`ENGINE_COPY_AGE_MAX`].
     pub(super) copy: Option<(Arc<Vec<u8>>, Duration)>,
-    /// Whether the last fetch that ended brought the copy, in time, and no fetch is overdue.
+    /// True if the last fetch that ended brought the copy, in time, and no fetch is overdue.
     pub(super) up: bool,
     /// Duration of the last fetch that ended.
     pub(super) took: Duration,

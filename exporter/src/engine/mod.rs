@@ -46,10 +46,11 @@ pub use sample_limit::ENGINE_SAMPLES_MAX;
 pub use source::EngineSource;
 pub use text::EngineText;
 
-/// Engines of one exporter. Each is read for every scrape; a worker has one to three.
+/// Largest number of engines of one exporter; the registration of one more is an error. Each is read for every scrape; a worker
+/// has one to three.
 pub const ENGINES_MAX: usize = 64;
-/// Bytes of an engine's text. A vLLM worker's has about 52 kB; this is room for three hundred of them, and the most
-/// memory that a hostile or broken engine can take.
+/// Largest number of bytes of an engine's text; a longer one is an error of the engine. A vLLM worker's has about 52 kB; this
+/// is room for three hundred of them, and the most memory that a hostile or broken engine can take.
 pub const ENGINE_BODY_BYTES_MAX: usize = 16 << 20;
 /// The timeout of engines on the same host: below the timeouts of scrapers.
 pub const ENGINE_TIMEOUT_DEFAULT: Duration = Duration::from_secs(1);

@@ -60,7 +60,7 @@ impl<'a> EngineText<'a> {
         self.buffer.is_empty()
     }
 
-    /// Whether something was left out: the rest is not worth writing.
+    /// Returns whether the limit was reached; further bytes are dropped.
     pub fn is_full(&self) -> bool {
         self.full
     }

@@ -200,7 +200,7 @@ fn exponential(
     }
 }
 
-/// Whether a histogram has native buckets: scrapers tell it by a span.
+/// Returns whether a histogram has native buckets: scrapers tell it by a span.
 fn is_native(histogram: &page::Histogram) -> bool {
     !histogram.positive_span.is_empty() || !histogram.negative_span.is_empty()
 }

@@ -44,6 +44,9 @@ impl Exporter {
     /// a last time. Counts pushes as `dynamo_metrics_otlp_pushes_total` and those that failed as
     /// `dynamo_metrics_otlp_push_errors_total`.
     ///
+    /// The settings are not checked: an endpoint that cannot be reached, or that is no URL, makes each push fail and is no
+    /// error of this call.
+    ///
     /// ```
     /// use dynamo_metrics_exporter::{Exporter, OtlpSettings, Registry};
     ///

@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::Duration;
 use thiserror::Error;
 
-/// Where, how often and as what a program pushes.
+/// The endpoint, interval and resource of a program's OTLP pushes.
 ///
 /// ```
 /// use dynamo_metrics_exporter::OtlpSettings;
@@ -17,15 +17,17 @@ use thiserror::Error;
 #[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct OtlpSettings {
-    /// The address that requests go to, whole; `https` needs the feature `tls`.
+    /// The address that requests go to, whole; `https` needs the feature `tls`. It is not checked: with an address that is no
+    /// URL, or `https` without `tls`, each push fails and is counted.
     pub endpoint: String,
     /// Headers of each request, as for authentication.
     pub headers: Vec<(String, String)>,
-    /// Longest time of one request; 10 s unless set.
+    /// Longest time of one request; 10 s unless set. 1 ms or more: from the environment this is checked, here it is not.
     pub timeout: Duration,
-    /// Time from one page to the next; 60 s unless set.
+    /// Time from one page to the next; 60 s unless set. 1 ms or more: from the environment this is checked, here it is not, and
+    /// 0 pushes one page after the other without a pause.
     pub interval: Duration,
-    /// Whether requests are compressed; not unless set.
+    /// True if requests are compressed; not unless set.
     pub gzip: bool,
     /// Attributes of the resource. Prometheus makes `job` of `service.name` and `instance` of `service.instance.id`.
     pub resource: Vec<(String, String)>,

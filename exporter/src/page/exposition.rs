@@ -77,7 +77,7 @@ struct Printer {
     passthrough: Passthrough,
     /// The filter of collections.
     all: Filter,
-    /// Of the encoder's [`unsound_natives`](Encoder::unsound_natives), the number that the registry has counted.
+    /// The part of the encoder's [`unsound_natives`](Encoder::unsound_natives) that the registry has counted.
     unsound_counted: u64,
 }
 
@@ -159,8 +159,8 @@ impl MetricsExposition {
         self.write_as(Negotiated::default(), &NameFilter::default(), deadline, body);
     }
 
-    /// As [`write_within`](Self::write_within), in the negotiated format and with the families that the filter admits;
-    /// returns the page's media type.
+    /// Appends the page in the negotiated format, with the families that the filter admits; returns its media type. Otherwise
+    /// the same as [`write_within`](Self::write_within).
     pub fn write_as(
         &self,
         format: Negotiated,

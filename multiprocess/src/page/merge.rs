@@ -25,7 +25,7 @@ pub(super) struct Merge {
     /// The names of labels that series of any family have, sorted.
     shapes: HashMap<Vec<String>, usize>,
     series: HashMap<(usize, usize, Vec<u8>), usize>,
-    /// Of each series of a gauge, by family and place; the time of its value.
+    /// The time of the value of each series of a gauge, by family and place.
     times: HashMap<(usize, usize), f64>,
 }
 

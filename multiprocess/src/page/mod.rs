@@ -12,7 +12,7 @@ use std::path::Path;
 /// The metrics of all processes of a directory.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Page {
-    /// In the order in which their first series were made, as long as no room is used again.
+    /// The families, in the order in which their first series were made, as long as no room is used again.
     pub families: Vec<Family>,
     /// Files that were read: one for each process that ran at the same time as others.
     pub files: u32,
@@ -82,11 +82,12 @@ pub struct Exemplar {
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Value {
-    /// Of a counter or gauge.
+    /// The value of a counter or gauge.
     Number(f64),
-    /// Of a histogram: observations of each bucket, not those of the buckets below, the last one without a bound; and the sum.
+    /// The value of a histogram: observations of each bucket, not those of the buckets below, the last one without a bound; and
+    /// the sum.
     Histogram(Vec<u64>, f64),
-    /// Of a summary: the count and the sum.
+    /// The value of a summary: the count and the sum.
     Summary(u64, f64),
 }
 

@@ -13,7 +13,7 @@ pub(super) struct Source<'f> {
     pub(super) file: &'f File,
     pub(super) mapping: &'f Mapping,
     pub(super) pid: u64,
-    /// Whether its process runs, once that was asked.
+    /// True if its process runs; `None` until that was asked.
     pub(super) runs: Option<bool>,
 }
 
@@ -58,7 +58,7 @@ impl Source<'_> {
         Ok(Some((value, 0.0)))
     }
 
-    /// Whether the process runs, by the lock that it has.
+    /// Returns whether the process runs, by the lock that it has.
     fn runs(&mut self) -> io::Result<bool> {
         if let Some(runs) = self.runs {
             return Ok(runs);

@@ -67,7 +67,7 @@ impl<'a> Complaints<'a> {
         Complaints { consumer, left: PROBLEMS_MAX, found }
     }
 
-    /// Whether the consumer has complained as often as is listed.
+    /// Returns whether the consumer has complained as often as is listed.
     pub(crate) fn is_full(&self) -> bool {
         self.left == 0
     }

@@ -23,7 +23,7 @@ use crate::strict::inspect;
 use consumer::Complaint;
 use models::complaints;
 
-/// How bad a finding is.
+/// The severity of a finding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Level {
     /// Legal, but against a rule of the format or of a lint.
@@ -47,9 +47,9 @@ impl Level {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum By {
-    /// Consumers mind, each in its way. Never empty.
+    /// Consumers that refuse, drop or misread the input; never empty.
     Consumers(Vec<(Effect, Consumer)>),
-    /// A text has a rule against it: a format's specification, or promtool's lint.
+    /// The text that has a rule against it: a format's specification, or promtool's lint.
     Text(&'static str),
 }
 
@@ -83,11 +83,11 @@ pub struct Finding {
     pub line: usize,
     /// The place in the line, in bytes from 1, if the fault is at one place.
     pub column: Option<usize>,
-    /// How bad it is.
+    /// The severity.
     pub level: Level,
     /// The fault.
     pub fault: Fault,
-    /// The consumers that mind, or the text that has the rule.
+    /// The consumers that refuse, drop or misread the input, or the text that has the rule.
     pub by: By,
 }
 

@@ -184,7 +184,7 @@ fn token(text: &str) -> (&str, &str) {
     text.split_at(text.find(is_blank).unwrap_or(text.len()))
 }
 
-/// Whether the text format takes this character between tokens.
+/// Returns whether the text format takes this character between tokens.
 fn is_blank(character: char) -> bool {
     matches!(character, ' ' | '\t')
 }

@@ -110,7 +110,7 @@ struct Point {
     count: Option<u128>,
     sum: Option<f64>,
     negative_buckets: bool,
-    /// Whether there is anything besides `_created`.
+    /// True if there is anything besides `_created`.
     values: bool,
     created: bool,
 }

@@ -34,7 +34,7 @@ pub(super) struct Reader {
     series: HashSet<Vec<u8>>,
     pub(super) problems: Vec<Problem>,
     line: usize,
-    /// Whether `# EOF` was read.
+    /// True if `# EOF` was read.
     ended: bool,
 }
 

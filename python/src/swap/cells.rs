@@ -120,7 +120,7 @@ impl Total {
 #[derive(Debug)]
 pub(crate) struct Sum {
     cells: Option<DetachedSum>,
-    /// Whether the value is in `shared`.
+    /// True if the value is in `shared`.
     is_shared: AtomicBool,
     shared: Shared,
 }
@@ -197,7 +197,7 @@ impl Upper {
 #[derive(Debug)]
 pub(crate) enum Observations {
     Shards(DetachedHistogram),
-    /// When no cells are left, or there are more buckets than they hold.
+    /// The counts of all buckets and the sum, when no cells are left, or there are more buckets than they hold.
     Locked(Mutex<(Box<[u64]>, f64)>),
     Process(multiprocess::Histogram),
     ProcessSummary(multiprocess::Summary),

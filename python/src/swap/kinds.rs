@@ -62,9 +62,9 @@ pub(crate) struct CounterCells {
 #[derive(Debug)]
 pub(crate) struct GaugeCells {
     value: GaugeValue,
-    /// Whether the value that was set last is the one, so that steps make no sense.
+    /// True if the value that was set last is the one, so that steps make no sense.
     is_timed: bool,
-    /// Whether the attribute `_function` of the Python object has the value instead.
+    /// True if the attribute `_function` of the Python object has the value instead.
     pulled: AtomicBool,
 }
 

@@ -10,7 +10,7 @@ use std::sync::OnceLock;
 #[pyclass(subclass, frozen, module = "dynamo_metrics._native")]
 #[derive(Debug, Default)]
 pub(crate) struct Labelled {
-    /// Of a metric with label names, which has series and no value.
+    /// The label names, and the series by their values, of a metric with label names, which has series and no value.
     family: OnceLock<(Py<PyTuple>, Py<PyDict>)>,
 }
 

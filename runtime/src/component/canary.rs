@@ -13,6 +13,9 @@ impl Endpoint {
     /// The first canary is sent at once, and the endpoint is not ready before its answer. Does nothing where
     /// health checks are off. `send` may block and panic; a runtime that it holds lives until the canary ends.
     ///
+    /// A second canary of one endpoint takes the place of the first one: `/health` follows its answers alone. The first sends
+    /// requests until it is dropped.
+    ///
     /// ```
     /// use dynamo_metrics::{DistributedRuntime, HealthChecks, RuntimeOptions};
     /// use std::time::{Duration, Instant};

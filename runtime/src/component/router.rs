@@ -11,7 +11,8 @@ use crate::names::{kvrouter, labels};
 use dynamo_metrics_core::{Family, Gauge, Opts};
 use parking_lot::Mutex;
 
-/// Workers that one router takes. Each is four series and an entry; a fleet of this size has several routers.
+/// Largest number of workers of one router; [`publish`](KvRouter::publish) refuses one more. Each is four series and an entry;
+/// a fleet of this size has several routers.
 pub const WORKERS_MAX: usize = 10_000;
 
 /// The statistics of all workers of a router, and the choice between them.

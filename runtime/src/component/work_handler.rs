@@ -146,8 +146,8 @@ struct Handler {
 }
 
 impl WorkHandlerMetrics {
-    /// Begins a request of `request_bytes` bytes that arrived at `now`. Call it before decoding, so that a request that
-    /// cannot be decoded counts too.
+    /// Begins a request that arrived at `now`. `request_bytes` is its length as it arrived, header included. Call it before
+    /// decoding, so that a request that cannot be decoded counts too.
     pub fn begin(&self, request_bytes: u64, now: Timestamp) -> WorkRequest {
         let handler = &self.handler;
         handler.inflight.inc();

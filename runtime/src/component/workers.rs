@@ -93,7 +93,7 @@ impl Workers {
 }
 
 impl Load {
-    /// Of statistics whose shares lie between 0 and 1.
+    /// Returns the load of statistics whose shares lie between 0 and 1.
     pub(super) fn new(stats: &KvStats) -> Self {
         let parts = |share: f64| (share * PARTS).round() as u64;
         Self {

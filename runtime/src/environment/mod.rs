@@ -122,58 +122,65 @@ pub struct Environment {
     pub frontend: FrontendEnvironment,
 }
 
-/// Settings of the system server, as the environment has them.
+/// Settings of the system server, as the environment has them. [`VARIABLES`] has the meaning and the default of each variable.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct SystemEnvironment {
-    /// `DYN_SYSTEM_PORT`. `None` for no server, 0 for any port that is free.
+    /// Port of the system server: `None` for no server, the default; 0 for any port that is free (`DYN_SYSTEM_PORT`).
     pub port: Option<u16>,
-    /// `DYN_SYSTEM_HOST`.
+    /// Address or host name that the system server listens on; `0.0.0.0` by default (`DYN_SYSTEM_HOST`).
     pub host: String,
-    /// `DYN_SYSTEM_HEALTH_PATH`.
+    /// Absolute path of the health probe, not `/metrics`; `/health` by default (`DYN_SYSTEM_HEALTH_PATH`).
     pub health_path: String,
-    /// `DYN_SYSTEM_LIVE_PATH`. May be the health path: both answer the same.
+    /// Absolute path of the liveness probe, not `/metrics`; `/live` by default (`DYN_SYSTEM_LIVE_PATH`). May be the health
+    /// path: both answer the same.
     pub live_path: String,
-    /// `DYN_SYSTEM_STARTING_HEALTH_STATUS`.
+    /// Health until an endpoint has a status; not ready by default (`DYN_SYSTEM_STARTING_HEALTH_STATUS`: `ready` or
+    /// `notready`).
     pub starting_health_status: HealthStatus,
-    /// `DYN_SYSTEM_USE_ENDPOINT_HEALTH_STATUS`.
+    /// Endpoints that must all be ready, by their original names; none by default (`DYN_SYSTEM_USE_ENDPOINT_HEALTH_STATUS`: a
+    /// JSON list).
     pub use_endpoint_health_status: Vec<String>,
-    /// `DYN_HEALTH_CHECK_ENABLED`, `DYN_CANARY_WAIT_TIME` and `DYN_HEALTH_CHECK_REQUEST_TIMEOUT`.
+    /// Canary requests to endpoints; off by default (`DYN_HEALTH_CHECK_ENABLED`, `DYN_CANARY_WAIT_TIME` and
+    /// `DYN_HEALTH_CHECK_REQUEST_TIMEOUT`: see [`HealthChecks`]).
     pub health_checks: HealthChecks,
-    /// `DYN_METRICS_WEB_CONFIG_FILE`, in the form of Prometheus' exporter-toolkit. It is read when the server
-    /// starts.
+    /// Web configuration in the form of Prometheus' exporter-toolkit; none by default (`DYN_METRICS_WEB_CONFIG_FILE`). It is
+    /// read when the server starts.
     pub web_config_file: Option<PathBuf>,
-    /// `DYN_METRICS_PROBES_WITHOUT_AUTH`.
+    /// True if the health and liveness probes pass without a password; false by default (`DYN_METRICS_PROBES_WITHOUT_AUTH`).
     pub probes_without_auth: bool,
-    /// `DYN_METRICS_CORS_ORIGINS`, for the system port.
+    /// Origins whose pages may read the system port in a browser; none by default (`DYN_METRICS_CORS_ORIGINS`: origins with
+    /// commas between them, `*` for all).
     pub cors_origins: CorsOrigins,
-    /// `DYN_METRICS_DETAILS`, for the system page.
+    /// True if the system page has all of `dynamo_metrics_*`; false by default (`DYN_METRICS_DETAILS`).
     pub details: bool,
 }
 
-/// Settings of the frontend, as the environment has them.
+/// Settings of the frontend, as the environment has them. [`VARIABLES`] has the meaning and the default of each variable.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct FrontendEnvironment {
-    /// `DYN_HTTP_PORT`, 0 for any port that is free.
+    /// Port of the frontend, 0 for any port that is free; 8000 by default (`DYN_HTTP_PORT`).
     pub http_port: u16,
-    /// `DYN_HTTP_SVC_METRICS_PATH`.
+    /// Absolute path of the metrics; `/metrics` by default (`DYN_HTTP_SVC_METRICS_PATH`). The three paths differ, and none is
+    /// below the API's.
     pub metrics_path: String,
-    /// `DYN_HTTP_SVC_HEALTH_PATH`.
+    /// Absolute path of the health probe; `/health` by default (`DYN_HTTP_SVC_HEALTH_PATH`).
     pub health_path: String,
-    /// `DYN_HTTP_SVC_LIVE_PATH`.
+    /// Absolute path of the liveness probe; `/live` by default (`DYN_HTTP_SVC_LIVE_PATH`).
     pub live_path: String,
-    /// `DYN_METRICS_PREFIX`, a valid beginning of metric names.
+    /// Beginning of the names of the frontend's metrics, which is valid; `dynamo_frontend` by default (`DYN_METRICS_PREFIX`).
     pub metrics_prefix: String,
-    /// `DYN_METRICS_*_{MIN,MAX,COUNT}`, bounds that can be generated.
+    /// Bounds of the histograms, which can be generated; Dynamo's by default (`DYN_METRICS_*_{MIN,MAX,COUNT}`).
     pub buckets: FrontendBuckets,
-    /// `DYN_METRICS_CORS_ORIGINS`, for the frontend's metrics, probes and pages; not for the API.
+    /// Origins whose pages may read the frontend's metrics, probes and pages in a browser, not its API; none by default
+    /// (`DYN_METRICS_CORS_ORIGINS`).
     pub cors_origins: CorsOrigins,
-    /// `DYN_METRICS_DETAILS`, for the frontend's page.
+    /// True if the frontend's page has all of `dynamo_metrics_*`; false by default (`DYN_METRICS_DETAILS`).
     pub details: bool,
-    /// `DYN_METRICS_NATIVE_HISTOGRAMS`.
+    /// True if the histograms have native buckets beside the classic ones; false by default (`DYN_METRICS_NATIVE_HISTOGRAMS`).
     pub native_histograms: bool,
-    /// `DYN_METRICS_ROUTER_WORKERS`.
+    /// True if the page has the router's series of each worker; true by default (`DYN_METRICS_ROUTER_WORKERS`).
     pub router_workers: bool,
 }
 

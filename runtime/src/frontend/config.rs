@@ -101,7 +101,7 @@ pub struct FrontendConfig {
     pub prefix: String,
     /// Bounds of the histograms.
     pub buckets: FrontendBuckets,
-    /// Whether the histograms have native buckets beside the classic ones, for scrapers that take protobuf; not by default.
+    /// True if the histograms have native buckets beside the classic ones, for scrapers that take protobuf; not by default.
     /// Each series then takes about 2 KiB a thread that records in it, and an observation costs twice as much.
     pub native_histograms: bool,
     /// Number of models without a worker that get their own series, those that requests name first;

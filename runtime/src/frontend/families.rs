@@ -17,7 +17,7 @@ pub(super) struct Families<'a> {
     pub(super) prefix: &'a str,
     /// Series of a family with one for each model.
     models_max: usize,
-    /// Whether histograms have native buckets beside the classic ones.
+    /// True if histograms have native buckets beside the classic ones.
     native_histograms: bool,
 }
 

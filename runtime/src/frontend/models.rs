@@ -22,20 +22,21 @@ use parking_lot::RwLock;
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, OnceLock};
 
-/// Models that one frontend shows. Each is about a hundred lines of every scrape.
+/// Largest number of models that one frontend shows. Where as many have workers, the registration of one more is
+/// [refused](Registration::BeyondLimit). Each is about a hundred lines of every scrape.
 pub const MODELS_MAX: usize = 1000;
-/// Bytes of the name of a model that a worker serves. Longer names are refused and not cut, because two models must not
-/// become one series. Names that only clients use are cut at [`LABEL_VALUE_BYTES_MAX`].
+/// Largest number of bytes of the name of a model that a worker serves. Longer names are refused and not cut, because two
+/// models must not become one series. Names that only clients use are cut at [`LABEL_VALUE_BYTES_MAX`].
 pub const MODEL_NAME_BYTES_MAX: usize = OPERATOR_LABEL_VALUE_BYTES_MAX;
 
 /// The limits of a model, from a worker's registration.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ModelCard {
-    /// Tokens of the longest sequence.
+    /// Tokens of the longest sequence. 0, the default, where it is not known; the gauge then shows 0.
     pub context_length: u64,
-    /// Tokens of one KV cache block.
+    /// Tokens of one KV cache block. 0, the default, where it is not known; the gauge then shows 0.
     pub kv_cache_block_size: u64,
-    /// Number of times that a request may be moved to another worker.
+    /// Largest number of times that a request may be moved to another worker; 0, the default, where requests are not moved.
     pub migration_limit: u64,
 }
 
@@ -54,11 +55,11 @@ pub struct RuntimeConfig {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Registration {
-    /// It is the model's first worker, or its only one and renews its card; its card is shown.
+    /// The worker is the model's first, or its only one and registers again; its card is shown.
     First,
     /// The model has other workers; the card that is shown stays.
     Later,
-    /// There are [`MODELS_MAX`] models with workers. Requests for this one go under `unknown_model`.
+    /// The frontend has [`MODELS_MAX`] models with workers; requests for this one are counted as `unknown_model`.
     BeyondLimit,
     /// The name has more than [`MODEL_NAME_BYTES_MAX`] bytes; the model is not served under it.
     NameTooLong,
@@ -93,7 +94,7 @@ pub struct Models {
 
 #[derive(Debug, Default)]
 struct Known {
-    /// By name, with those that all workers have left.
+    /// The models by name, with those that all workers have left.
     models: HashMap<Box<str>, Model>,
     /// Models without a worker that have series, until a worker comes. Never a name of `models`.
     unserved: HashMap<Box<str>, Arc<ModelMetrics>>,

@@ -40,7 +40,7 @@ pub struct Request {
     request_type: RequestType,
     /// No token yet.
     queued: bool,
-    /// Whether the number of cached tokens is recorded.
+    /// True if the number of cached tokens is recorded.
     cached: bool,
     open: bool,
     started: Timestamp,

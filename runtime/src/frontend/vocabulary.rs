@@ -57,7 +57,7 @@ pub enum RequestType {
 }
 
 impl RequestType {
-    /// Both types.
+    /// All request types.
     pub const ALL: [Self; 2] = [Self::Unary, Self::Stream];
 
     /// Returns the label value.
@@ -79,7 +79,7 @@ pub enum Status {
 }
 
 impl Status {
-    /// Both.
+    /// All results of a request.
     pub const ALL: [Self; 2] = [Self::Success, Self::Error];
 
     /// Returns the label value.
@@ -101,7 +101,7 @@ pub enum MigrationType {
 }
 
 impl MigrationType {
-    /// Both types.
+    /// All types of migrations.
     pub const ALL: [Self; 2] = [Self::NewRequest, Self::OngoingRequest];
 
     /// Returns the label value.

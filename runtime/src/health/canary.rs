@@ -31,7 +31,7 @@ pub(crate) struct Traffic {
 }
 
 impl Traffic {
-    /// Whether more requests ended than failed since `seen`.
+    /// Returns whether more requests ended than failed since `seen`.
     fn has_good_requests_since(self, seen: Self) -> bool {
         self.finished.wrapping_sub(seen.finished) > self.errors.wrapping_sub(seen.errors)
     }

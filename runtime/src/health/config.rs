@@ -5,9 +5,9 @@ use std::time::Duration;
 /// The status of a worker or of one of its endpoints.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum HealthStatus {
-    /// It takes requests.
+    /// The worker or endpoint takes requests.
     Ready,
-    /// It takes no requests, or not yet.
+    /// The worker or endpoint takes no requests, or not yet.
     #[default]
     NotReady,
 }
@@ -33,11 +33,13 @@ impl HealthStatus {
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HealthChecks {
-    /// `DYN_HEALTH_CHECK_ENABLED`: whether canaries are sent.
+    /// True if canaries are sent; false by default (`DYN_HEALTH_CHECK_ENABLED`).
     pub enabled: bool,
-    /// `DYN_CANARY_WAIT_TIME`: how long after the last good request a canary is sent.
+    /// Time without a good request after which a canary is sent; 10 s by default (`DYN_CANARY_WAIT_TIME`: above 0, at most a
+    /// day). 0 sends one canary after the other without a pause.
     pub wait_time: Duration,
-    /// `DYN_HEALTH_CHECK_REQUEST_TIMEOUT`: how long it may take.
+    /// Longest time of a canary's answer; 3 s by default (`DYN_HEALTH_CHECK_REQUEST_TIMEOUT`: above 0, at most a day). With 0
+    /// no canary is answered in time.
     pub request_timeout: Duration,
 }
 

@@ -51,7 +51,7 @@ pub struct FrontendHealth {
 
 #[derive(Debug, Default)]
 struct FrontendState {
-    /// By endpoint and number.
+    /// The instances, by endpoint and number.
     instances: BTreeMap<(String, u64), Instance>,
     shutting_down: bool,
 }

@@ -90,7 +90,9 @@ impl Component {
     /// Registers an engine of this component; its errors are counted with the component's labels.
     ///
     /// # Errors
-    /// The runtime has [`ENGINES_MAX`](crate::engine::ENGINES_MAX) already.
+    /// The runtime has an engine of this name, or [`ENGINES_MAX`](crate::engine::ENGINES_MAX) of them; the name is too long for
+    /// a label value; the labels that the source asks for cannot be added; or the registry refuses the metrics about the
+    /// engine. See [`Exporter::engine`](dynamo_metrics_exporter::Exporter::engine).
     pub fn add_engine_source(&self, source: EngineSource) -> Result<Arc<Engine>, MetricsError> {
         Ok(self.metrics.exporter().engine(source)?)
     }
@@ -140,7 +142,9 @@ impl Endpoint {
     /// Registers an engine of this endpoint; its errors are counted with the endpoint's labels.
     ///
     /// # Errors
-    /// The runtime has [`ENGINES_MAX`](crate::engine::ENGINES_MAX) already.
+    /// The runtime has an engine of this name, or [`ENGINES_MAX`](crate::engine::ENGINES_MAX) of them; the name is too long for
+    /// a label value; the labels that the source asks for cannot be added; or the registry refuses the metrics about the
+    /// engine. See [`Exporter::engine`](dynamo_metrics_exporter::Exporter::engine).
     pub fn add_engine_source(&self, source: EngineSource) -> Result<Arc<Engine>, MetricsError> {
         Ok(self.metrics.exporter().engine(source)?)
     }

@@ -30,7 +30,7 @@ pub struct RuntimeOptions {
     pub use_endpoint_health_status: Vec<String>,
     /// Canary requests to endpoints; off unless given.
     pub health_checks: HealthChecks,
-    /// Whether scrapes have all of `dynamo_metrics_*` ([`Registry::print_details`]); not unless given.
+    /// True if scrapes have all of `dynamo_metrics_*` ([`Registry::print_details`]); not unless given.
     pub details: bool,
     /// A directory of metrics that many processes share ([`multiprocess`](crate::multiprocess)): the page has those of all of them,
     /// and [`DistributedRuntime::processes`] records there. None unless given.
@@ -123,7 +123,8 @@ impl DistributedRuntime {
     /// ```
     ///
     /// # Errors
-    /// The registry has a runtime already, or the operating system refuses address space for the cells.
+    /// The registry has a runtime already; the operating system refuses address space for the cells; or, with the option
+    /// `multiprocess`, the directory or this process's file in it cannot be made or mapped, or 4096 processes run there.
     pub fn with_options(options: RuntimeOptions) -> Result<Self, MetricsError> {
         let RuntimeOptions {
             registry,
@@ -244,7 +245,9 @@ impl DistributedRuntime {
     /// Registers an engine, whose page is merged into this process's page.
     ///
     /// # Errors
-    /// The runtime has [`ENGINES_MAX`](crate::engine::ENGINES_MAX) already.
+    /// The runtime has an engine of this name, or [`ENGINES_MAX`](crate::engine::ENGINES_MAX) of them; the name is too long for
+    /// a label value; the labels that the source asks for cannot be added; or the registry refuses the metrics about the
+    /// engine. See [`Exporter::engine`].
     pub fn add_engine_source(&self, source: EngineSource) -> Result<Arc<Engine>, MetricsError> {
         Ok(self.exporter().engine(source)?)
     }

@@ -44,7 +44,7 @@ impl ClientAuth {
         ("RequireAndVerifyClientCert", Self::RequireAndVerify),
     ];
 
-    /// Whether a certificate must be one of the CA's.
+    /// Returns whether a certificate must be one of the CA's.
     pub(crate) fn verifies(self) -> bool {
         matches!(self, Self::VerifyIfGiven | Self::RequireAndVerify)
     }
@@ -117,7 +117,7 @@ pub(crate) fn verifier(
 #[derive(Debug)]
 struct ClientVerifier {
     auth: ClientAuth,
-    /// In the modes that verify.
+    /// The verifier of certificate chains, in the modes that verify.
     chain: Option<Arc<dyn ClientCertVerifier>>,
     /// One of them must be in the certificate; an empty list allows all.
     allowed_sans: Vec<String>,
@@ -171,8 +171,8 @@ impl ClientCertVerifier for ClientVerifier {
     }
 }
 
-/// Whether one of the names is a DNS name, an address, an e-mail address or a URI of the
-/// certificate; compared as it stands, as the toolkit does, so `*.a` is that name and no pattern.
+/// Returns whether one of the names is a DNS name, an address, an e-mail address or a URI of the certificate; compared as it
+/// stands, as the toolkit does, so `*.a` is that name and no pattern.
 fn has_name(certificate: &CertificateDer<'_>, names: &[String]) -> Result<bool, Error> {
     let bad_encoding = || Error::from(CertificateError::BadEncoding);
     let (_, certificate) = X509Certificate::from_der(certificate).map_err(|_| bad_encoding())?;

@@ -48,7 +48,7 @@ impl WebConfig {
         (files.sources, config)
     }
 
-    /// Whether connections over TCP speak TLS.
+    /// Returns whether connections over TCP speak TLS.
     pub(crate) fn has_tls(&self) -> bool {
         #[cfg(feature = "tls")]
         return self.tls.is_some();
@@ -163,7 +163,8 @@ fn http_section(node: &Node) -> Result<HeaderMap, Problem> {
     Ok(headers)
 }
 
-/// As with the toolkit, there is no limit without an interval. A burst of 0 would reject every request and is an error.
+/// Reads the rate limit. There is none without an interval, as with the toolkit. A burst of 0 would reject every request and is
+/// an error.
 fn rate_section(node: &Node) -> Result<Option<Rate>, Problem> {
     let section = Section::of(RATE, node, &["interval", "burst"])?;
     let interval = match section.text("interval")? {

@@ -5,7 +5,7 @@ use super::yaml::{Key, Node, Value};
 
 /// A mapping whose keys are all known.
 pub(crate) struct Section<'a> {
-    /// As `tls_server_config.`; empty at the root.
+    /// The path of the mapping, as `tls_server_config.`; empty at the root.
     prefix: String,
     line: usize,
     entries: &'a [(Key, Node)],

@@ -41,7 +41,7 @@ impl Sources {
         Ok(bytes)
     }
 
-    /// Whether a file has changed, come or gone since it was read.
+    /// Returns whether a file has changed, come or gone since it was read.
     pub(crate) fn changed(&self) -> bool {
         self.0.iter().any(|(path, seen)| look(path) != *seen)
     }

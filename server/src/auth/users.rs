@@ -15,7 +15,7 @@ use super::yaml::Node;
 /// bcrypt doubles its work with each step; 16 takes some four seconds, and a scraper gives up
 /// after ten.
 pub(crate) const BCRYPT_COST_MAX: u32 = 16;
-/// As many as credentials are remembered: beyond it scrapers would push each other out.
+/// Largest number of users: as many as credentials are remembered. Beyond it scrapers would push each other out.
 pub(crate) const USERS_MAX: usize = 100;
 
 /// The users that are let in; an empty list lets in all clients.
@@ -29,7 +29,7 @@ pub(crate) struct Users {
 #[derive(Clone, Copy)]
 pub(crate) struct Candidate<'a> {
     pub(crate) hash: &'a str,
-    /// Whether the hash is a user's. A match with the stand-in is no match.
+    /// True if the hash is a user's. A match with the stand-in is no match.
     pub(crate) known: bool,
 }
 

@@ -30,7 +30,7 @@ pub(crate) enum Value {
     Null,
     Scalar(String),
     Sequence(Vec<Node>),
-    /// In the order of the file; keys differ.
+    /// The entries in the order of the file; keys differ.
     Mapping(Vec<(Key, Node)>),
 }
 

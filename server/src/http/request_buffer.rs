@@ -26,7 +26,7 @@ pub(crate) struct RequestBuffer {
     end: usize,
     /// Lengths of the heads that wait, in order.
     heads: VecDeque<usize>,
-    /// Where the bytes begin that are not validated yet.
+    /// The position of the first byte that is not validated yet.
     validated: usize,
     scan: HeadValidator,
     rejection: Option<Rejection>,
@@ -97,17 +97,17 @@ impl RequestBuffer {
         Next::Head(&self.buffer[head])
     }
 
-    /// Whether the stream has ended with nothing left to answer.
+    /// Returns whether the stream has ended with nothing left to answer.
     pub(crate) fn is_at_end(&self) -> bool {
         self.eof && self.heads.is_empty() && self.rejection.is_none()
     }
 
-    /// Whether there are bytes that hyper has not seen.
+    /// Returns whether there are bytes that hyper has not seen.
     pub(crate) fn has_bytes(&self) -> bool {
         self.start < self.end
     }
 
-    /// Whether as many heads wait as may.
+    /// Returns whether as many heads wait as may.
     pub(crate) fn is_full(&self, limits: &Limits) -> bool {
         self.heads.len() >= limits.pipelined
     }

@@ -114,7 +114,7 @@ pub(crate) async fn serve<R: Respond>(
     }
 }
 
-/// Whether the response that is about to be sent is the last one of its connection. A connection that has lived long
+/// Returns whether the response that is about to be sent is the last one of its connection. A connection that has lived long
 /// enough is counted; **a request that is answered after the stop is always told**.
 fn is_last(connection: &Connection, table: &ConnectionTable) -> bool {
     if let Some(limit) = connection.retirement(table.limits()) {

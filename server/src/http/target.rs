@@ -3,7 +3,7 @@
 //! hyper answers a target that its own parser, `http::Uri`, does not take in its own way, without our text and headers. So
 //! each target that is valid here is valid there, which the tests hold against it.
 
-/// Whether a target has one of the four forms of RFC 9112 section 3.2, as far as `http::Uri` takes them: hyper would
+/// Returns whether a target has one of the four forms of RFC 9112 section 3.2, as far as `http::Uri` takes them: hyper would
 /// answer others in its own way.
 pub(crate) fn is_target(method: &[u8], target: &[u8]) -> bool {
     match target {
@@ -22,8 +22,8 @@ pub(crate) fn is_target(method: &[u8], target: &[u8]) -> bool {
     }
 }
 
-/// Whether the bytes are a path and query. RFC 3986 has no place for some graphic bytes; the ones that `http::Uri` takes
-/// are taken here.
+/// Returns whether the bytes are a path and query. RFC 3986 has no place for some graphic bytes; the ones that `http::Uri`
+/// takes are taken here.
 fn is_path_and_query(bytes: &[u8]) -> bool {
     let mut parts = bytes.splitn(2, |&byte| byte == b'?');
     let mut has_none =
@@ -31,7 +31,7 @@ fn is_path_and_query(bytes: &[u8]) -> bool {
     has_none(b"<>`") && has_none(b"<>\"")
 }
 
-/// Whether the bytes are `host [ ":" port ]` with a host, and without a user, which belongs to no request (RFC 9110
+/// Returns whether the bytes are `host [ ":" port ]` with a host, and without a user, which belongs to no request (RFC 9110
 /// section 4.2.4).
 fn is_authority(bytes: &[u8]) -> bool {
     let Ok(text) = std::str::from_utf8(bytes) else { return false };
@@ -52,7 +52,7 @@ fn is_authority(bytes: &[u8]) -> bool {
     is_host && is_port
 }
 
-/// Whether a byte may be in `uri-host [ ":" port ]` (RFC 3986 section 3.2.2).
+/// Returns whether a byte may be in `uri-host [ ":" port ]` (RFC 3986 section 3.2.2).
 pub(crate) fn is_host(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+,;=:[]".contains(&byte)
 }

@@ -138,7 +138,7 @@ impl Connection {
         }
     }
 
-    /// Whether hyper may be handed a head: every request before it is answered, and the client has taken the answers.
+    /// Returns whether hyper may be handed a head: every request before it is answered, and the client has taken the answers.
     pub(crate) fn expects_head(&self) -> bool {
         matches!(self.phase.get(), Phase::Head { .. } | Phase::Idle { .. })
             && !self.head_released.get()
@@ -209,9 +209,9 @@ impl Connection {
         }
     }
 
-    /// Whether the close waits for the client to close first: it has sent bytes that are not read (behind a rejected
-    /// head, or behind the last request), and a close would become a reset that may overtake our last answer. Asked when
-    /// our side is shut down; the wait has its deadline from the first call on.
+    /// Returns whether the close waits for the client to close first: it has sent bytes that are not read (behind a rejected
+    /// head, or behind the last request), and a close would become a reset that may overtake our last answer. Asked when our
+    /// side is shut down; the wait has its deadline from the first call on.
     pub(crate) fn lingers(&self) -> bool {
         if !self.bytes_waiting.get() || self.order.get() != Order::Serve {
             return false;

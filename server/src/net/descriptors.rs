@@ -31,7 +31,7 @@ pub(crate) enum FromReserve {
 const ENFILE: i32 = 23;
 const EMFILE: i32 = 24;
 
-/// Whether an error says that descriptors ran out.
+/// Returns whether an error says that descriptors ran out.
 pub(crate) fn is_shortage(error: &io::Error) -> bool {
     cfg!(unix) && matches!(error.raw_os_error(), Some(ENFILE | EMFILE))
 }

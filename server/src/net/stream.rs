@@ -24,7 +24,7 @@ pub(crate) enum Stream {
     /// Boxed: a TLS session is far larger than a socket.
     #[cfg(feature = "tls")]
     Tls(Box<TlsSocket>),
-    /// Of tests under a clock that stands still: what is written is there at once.
+    /// A pipe of tests under a clock that stands still: bytes that are written are there at once.
     #[cfg(test)]
     Memory(tokio::io::DuplexStream),
 }
@@ -76,7 +76,7 @@ impl Stream {
         }
     }
 
-    /// Whether an error is that of a TLS handshake.
+    /// Returns whether an error is that of a TLS handshake.
     pub(crate) fn is_handshake_error(&self, error: &io::Error) -> bool {
         match self {
             #[cfg(feature = "tls")]

@@ -34,7 +34,7 @@ const BURST_PART: u32 = 5;
 /// The handshakes that may begin: a bucket of tokens, for all sockets of a server.
 #[derive(Debug)]
 pub(crate) struct Handshakes {
-    /// How long one token takes to come.
+    /// Time until the next token comes.
     interval: Duration,
     burst: u32,
     /// The instant at which the bucket would be empty, as it fills.
@@ -120,7 +120,7 @@ impl TlsSocket {
         Self { state: State::Handshake(accept), turn: Some(turn) }
     }
 
-    /// Whether the handshake is done.
+    /// Returns whether the handshake is done.
     pub(crate) fn is_open(&self) -> bool {
         matches!(self.state, State::Open(_))
     }

@@ -40,7 +40,7 @@ impl Coding {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Wanted {
     pub(crate) coding: Coding,
-    /// Whether the client refuses plain text, so that even a small body is compressed.
+    /// True if the client refuses plain text, so that even a small body is compressed.
     pub(crate) always: bool,
 }
 

@@ -49,7 +49,7 @@ impl ContentType {
         self.0
     }
 
-    /// Whether such a body is lines of text.
+    /// Returns whether such a body is lines of text.
     pub(crate) fn is_lines(self) -> bool {
         ["text/", "application/openmetrics-text"].iter().any(|start| self.0.starts_with(start))
     }
@@ -182,7 +182,7 @@ impl GatherFailure {
         }
     }
 
-    /// Whether the scraper's request is at fault, and nothing failed.
+    /// Returns whether the scraper's request is at fault, and nothing failed.
     pub(crate) fn is_refusal(&self) -> bool {
         self.status == StatusCode::BAD_REQUEST
     }

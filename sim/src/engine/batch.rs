@@ -30,13 +30,13 @@ pub(super) struct Batch<B> {
     worker: usize,
     config: EngineConfig,
     cache: KvCache,
-    /// Whether prompts have block ids that the cache may look up.
+    /// True if prompts have block ids that the cache may look up.
     prefix_known: bool,
-    /// Whether a step is under way.
+    /// True while a step is under way.
     busy: bool,
     waiting: VecDeque<Job<B>>,
-    /// Whether the first in the queue was refused for want of memory and nothing was given back
-    /// since. Asking again at every step would cost a lookup of its whole prompt.
+    /// True if the first in the queue was refused for want of memory and nothing was given back since. Asking again at every
+    /// step would cost a lookup of its whole prompt.
     blocked: bool,
     /// The blocks that the waiting requests will need when none of them is shared.
     waiting_blocks: u64,

@@ -14,7 +14,7 @@ use std::collections::HashMap;
 /// No slot: the end of a list.
 const NONE: u32 = u32::MAX;
 
-/// How many slots can be told apart.
+/// Largest number of slots that can be told apart.
 pub(crate) const SLOTS_MAX: u32 = NONE - 1;
 
 /// All blocks with an id, idle or in use.
@@ -100,22 +100,22 @@ impl BlockTable {
         true
     }
 
-    /// Where a block is; `None` when it is not in memory.
+    /// Returns the slot of a block; `None` when it is not in memory.
     pub(crate) fn find(&self, id: u64) -> Option<u32> {
         self.slot_of.get(&id).copied()
     }
 
-    /// Whether a block is in memory and held.
+    /// Returns whether a block is in memory and held.
     pub(crate) fn is_in_use(&self, id: u64) -> bool {
         self.find(id).is_some_and(|slot| self.slots[slot as usize].holds > 0)
     }
 
-    /// How many blocks are held.
+    /// Returns the number of blocks that are held.
     pub(crate) fn in_use(&self) -> u64 {
         self.slot_of.len() as u64 - self.idle
     }
 
-    /// How many blocks are in memory and not held.
+    /// Returns the number of blocks that are in memory and not held.
     pub(crate) fn idle(&self) -> u64 {
         self.idle
     }

@@ -18,7 +18,7 @@
 
 use super::block_table::{BlockTable, SLOTS_MAX};
 
-/// As good as unbounded, and still countable by the slot numbers of a [`BlockTable`].
+/// Largest number of blocks of a worker: as good as unbounded, and still countable by the slot numbers of a [`BlockTable`].
 pub(crate) const KV_BLOCKS_MAX: u64 = SLOTS_MAX as u64;
 
 /// Blocks of one worker.
@@ -28,7 +28,7 @@ pub(crate) struct KvCache {
     block_size: u64,
     prefix_caching: bool,
     table: BlockTable,
-    /// How many blocks without an id are in use.
+    /// The number of blocks without an id that are in use.
     private: u64,
     lookup_blocks: u64,
     hit_blocks: u64,
@@ -45,8 +45,8 @@ pub(crate) struct Lease {
 /// The reservation of an admitted sequence.
 #[derive(Debug)]
 pub(crate) struct Admission {
-    /// How many tokens of its prompt were there already: those of whole blocks, but never more
-    /// than the prompt has (the last block of a Mooncake prompt has an id, even part-filled).
+    /// The number of tokens of its prompt that were there already: those of whole blocks, but never more than the prompt has
+    /// (the last block of a Mooncake prompt has an id, even part-filled).
     pub(crate) cached_tokens: u64,
     /// Its hold on memory.
     pub(crate) lease: Lease,
@@ -145,8 +145,8 @@ impl KvCache {
         }
     }
 
-    /// How many leading blocks of a prompt are in memory. Not counted as a lookup: a router asks
-    /// every worker, and only one of them gets the request.
+    /// Returns the number of leading blocks of a prompt that are in memory. Not counted as a lookup: a router asks every
+    /// worker, and only one of them gets the request.
     pub(crate) fn cached_prefix(&self, blocks: &[u64]) -> u64 {
         if !self.prefix_caching {
             return 0;
@@ -154,7 +154,7 @@ impl KvCache {
         blocks.iter().take_while(|id| self.table.find(**id).is_some()).count() as u64
     }
 
-    /// How many blocks a sequence takes when nothing of it is shared.
+    /// Returns the number of blocks that a sequence takes when nothing of it is shared.
     pub(crate) fn blocks_wanted(&self, ids: usize, input_tokens: u64, output_tokens: u64) -> u64 {
         let tokens = input_tokens.saturating_add(output_tokens);
         tokens.div_ceil(self.block_size).max(ids as u64)

@@ -26,9 +26,10 @@ const MILLION: u64 = 1_000_000;
 /// Speed and size of a simulated worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EngineConfig {
-    /// How many sequences run at once (`max_num_seqs`).
+    /// Number of sequences that run at once (`max_num_seqs`).
     pub slots: u64,
-    /// How many tokens one step may work on (`max_num_batched_tokens`): one of each decoding sequence, the rest of prompts.
+    /// Largest number of tokens that one step works on (`max_num_batched_tokens`): one of each decoding sequence, the rest of
+    /// prompts.
     pub batched_tokens: u64,
     /// Time of each prefill before its first token of input.
     pub prefill_base_ns: u64,
@@ -36,16 +37,15 @@ pub struct EngineConfig {
     pub prefill_token_ns: u64,
     /// A decode step with one sequence: the time from token to token.
     pub token_time_ns: u64,
-    /// How much longer a decode step takes for each further sequence in it, in millionths of
-    /// `token_time_ns`.
+    /// Time that a decode step takes longer for each further sequence in it, in millionths of `token_time_ns`.
     pub batch_slowdown_ppm: u64,
-    /// How many blocks the KV cache has.
+    /// Number of blocks of the KV cache.
     pub kv_blocks: u64,
-    /// How many tokens a block holds.
+    /// Number of tokens of a block.
     pub block_size: u64,
-    /// Whether blocks of earlier prompts are reused.
+    /// True if blocks of earlier prompts are reused.
     pub prefix_caching: bool,
-    /// How many requests may wait for a slot; a replay has no bound.
+    /// Largest number of requests that wait for a slot; a replay has no bound.
     pub waiting: u64,
 }
 
@@ -81,7 +81,7 @@ impl EngineConfig {
         }
     }
 
-    /// Whether an engine can run with these settings. The error calls them as the command line does.
+    /// Checks that an engine can run with these settings. The error calls them as the command line does.
     pub fn check(&self) -> Result<(), ConfigError> {
         within("--max-num-seqs", self.slots, 1, SLOTS_MAX)?;
         within("--max-num-batched-tokens", self.batched_tokens, 1, u64::MAX)?;
@@ -95,7 +95,7 @@ impl EngineConfig {
         within("--block-size", self.block_size, 1, 1 << 20)
     }
 
-    /// How long a decode step of `sequences` takes; nothing when there are none.
+    /// Returns the time of a decode step of `sequences`, in nanoseconds; 0 when there are none.
     pub(crate) fn decode_step_ns(&self, sequences: u64) -> u64 {
         let Some(further) = sequences.checked_sub(1) else { return 0 };
         let slowdown_ppm = self.batch_slowdown_ppm.saturating_mul(further);
@@ -115,7 +115,7 @@ pub struct ConfigError {
     max: String,
 }
 
-/// Whether a setting is within its bounds.
+/// Checks that a setting is within its bounds.
 pub(super) fn within(
     setting: &'static str,
     value: u64,

@@ -14,13 +14,13 @@ pub(crate) trait Observer {
         let _ = (request, now_ns);
     }
 
-    /// It was sent to a worker, where it may wait; at the moment it arrived.
+    /// A request was sent to a worker, where it may wait; at the moment it arrived.
     fn routed(&mut self, request: usize, worker: usize, now_ns: u64) {
         let _ = (request, worker, now_ns);
     }
 
-    /// It got a slot and memory, and its prefill begins. `cached_tokens` is how much of its prompt
-    /// need not be computed; `None` when the trace has no block ids or prefix caching is off.
+    /// A request got a slot and memory, and its prefill begins. `cached_tokens` is the part of its prompt that need not be
+    /// computed; `None` when the trace has no block ids or prefix caching is off.
     fn dispatched(
         &mut self,
         request: usize,
@@ -31,12 +31,12 @@ pub(crate) trait Observer {
         let _ = (request, worker, cached_tokens, now_ns);
     }
 
-    /// It got tokens; the first time ends its prefill.
+    /// A request got tokens; the first time ends its prefill.
     fn tokens(&mut self, request: usize, tokens: u64, now_ns: u64) {
         let _ = (request, tokens, now_ns);
     }
 
-    /// It got its last token, or none if it wanted none.
+    /// A request got its last token, or none if it wanted none.
     fn finished(&mut self, request: usize, now_ns: u64) {
         let _ = (request, now_ns);
     }

@@ -9,10 +9,10 @@
 //! not a defence: whoever chooses prompts can make two collide, and a simulated cache then claims a
 //! hit too many.
 
-/// How much text counts as one token: the rule of thumb for English under the usual vocabularies.
+/// Bytes of text that count as one token: the rule of thumb for English under the usual vocabularies.
 const TOKEN_BYTES: usize = 4;
 
-/// Where every chain starts; any odd constant will do.
+/// The start of every chain; any odd constant will do.
 const CHAIN_START: u64 = 0x9E37_79B9_7F4A_7C15;
 
 /// A prompt as the engine sees it.

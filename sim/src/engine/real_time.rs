@@ -26,7 +26,7 @@ pub(crate) struct GenerateRequest {
     pub(crate) blocks: Vec<u64>,
     /// The length of the prompt.
     pub(crate) input_tokens: u64,
-    /// How many tokens to generate, cut at [`OUTPUT_TOKENS_MAX`]; the engine always reaches it.
+    /// The number of tokens to generate, cut at [`OUTPUT_TOKENS_MAX`]; the engine always reaches it.
     pub(crate) max_tokens: u64,
     /// The seed of the answer: the same seed gets the same words.
     pub(crate) seed: u64,

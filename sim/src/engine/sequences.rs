@@ -28,7 +28,7 @@ const PROMPT_STEPS_MAX: u64 = 1 << 20;
 #[derive(Debug, Default)]
 pub(super) struct Sequences {
     prefilling: VecDeque<Prefill>,
-    /// How many at the front of `prefilling` are complete when this step ends.
+    /// The number of prefills at the front of `prefilling` that are complete when this step ends.
     completing: usize,
     decoding: Vec<Decoding>,
     /// The memory of `decoding`, place by place. Apart, so that the loop over tokens reads 16 bytes
@@ -70,7 +70,7 @@ impl Sequences {
         self.prefilling.len() + self.decoding.len()
     }
 
-    /// Whether a sequence has a part in the step under way.
+    /// Returns whether a sequence has a part in the step under way.
     pub(super) fn any_in_step(&self) -> bool {
         !self.decoding.is_empty() || self.prefilling.iter().any(|job| job.begun)
     }

@@ -15,24 +15,24 @@ const CHUNK_TOKENS_MAX: u64 = 1_024;
 /// Some tokens of an answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Chunk {
-    /// How many; 0 only when the request asked for none.
+    /// The number of tokens; 0 only when the request asked for none.
     pub(crate) tokens: u64,
     /// Their text.
     pub(crate) text: String,
-    /// How much of the prompt was cached: on the first chunk, when prefix caching is on.
+    /// The number of the prompt's tokens that were cached: on the first chunk, when prefix caching is on.
     pub(crate) cached_tokens: Option<u64>,
-    /// Why the answer ends: on the last chunk.
+    /// The reason why the answer ends: on the last chunk.
     pub(crate) finish_reason: Option<FinishReason>,
 }
 
-/// Why an answer ends.
+/// The reason why an answer ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum FinishReason {
-    /// It has all the tokens that were asked for.
+    /// The answer has all the tokens that were asked for.
     Length,
 }
 
-/// Why there is no (more) answer.
+/// The reason why there is no (more) answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum EngineError {
     /// The engine died, before or during this request.
@@ -43,7 +43,7 @@ pub(crate) enum EngineError {
     Overloaded,
 }
 
-/// Which words an answer consists of.
+/// The choice of the words of an answer.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Words {
     /// The seed of the words.
@@ -69,7 +69,7 @@ impl TokenStream {
         TokenStream { shared, ticket, id, words, delivered_tokens: 0, ended: false }
     }
 
-    /// Why the engine did not even take the request, known from the start.
+    /// Returns the reason why the engine did not even take the request, known from the start.
     pub(crate) fn refusal(&self) -> Option<EngineError> {
         self.ticket.progress().error
     }

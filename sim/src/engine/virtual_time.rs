@@ -29,7 +29,7 @@ pub(crate) const WORKERS_MAX: u64 = 4_096;
 pub(crate) struct Simulation<'a> {
     trace: &'a Trace,
     workers: Vec<Batch<&'a [u64]>>,
-    /// When the step of each busy worker ends.
+    /// The time at which the step of each busy worker ends, and the worker.
     ends: BinaryHeap<Reverse<(u64, usize)>>,
     next_arrival: usize,
     /// Idle workers that got work from the arrivals of this moment; kept for its memory.
@@ -57,7 +57,7 @@ impl<'a> Simulation<'a> {
         })
     }
 
-    /// When the next thing happens; `None` when all requests are finished.
+    /// Returns the time of the next event; `None` when all requests are finished.
     pub(crate) fn next_event_ns(&self) -> Option<u64> {
         let end_ns = self.ends.peek().map(|Reverse((end_ns, _))| *end_ns);
         match (self.arrival_ns(), end_ns) {

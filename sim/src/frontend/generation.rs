@@ -23,7 +23,7 @@ const ROOM_WAIT_MAX: Duration = Duration::from_secs(10);
 /// Some tokens for the client.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Piece {
-    /// Which of the request's prompts it answers.
+    /// The index of the prompt, among the request's, that it answers.
     pub(crate) choice: usize,
     pub(crate) text: String,
     /// The last one of its choice.
@@ -59,7 +59,7 @@ pub(crate) struct Generation {
     /// `None` when the request has ended.
     request: Option<Request>,
     pub(crate) input_tokens: u64,
-    /// Of all prompts of which it is known.
+    /// The number of cached tokens of all prompts of which it is known.
     pub(crate) cached_tokens: u64,
     cached: Cached,
 }
@@ -67,7 +67,7 @@ pub(crate) struct Generation {
 /// Reports of workers about cached tokens. After a migration the next worker reports again, about a longer prompt.
 #[derive(Debug, Default)]
 struct Cached {
-    /// Of the current prompt.
+    /// True once it was reported for the current prompt.
     current: bool,
     any: bool,
 }

@@ -51,13 +51,13 @@ pub const GRACE: Duration = Duration::from_secs(5);
 pub struct FrontendOptions {
     /// Namespace of the frontend's router.
     pub namespace: String,
-    /// Whether the port is reachable from this machine only.
+    /// True if the port is reachable from this machine only.
     pub on_loopback: bool,
     /// The token that workers must show to join. Without one they may join on loopback only.
     pub worker_token: Option<String>,
     /// Model names without a worker that may be label values; the others are counted as `unknown_model`.
     pub unserved_models_max: usize,
-    /// Whether `process_*` metrics are on this page: where the process has a system port they are on that.
+    /// True if `process_*` metrics are on this page: where the process has a system port they are on that.
     pub process_metrics: bool,
     /// Pages that never change, beside the API.
     pub pages: Vec<StaticPage>,

@@ -33,9 +33,11 @@ impl Limits {
     /// A stream keeps its connection for as long as it has tokens, so this is also how many are in progress: a
     /// hundred times what a worker has slots for. Each costs some 20 KiB.
     pub(crate) const CONNECTIONS: usize = 4096;
-    /// As the metrics port, and as VictoriaMetrics. A head is one packet; a client that needs longer sends slowly on purpose.
+    /// Longest time to a whole head, as for the metrics port and in VictoriaMetrics. A head is one packet; a client that needs
+    /// longer sends slowly on purpose.
     pub(crate) const HEAD_DEADLINE: Duration = Duration::from_secs(5);
-    /// As nginx' four buffers of 8 KiB: tokens and cookies of gateways are in it. hyper takes no less than 8 KiB.
+    /// Largest head in bytes, as nginx' four buffers of 8 KiB: tokens and cookies of gateways are in it. hyper takes no less
+    /// than 8 KiB.
     pub(crate) const HEAD_BYTES: usize = 32 << 10;
     /// Browsers send about 20, gateways add a handful each.
     pub(crate) const HEADERS: usize = 100;
@@ -88,7 +90,7 @@ pub(crate) enum Limit {
     Grammar,
     /// A request had no valid `Host`, or two; answered 400.
     Host,
-    /// Where a request ends was ambiguous, the mark of request smuggling; answered 400.
+    /// The end of a request was ambiguous, the mark of request smuggling; answered 400.
     Framing,
     /// A body was too long, or came with a method that has none; answered 413 or 400.
     Body,

@@ -198,7 +198,7 @@ struct Connection {
     bodies: Arc<Semaphore>,
     telemetry: Arc<Telemetry>,
     refused: Refused,
-    /// Whether the listener was asked to stop. Every request that is read from then on is answered with `Connection: close`.
+    /// True once the listener was asked to stop. Every request that is read from then on is answered with `Connection: close`.
     ending: Arc<AtomicBool>,
     /// Ends when the listener stops; `None` when it has.
     stopped: Option<watch::Receiver<()>>,

@@ -27,7 +27,7 @@ struct Places {
 #[derive(Debug, Default)]
 struct Seat {
     leave: Notify,
-    /// It was evicted, and is not counted any more.
+    /// True once the connection was evicted; it is not counted any more.
     left: AtomicBool,
 }
 

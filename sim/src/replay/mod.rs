@@ -162,7 +162,7 @@ pub fn blocks_of(trace: &Trace) -> u64 {
     ids.len() as u64 + answers.sum::<u64>()
 }
 
-/// Both roles of the replay, and where each request stands.
+/// The two roles of the replay, and the state of each request.
 struct Stage<'a> {
     trace: &'a Trace,
     model: &'a str,
@@ -172,13 +172,13 @@ struct Stage<'a> {
     handler: WorkHandlerMetrics,
     kv_stats: KvStatsMetrics,
     router: KvRouter,
-    /// Of the frontend alone, as the worker's port shows the runtime alone: who scrapes both counts nothing twice.
+    /// The page of the frontend alone, as the worker's port shows the runtime alone: a scraper of both counts nothing twice.
     frontend_page: MetricsExposition,
     requests: Vec<Option<Active>>,
     finished: u64,
     now_ns: u64,
     cached_tokens: u64,
-    /// By worker: its cache's own count of blocks that were found.
+    /// The number of reused blocks of each worker: its cache's own count of blocks that were found.
     reused_blocks: Vec<u64>,
     block_size: u64,
     input_tokens: u64,
@@ -192,7 +192,7 @@ struct Active {
     request: Request,
     work: Option<WorkRequest>,
     arrived_ns: u64,
-    /// When its last tokens came; `None` before the first.
+    /// The time at which its last tokens came; `None` before the first.
     last_tokens_ns: Option<u64>,
 }
 

@@ -35,8 +35,8 @@ const YEAR_MIN: u64 = 1970;
 /// Nanoseconds since 1970 fit 64 bits until 2554.
 const YEAR_MAX: u64 = 2500;
 
-/// Whether a first line is a header of a known form: one known column is enough, so that a file which
-/// lacks another is told so, not called unknown.
+/// Returns whether a first line is a header of a known form: one known column is enough, so that a file which lacks another is
+/// told so, not called unknown.
 pub(super) fn is_header(line: &[u8]) -> bool {
     FORMS.iter().flatten().any(|name| fields(line).any(|field| is_name(field, name)))
 }
@@ -46,10 +46,10 @@ pub(super) fn is_header(line: &[u8]) -> bool {
 pub(super) struct Columns {
     names: &'static Names,
     places: [usize; 3],
-    /// Of timestamps that are numbers.
+    /// The unit of timestamps that are numbers.
     unit: TimeUnit,
     unit_is_assumed: bool,
-    /// Whether the user gave the unit, which dates contradict.
+    /// True if the user gave the unit, which dates contradict.
     unit_is_given: bool,
 }
 
@@ -177,7 +177,7 @@ fn fraction(text: &[u8]) -> Option<(u64, &[u8])> {
     Some((number(digits)? * scale, rest))
 }
 
-/// How far local time is ahead of UTC: nothing, `Z`, or `+05:30`.
+/// Returns the lead of local time over UTC in seconds: nothing, `Z`, or `+05:30`.
 fn offset_seconds(zone: &[u8]) -> Option<i64> {
     let (sign, hour, minute) = match zone {
         b"" | b"Z" => return Some(0),

@@ -3,7 +3,7 @@
 use super::{csv, json};
 use std::io;
 
-/// Why a trace could not be read.
+/// The reason why a trace could not be read.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TraceError {
@@ -32,7 +32,7 @@ pub enum TraceError {
     UnknownFormat {
         /// The file as the caller named it.
         file: String,
-        /// How it starts.
+        /// The beginning of the file.
         first_line: String,
     },
     /// A compression or container that is not read.

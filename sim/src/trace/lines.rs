@@ -10,7 +10,7 @@ use std::io::{BufRead, Read};
 /// without a single newline (a device, a binary) must not be read into memory whole.
 const LINE_BYTES_MAX: usize = 16 << 20;
 
-/// How much of a bad field an error message shows.
+/// Largest number of characters of a bad field that an error message shows.
 const EXCERPT_CHARS_MAX: usize = 60;
 
 /// The non-blank lines of a reader, without their ends, in one buffer that is used again.

@@ -78,7 +78,7 @@ pub struct Reading {
 pub struct TraceRequest {
     /// The line it was read from, counted from 1.
     pub line: usize,
-    /// When it arrived, counted from the first request of the trace.
+    /// Time of its arrival, in nanoseconds from the first request of the trace.
     pub arrival_ns: u64,
     /// The length of its prompt.
     pub input_tokens: u64,
@@ -98,7 +98,7 @@ pub struct Trace {
 }
 
 impl Trace {
-    /// How many prompt tokens one block id stands for; `None` when the trace has no ids.
+    /// Returns the number of prompt tokens that one block id stands for; `None` when the trace has no ids.
     pub fn block_tokens(&self) -> Option<u64> {
         self.block_tokens
     }

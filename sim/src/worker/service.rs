@@ -32,7 +32,7 @@ pub(crate) struct WorkService {
 #[derive(Debug)]
 struct Inner {
     engine: Engine,
-    /// By model: its requests carry its name.
+    /// The handlers by model: its requests carry its name.
     handlers: HashMap<String, WorkHandlerMetrics>,
     /// For requests that name no model of this worker or cannot be read.
     first: WorkHandlerMetrics,

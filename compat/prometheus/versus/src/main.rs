@@ -26,7 +26,7 @@ use std::time::{Duration, Instant};
 #[global_allocator]
 static ALLOCATOR: heap::Counting = heap::Counting;
 
-/// How a row's figures are compared.
+/// The comparison of a row's figures.
 #[derive(Clone, Copy, PartialEq)]
 enum Goal {
     /// Upstream's figure is at least so many times ours.

@@ -19,7 +19,7 @@ type Spot = (usize, Fault);
 #[derive(Clone, Copy, PartialEq)]
 enum Type {
     Unknown,
-    /// Of samples without TYPE.
+    /// The type of samples without TYPE.
     Implied,
     Declared(Option<Kind>),
 }

@@ -19,7 +19,7 @@ type Spot = (usize, Fault);
 struct Reader<'a> {
     page: &'a [u8],
     at: usize,
-    /// Whether names in quotes are known, as from version 3 on.
+    /// True if names in quotes are known, as from version 3 on.
     quoted: bool,
     /// The first label value of this entry that holds a line feed.
     crossed: Option<Spot>,

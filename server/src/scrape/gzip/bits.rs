@@ -26,7 +26,7 @@ pub(super) struct Writer<'a> {
 #[must_use]
 pub(super) struct Bits {
     bits: u64,
-    /// How many they are: fewer than eight after a flush.
+    /// The number of bits in `bits`: fewer than eight after a flush.
     waiting: u32,
     /// Bytes in the buffer.
     at: usize,

@@ -6,7 +6,7 @@
 pub(super) const LITERALS: usize = 286;
 /// Symbols for distances.
 pub(super) const DISTANCES: usize = 30;
-/// In the place of a byte that is not there.
+/// The stand-in for a byte that is not there.
 const NO_LITERAL: usize = 256;
 /// The symbol that ends a block.
 pub(super) const END: usize = 256;
@@ -33,7 +33,7 @@ const COPY_BASES: [u16; 29] = [
 const COPY_EXTRA_BITS: [u8; 29] =
     [0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3, 4, 4, 4, 4, 5, 5, 5, 5, 0];
 
-/// How often each symbol is used.
+/// The number of times that each symbol is used.
 #[derive(Clone, Debug)]
 pub(super) struct Counts {
     pub(super) literals: [u32; LITERALS],
@@ -53,10 +53,10 @@ pub(super) struct Codes {
     is_fixed: bool,
     literal_lens: [u8; LITERALS],
     distance_lens: [u8; DISTANCES],
-    /// By byte, and a code without bits for [`NO_LITERAL`].
+    /// The code of each byte, and a code without bits for [`NO_LITERAL`].
     literals: [Code; 257],
     end: Code,
-    /// By length, with the bits that follow the symbol.
+    /// The code of each length, with the bits that follow the symbol.
     copies: [Code; COPY_MAX + 1],
     distances: [Code; DISTANCES],
 }

@@ -42,7 +42,7 @@ pub(super) trait Sink {
 /// The constant part of a line, at its place in a text.
 pub(super) struct Constant<'a> {
     text: &'a [u8],
-    /// Where it begins.
+    /// The position in `text` at which the constant part begins.
     at: usize,
     lines: &'a [Line],
     /// Those of this line.
@@ -50,7 +50,7 @@ pub(super) struct Constant<'a> {
 }
 
 impl Constant<'_> {
-    /// Whether all that it copies is near enough.
+    /// Returns whether all that it copies is near enough.
     fn is_near(&self) -> bool {
         self.copies().all(|(_, distance)| distance <= WINDOW)
     }
@@ -97,7 +97,7 @@ pub(super) struct Hints {
 
 #[derive(Clone, Copy)]
 struct Line {
-    /// Where it begins in the page that is being written, or in the one before.
+    /// The position at which it begins in the page that is being written, or in the one before.
     start: u32,
     /// Its bytes, there.
     len: u32,
@@ -122,7 +122,7 @@ struct Hint {
     offset: u32,
 }
 
-/// Where bytes were seen last, by their hash. Empty before a page is searched.
+/// The place at which bytes were seen last, by their hash. Empty before a page is searched.
 pub(super) struct Search {
     seen: Box<[Option<Seen>]>,
 }
@@ -165,7 +165,7 @@ impl Search {
 }
 
 impl Hints {
-    /// Whether nothing is known yet.
+    /// Returns whether nothing is known yet.
     pub(super) fn is_empty(&self) -> bool {
         self.lines.is_empty()
     }
@@ -327,7 +327,8 @@ impl Hints {
         Ok(written)
     }
 
-    /// How many bytes from `at` on are those that were seen, in the constant parts of both lines, and how far back.
+    /// Returns the number of bytes from `at` on that are those that were seen, in the constant parts of both lines, and the
+    /// distance back.
     fn same(&self, text: &[u8], seen: Seen, at: usize, constant_end: usize) -> Option<Found> {
         let line = self.lines[seen.line as usize];
         let from = line.start as usize + seen.offset as usize;
@@ -357,7 +358,7 @@ fn copy<S: Sink + ?Sized>(
     sink.copy(written, len, distance)
 }
 
-/// Where the line ends in which `at` is, its newline included.
+/// Returns the position at which the line ends in which `at` is, its newline included.
 #[inline(always)]
 fn line_end(text: &[u8], mut at: usize) -> usize {
     const ONES: u64 = u64::from_ne_bytes([1; WORD]);

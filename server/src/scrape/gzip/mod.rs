@@ -94,7 +94,7 @@ impl GzipLines {
         Self::default()
     }
 
-    /// Whether the text has a size that can be compressed here.
+    /// Returns whether the text has a size that can be compressed here.
     pub(crate) fn takes(text: &[u8]) -> bool {
         text.len() <= TEXT_BYTES_MAX
     }

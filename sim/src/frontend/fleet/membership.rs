@@ -1,4 +1,4 @@
-//! How workers come and go: they join, report their figures, leave, are lost, or fall silent.
+//! The membership of workers: they join, report their figures, leave, are lost, or fall silent.
 //!
 //! A worker's presence outlives its place in the fleet where the worker may still finish what it began.
 

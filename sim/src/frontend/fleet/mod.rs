@@ -83,7 +83,7 @@ impl Fleet {
         (self.metrics.begin(endpoint, request_type, model, now), limits)
     }
 
-    /// Whether a worker serves the model.
+    /// Returns whether a worker serves the model.
     pub(crate) fn serves(&self, model: &str) -> bool {
         self.lock().serving(model).next().is_some()
     }

@@ -13,7 +13,7 @@ const BLOCK_TOKENS_TRIED: [u64; 12] = [16, 512, 32, 64, 128, 256, 1024, 2048, 8,
 pub(super) struct BlockSizes {
     fitting: Vec<u64>,
     given: Option<u64>,
-    /// Whether a row had ids.
+    /// True if a row had ids.
     any: bool,
 }
 
@@ -56,7 +56,7 @@ impl BlockSizes {
     }
 }
 
-/// Whether a prompt of so many tokens has so many whole blocks, or one more that is not full.
+/// Returns whether a prompt of so many tokens has so many whole blocks, or one more that is not full.
 fn fits(size: u64, input: u64, ids: u64) -> bool {
     ids == input.div_ceil(size) || ids == input / size
 }

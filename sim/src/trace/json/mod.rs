@@ -26,7 +26,7 @@ use std::io::Read;
 pub(super) use converter::Converter;
 pub(super) use object::{KEYS, is_row, parse};
 
-/// Why an array could not be read.
+/// The reason why an array could not be read.
 pub(super) enum ArrayError {
     /// A row at this place, counted from 1.
     Row(usize, Fault),

@@ -12,8 +12,8 @@ pub(crate) const KEYS: &str = "timestamp, input_length, output_length, hash_ids"
 /// The latest time, in seconds: a hundred years, far from the end of 64-bit nanoseconds. Times since 1970 are below it.
 pub(super) const TIMESTAMP_SECONDS_MAX: f64 = 100.0 * 365.25 * 86_400.0;
 
-/// Whether a first line is a row of this form: an object, bad or good. A file whose object lacks a
-/// key is told so, not called unknown.
+/// Returns whether a first line is a row of this form: an object, bad or good. A file whose object lacks a key is told so, not
+/// called unknown.
 pub(crate) fn is_row(line: &[u8]) -> bool {
     line.starts_with(b"{")
 }

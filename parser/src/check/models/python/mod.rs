@@ -1,4 +1,4 @@
-//! Both parsers of Python's `prometheus_client`, and the words that they share.
+//! The two parsers of Python's `prometheus_client`, and the words that they share.
 
 mod family;
 pub(super) mod openmetrics;

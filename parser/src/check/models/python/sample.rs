@@ -28,7 +28,7 @@ pub(super) struct Sample {
 }
 
 impl Time {
-    /// Whether Python cannot compare the two.
+    /// Returns whether Python cannot compare the two.
     pub(super) fn is_other(&self, other: &Time) -> bool {
         std::mem::discriminant(self) != std::mem::discriminant(other)
     }
@@ -66,7 +66,7 @@ pub(super) fn native(text: Chars<'_>) -> Option<Result<(), Fault>> {
     })
 }
 
-/// Whether a structure has the numbers that a native histogram needs.
+/// Returns whether a structure has the numbers that a native histogram needs.
 fn is_structure(text: &str) -> bool {
     let fields: HashMap<&str, &str> = text
         .split(['{', ',', '}'])
