@@ -23,6 +23,6 @@ pub(crate) enum Command {
     Replay(replay::Options),
     /// Lists a frontend's workers as targets for scrapers, in the form of a file.
     Sd(sd::Options),
-    /// Checks an exposition, Prometheus text or OpenMetrics, forgiving nothing.
+    /// Checks an exposition, Prometheus text or OpenMetrics, as its consumers' parsers read it.
     Check(check::Options),
 }

@@ -2,8 +2,9 @@
 
 use crate::label::{LABEL_VALUE_BYTES_MAX, OPERATOR_LABEL_VALUE_BYTES_MAX};
 
-/// Default of [`Opts::series_max`]. Ten thousand series of a 20-bucket histogram are 230,000 lines a scrape, about the
-/// most that a Prometheus with default limits accepts.
+/// Default of [`Opts::series_max`]. Ten thousand series of a 20-bucket histogram are 230,000 lines a scrape, some 16 MB at
+/// 70 bytes a line. That is about the longest page that VictoriaMetrics reads by default (`-promscrape.maxScrapeSize`);
+/// Prometheus has no limit by default.
 pub const SERIES_MAX_DEFAULT: usize = 10_000;
 
 /// The options that all kinds of metrics share: name, help and rarely used settings.
