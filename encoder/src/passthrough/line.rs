@@ -26,7 +26,7 @@ pub(super) enum Line {
     Type {
         name: Span,
         word: Span,
-        /// Whether the filter admits the name.
+        /// True if the filter admits the name.
         admitted: bool,
     },
     Unit {
