@@ -114,7 +114,7 @@ pub(crate) fn run(options: Options) -> Result<(), Failure> {
         system.is_some().then(|| push::start(runtime.exporter(), "router")).transpose()?.flatten(),
     ];
     let tokio = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let result = tokio.block_on(serve(app, &options.http, &environment.frontend));
+    let result = tokio.block_on(serve(app, &options.http, &options.web, &environment.frontend));
     tokio.shutdown_background();
     drop(system);
     result
@@ -124,6 +124,7 @@ pub(crate) fn run(options: Options) -> Result<(), Failure> {
 pub(crate) async fn serve(
     app: Arc<App>,
     options: &HttpOptions,
+    web: &WebOptions,
     environment: &FrontendEnvironment,
 ) -> Result<(), Failure> {
     // Before the port is open: a signal that comes earlier would end the process at once.
@@ -132,6 +133,9 @@ pub(crate) async fn serve(
     let listener = listener::bind(options.host, port, setting).await?;
     let address = listener.local_addr()?;
     print_stdout(format_args!("frontend http://{address}{}", environment.metrics_path));
+    if web.has_dashboard() {
+        print_stdout(format_args!("look     http://{address}/dashboard"));
+    }
     print_stdout(format_args!(
         "try      curl http://{address}/v1/chat/completions -H 'Content-Type: application/json' \\"
     ));

@@ -167,6 +167,11 @@ impl WebOptions {
         if self.dashboard { dashboard_pages(metrics_path) } else { Vec::new() }
     }
 
+    /// Returns whether there is a live page.
+    pub(crate) fn has_dashboard(&self) -> bool {
+        self.dashboard
+    }
+
     /// Starts the system server, if the environment has one, for a process in this role.
     pub(crate) fn start(
         &self,

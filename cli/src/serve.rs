@@ -80,7 +80,7 @@ pub(crate) fn run(options: Options) -> Result<(), Failure> {
         let worker = Worker::start(&runtime, INSTANCE_ID, settings, loopback, 0).await?;
         environment::set_ready(&runtime);
         tokio::spawn(local::join(&app, worker));
-        frontend::serve(app, &options.http, &environment.frontend).await
+        frontend::serve(app, &options.http, &options.web, &environment.frontend).await
     });
     tokio.shutdown_background();
     drop(system);
