@@ -311,7 +311,8 @@ impl Merged {
                     report.duplicates += 1;
                     let found = &mut self.groups[group as usize];
                     // Points of one series at several times: scrapers want the newest.
-                    if found.source == source && store.is_newer(at, found.first) {
+                    let newer = store.is_newer(at, found.first) || store.is_now(at, found.first);
+                    if found.source == source && newer {
                         (found.key, found.first, found.last) = (at, at, at);
                     }
                 }

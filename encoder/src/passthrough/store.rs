@@ -286,6 +286,15 @@ impl Store {
         self.samples[at as usize].braces = Span::default();
     }
 
+    /// Returns whether a sample without a time comes after one of the same series with a time. Prometheus stores the first one at that time
+    /// and the second one at the time of the scrape, if the series is spelled otherwise; spelled the same it leaves the second one out.
+    pub(super) fn is_now(&self, a: u32, b: u32) -> bool {
+        let (a, b) = (&self.samples[a as usize], &self.samples[b as usize]);
+        a.timestamp.is_empty()
+            && !b.timestamp.is_empty()
+            && self.arena.get(a.braces) != self.arena.get(b.braces)
+    }
+
     /// Returns whether both samples have timestamps, and that of `a` is later than that of `b`.
     pub(super) fn is_newer(&self, a: u32, b: u32) -> bool {
         let at = |sample: u32| {
@@ -351,7 +360,8 @@ impl Store {
             Role::Bucket | Role::Quantile => {
                 let Some(own) = own else { return false };
                 let text = self.arena.get(self.labels[first_label + own].value);
-                let Some(bound) = bound::read(text) else { return false };
+                let plain = literal(text);
+                let Some(bound) = plain.or_else(|| bound::read(text)) else { return false };
                 // Stored as it is spelled, which this page would change, or which some consumers of it would not take.
                 if kind == Kind::GaugeHistogram || sample.below != kind {
                     spell(&mut self.spelled, bound);
@@ -359,12 +369,11 @@ impl Store {
                         return false;
                     }
                 }
-                let as_it_stands = literal(text).is_some();
                 let in_range = match role {
                     Role::Bucket => !bound.is_nan(),
                     _ => (0.0..=1.0).contains(&bound),
                 };
-                if !as_it_stands {
+                if plain.is_none() {
                     sample.braces = Span::default();
                     self.labels[first_label + own].value =
                         self.arena.push(Text::of(bound).as_bytes());

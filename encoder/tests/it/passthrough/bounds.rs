@@ -106,6 +106,20 @@ fn a_comment_named_eof_makes_a_page_openmetrics_only_at_its_end() {
 }
 
 #[test]
+fn a_sample_without_a_time_is_newer_than_one_with_a_time_that_is_spelled_otherwise() {
+    for (page, expected) in [
+        ("a{x=\"1\",y=\"2\"} 1 1000\na{y=\"2\",x=\"1\"} 2\n", "a{y=\"2\",x=\"1\"} 2\n"),
+        ("a{x=\"1\"} 1 1000\na{x=\"1\",} 2\n", "a{x=\"1\"} 2\n"),
+        ("a{x=\"1\"} 1 1000\na{x=\"1\"} 2\n", "a{x=\"1\"} 1 1000\n"),
+        ("a{x=\"1\",y=\"2\"} 2\na{y=\"2\",x=\"1\"} 1 1000\n", "a{x=\"1\",y=\"2\"} 2\n"),
+        ("a 1 1000\na 2\n", "a 1 1000\n"),
+    ] {
+        let (out, report) = merge(&[page]);
+        assert_eq!((&*out, report.duplicates), (&*format!("# TYPE a untyped\n{expected}"), 1));
+    }
+}
+
+#[test]
 fn a_name_may_stand_anywhere_in_the_braces() {
     for page in [
         "{x=\"1\",\"a\"} 1\n",
