@@ -1,5 +1,6 @@
 //! The parser from outside: tables of pages, arbitrary bytes, real pages, and other parsers as judges.
 
+mod check_expfmt;
 mod judges;
 mod openmetrics;
 mod openmetrics_cases;

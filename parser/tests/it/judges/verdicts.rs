@@ -112,6 +112,20 @@ fn promtool_3_refuses_exactly_the_pages_with_its_errors() {
     fail_if_any(&differences(format, consumer, &pages, &verdicts));
 }
 
+/// The table of the checker's own tests, each row confirmed by promtool 3; without names in quotes, promtool 2 takes it.
+#[test]
+fn promtools_confirm_each_row_of_the_table_of_expfmt() {
+    let Some(newer) = unpacked("sid", "promtool") else { return };
+    let Some(older) = installed("promtool") else { return };
+    for (page, finding) in crate::check_expfmt::PAGES {
+        let refusal = programs::refusal_of_promtool(&newer, page.as_bytes());
+        assert_eq!(refusal.is_some(), finding.is_some(), "{page}: {refusal:?}");
+        if !page.lines().any(|line| line.starts_with('{')) {
+            assert_eq!(programs::refusal_of_promtool(&older, page.as_bytes()), None, "{page}");
+        }
+    }
+}
+
 /// Compares both formats, each in one scrape of many targets.
 fn compare_with_prometheus(prometheus: &Path, consumer: Consumer) {
     for (format, content_type) in [
