@@ -171,6 +171,9 @@ faults! {
     NotMilliseconds { text: String } => Rule::Timestamp, "timestamp {text:?} is not a plain whole number";
     /// A timestamp of OpenMetrics that is not digits with or without a fraction.
     NotSeconds { text: String } => Rule::Timestamp, "timestamp {text:?} is not plain decimal seconds";
+    /// A timestamp of another time than that of any scrape, in milliseconds, and the format's unit.
+    TimestampFar { time: i64, unit: &'static str } => Rule::Timestamp,
+        "the timestamp, {time} ms since 1970, is years away from any scrape: expected {unit}";
     /// More behind a timestamp.
     AfterTimestamp { text: String } => Rule::Timestamp, "unexpected {text:?} after the timestamp";
     /// The lines of one histogram have different timestamps.
@@ -205,6 +208,9 @@ faults! {
         "{kind} {claimer} claims the samples of the family {claimed}";
     /// One series twice.
     SeriesTwice { name: String } => Rule::Duplicate, "series of {name} is there twice";
+    /// One series twice, in two spellings of one number.
+    BoundTwice { name: String, own: &'static str, text: String, before: String } => Rule::Duplicate,
+        "series of {name} is there twice, because {own}={text:?} is the same number as {own}={before:?}: expose one of them";
     /// A counter that is negative or NaN.
     CounterValue { name: String, text: String } => Rule::Counter, "counter {name} is {text}";
 

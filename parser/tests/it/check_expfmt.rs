@@ -19,7 +19,7 @@ pub(crate) const PAGES: &[(&str, Option<&str>)] = &[
     ("# TYPE h histogram\nh_gcount -1\nh_created -1\n", None),
     ("# TYPE h_count gauge\n# TYPE h histogram\nh_count -1\n", None),
     ("h_count -1\n# TYPE h histogram\n", None),
-    // What is not below zero may be no count either.
+    // Values that are no counts, and not below zero.
     (
         "# TYPE h histogram\nh_count -0\nh_count NaN\nh_count 1.5\nh_count 1e30\nh_count +Inf\n",
         None,
