@@ -205,6 +205,9 @@ faults! {
         "{kind} {claimer} claims the samples of the family {claimed}";
     /// One series twice.
     SeriesTwice { name: String } => Rule::Duplicate, "series of {name} is there twice";
+    /// One series twice, in two spellings of one number.
+    BoundTwice { name: String, own: &'static str, text: String, before: String } => Rule::Duplicate,
+        "series of {name} is there twice, because {own}={text:?} is the same number as {own}={before:?}: expose one of them";
     /// A counter that is negative or NaN.
     CounterValue { name: String, text: String } => Rule::Counter, "counter {name} is {text}";
 

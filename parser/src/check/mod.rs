@@ -6,6 +6,7 @@
 //! spelling first (`spelling`), so that the strict parser reads each line that has a meaning.
 
 mod consumer;
+mod go_float;
 mod models;
 mod spelling;
 
@@ -337,9 +338,9 @@ mod tests {
             ),
             ("# TYPE a counter\na 1\n", vec![(2, E)]),
             ("a{ x=\"1\"} 1\n", vec![(1, E)]),
-            ("a 1 1\na 2 2\n", vec![]),
+            ("a 1 1700000001\na 2 1700000002\n", vec![]),
             // Left out by Prometheus; for Python the time went backwards.
-            ("a 1 2\na 2 1\n", vec![(2, E), (2, E)]),
+            ("a 1 1700000002\na 2 1700000001\n", vec![(2, E), (2, E)]),
             ("a 1\na 1\n", vec![(2, E)]),
             ("a .5\n", vec![(1, W)]),
         ] {

@@ -1,5 +1,7 @@
 //! The parser from outside: tables of pages, arbitrary bytes, real pages, and other parsers as judges.
 
+mod check_expfmt;
+mod check_series;
 mod judges;
 mod openmetrics;
 mod openmetrics_cases;

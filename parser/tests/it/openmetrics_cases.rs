@@ -373,8 +373,8 @@ fn long_exemplars() -> [String; 2] {
 }
 
 fn errors(page: &str) -> Vec<String> {
-    let judgement = judge(Format::OpenMetrics, page.as_bytes());
-    let errors = judgement.findings.iter().filter(|finding| finding.level == Level::Error);
+    let findings = judge(Format::OpenMetrics, page.as_bytes()).findings;
+    let errors = findings.iter().filter(|finding| finding.level == Level::Error);
     errors.map(|finding| format!("line {}: {finding}", finding.line)).collect()
 }
 

@@ -2,7 +2,7 @@
 //! neither families nor points. The model of `model/textparse/openmetricsparse.go`.
 
 use super::prometheus_text::not_unique;
-use super::series::Times;
+use super::series::{Point, Series};
 use crate::check::consumer::Complaints;
 use crate::check::consumer::Effect::{Dropped, Refused};
 use crate::fault::Fault;
@@ -17,6 +17,8 @@ type Spot = (usize, Fault);
 struct Entry {
     name: String,
     labels: Vec<(String, String)>,
+    /// The length of the name and labels.
+    spelled: usize,
     /// Seconds.
     time: Option<f64>,
 }
@@ -27,8 +29,7 @@ pub(super) fn read(page: &[u8], quoted: bool, complaints: &mut Complaints<'_>) {
         // An empty scrape is not parsed.
         return;
     }
-    let lexer = Lexer { quoted };
-    let mut times = Times::default();
+    let mut lexer = Lexer { quoted, series: Series::new(quoted) };
     let (mut number, mut ended) = (0, false);
     let body = page.strip_suffix(b"\n").unwrap_or(page);
     for line in body.split(|byte| *byte == b'\n') {
@@ -46,10 +47,13 @@ pub(super) fn read(page: &[u8], quoted: bool, complaints: &mut Complaints<'_>) {
         match lexer.line(line) {
             Ok(None) => {}
             Ok(Some(entry)) => {
-                if let Some(fault) = not_unique(&entry.labels) {
+                let Entry { name, labels, .. } = &entry;
+                let (spelling, rest) = line.split_at(entry.spelled);
+                let time = entry.time.map(|seconds| (seconds * 1000.0) as i64);
+                if let Some(fault) = not_unique(labels) {
                     complaints.add(Refused, number, None, fault);
                 } else if let Some(fault) =
-                    times.note(&entry.name, &entry.labels, entry.time, quoted)
+                    lexer.series.note(&Point { spelling, name, labels, rest, time })
                 {
                     complaints.add(Dropped, number, None, fault);
                 }
@@ -87,14 +91,15 @@ fn quoted_len(text: &[u8]) -> Option<usize> {
 
 struct Lexer {
     quoted: bool,
+    series: Series,
 }
 
 impl Lexer {
-    fn line(&self, line: &[u8]) -> Result<Option<Entry>, Spot> {
+    fn line(&mut self, line: &[u8]) -> Result<Option<Entry>, Spot> {
         match line.first() {
             None => fault(line, Fault::EmptyLine),
             Some(b'#') => self.metadata(line).map(|()| None),
-            Some(b'{') if self.quoted => self.sample(None, line).map(Some),
+            Some(b'{') if self.quoted => self.sample(None, line, line).map(Some),
             Some(b'{') if line.starts_with(b"{\"") => fault(line, Fault::QuotesNotAsked),
             Some(b'{') => fault(line, Fault::NameNotFirst),
             Some(b' ' | b'\t') => fault(line, Fault::BlankBeforeName),
@@ -104,13 +109,13 @@ impl Lexer {
                 let (name, rest) = line.split_at(metric_name_len(line));
                 match name.is_empty() {
                     true => fault(line, Fault::NoName),
-                    false => self.sample(Some(text(name)), rest).map(Some),
+                    false => self.sample(Some(text(name)), rest, line).map(Some),
                 }
             }
         }
     }
 
-    fn metadata(&self, line: &[u8]) -> Result<(), Spot> {
+    fn metadata(&mut self, line: &[u8]) -> Result<(), Spot> {
         let word = ["HELP", "TYPE", "UNIT"].into_iter().find_map(|word| {
             Some((
                 word,
@@ -144,7 +149,10 @@ impl Lexer {
             ("TYPE", kind) => {
                 let kind = kind.map_or_else(|_| text(content), str::to_owned);
                 match Kind::parse(&kind).filter(|kind| kind.is_in(Format::OpenMetrics)) {
-                    Some(_) => Ok(()),
+                    Some(kind) => {
+                        self.series.declare(kind);
+                        Ok(())
+                    }
                     None => fault(content, of_type(&name, &kind)),
                 }
             }
@@ -160,14 +168,19 @@ impl Lexer {
     }
 
     /// Reads a sample from behind its name, if that is not in the braces.
-    fn sample(&self, mut name: Option<String>, mut rest: &[u8]) -> Result<Entry, Spot> {
-        let line = rest;
+    fn sample(
+        &self,
+        mut name: Option<String>,
+        mut rest: &[u8],
+        line: &[u8],
+    ) -> Result<Entry, Spot> {
         let mut labels = Vec::new();
         let braces = rest.first() == Some(&b'{');
         if braces {
             rest = self.labels(&rest[1..], Some(&mut name), &mut labels)?;
         }
         let Some(name) = name else { return fault(line, Fault::NameNotFirst) };
+        let spelled = line.len() - rest.len();
         rest = value(rest, !braces)?;
         let mut time = None;
         if !rest.is_empty() && !rest.starts_with(b" # {") {
@@ -189,7 +202,7 @@ impl Lexer {
             }
         }
         match rest.strip_prefix(b" ") {
-            None => Ok(Entry { name, labels, time }),
+            None => Ok(Entry { name, labels, spelled, time }),
             Some(b"") => fault(rest, Fault::BlankAtEnd),
             Some(tail) if tail.starts_with(b"#") => fault(rest, Fault::ExemplarStart),
             Some(tail) => fault(tail, Fault::AfterTimestamp { text: text(tail) }),

@@ -2,7 +2,7 @@
 //! target whether the scrape succeeded.
 
 use serde_json::Value;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
@@ -13,18 +13,51 @@ use std::time::{Duration, Instant};
 /// How long Prometheus may take to start and to scrape every page once; it takes some 5 seconds.
 const SCRAPES_WITHIN: Duration = Duration::from_secs(120);
 
+/// How long it may take to scrape every page a second time.
+const SECOND_SCRAPES: Duration = Duration::from_secs(4);
+
 /// Returns the reason why each page is refused, if it is.
 pub(crate) fn refusals(
     prometheus: &Path,
     content_type: &'static str,
     pages: &[Vec<u8>],
 ) -> Vec<Option<String>> {
+    let (_server, address) = start(prometheus, content_type, pages);
+    scraped(&address, pages.len())
+}
+
+/// Returns the values that are stored of each page after some scrapes.
+pub(crate) fn stored(
+    prometheus: &Path,
+    content_type: &'static str,
+    pages: &[Vec<u8>],
+) -> Vec<BTreeSet<u32>> {
+    let (_server, address) = start(prometheus, content_type, pages);
+    let refusals = scraped(&address, pages.len());
+    assert!(refusals.iter().all(Option::is_none), "{refusals:?}");
+    std::thread::sleep(SECOND_SCRAPES);
+    // Without the samples that Prometheus adds.
+    let query = "/api/v1/query?query=%7Bpage!=%22%22,__name__!~%22up|scrape_.*%22%7D[1h]";
+    let answer = get(&address, query).expect("Prometheus answers");
+    let mut stored = vec![BTreeSet::new(); pages.len()];
+    for series in answer["data"]["result"].as_array().expect("a list of series") {
+        let page: usize =
+            series["metric"]["page"].as_str().expect("a label").parse().expect("a number");
+        for sample in series["values"].as_array().expect("a list of samples") {
+            stored[page].insert(sample[1].as_str().expect("a text").parse().expect("a number"));
+        }
+    }
+    stored
+}
+
+/// Starts a server of the pages and a Prometheus, and returns the address of the latter.
+fn start(prometheus: &Path, content_type: &'static str, pages: &[Vec<u8>]) -> (Server, String) {
     let target = serve(Arc::new(pages.to_vec()), content_type);
     let folder = tempdir();
     std::fs::write(folder.join("prometheus.yml"), configuration(&target, pages.len()))
         .expect("the folder is ours");
     let address = free_address();
-    let _server = Server(
+    let server = Server(
         Command::new(prometheus)
             .arg(format!("--config.file={}", folder.join("prometheus.yml").display()))
             .arg(format!("--storage.tsdb.path={}", folder.join("data").display()))
@@ -34,9 +67,14 @@ pub(crate) fn refusals(
             .spawn()
             .expect("Prometheus starts"),
     );
+    (server, address)
+}
+
+/// Waits until every page was scraped, and returns the reason why each is refused, if it is.
+fn scraped(address: &str, pages: usize) -> Vec<Option<String>> {
     let deadline = Instant::now() + SCRAPES_WITHIN;
     loop {
-        if let Some(refusals) = answers(&address, pages.len()) {
+        if let Some(refusals) = answers(address, pages) {
             return refusals;
         }
         assert!(Instant::now() < deadline, "Prometheus has not scraped every page");
@@ -113,13 +151,7 @@ fn answer(mut stream: TcpStream, pages: &[Vec<u8>], content_type: &str) -> Optio
 
 /// Returns the result of each target's scrape, once Prometheus has scraped all.
 fn answers(address: &str, pages: usize) -> Option<Vec<Option<String>>> {
-    let mut stream = TcpStream::connect(address).ok()?;
-    stream.set_read_timeout(Some(SCRAPES_WITHIN)).ok()?;
-    let request = "GET /api/v1/targets?state=active HTTP/1.0\r\nHost: x\r\n\r\n";
-    stream.write_all(request.as_bytes()).ok()?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).ok()?;
-    let answer: Value = serde_json::from_str(answer.split_once("\r\n\r\n")?.1).ok()?;
+    let answer = get(address, "/api/v1/targets?state=active")?;
     let mut refusals = HashMap::new();
     for target in answer["data"]["activeTargets"].as_array()? {
         let page: usize = target["labels"]["page"].as_str()?.parse().ok()?;
@@ -131,4 +163,15 @@ fn answers(address: &str, pages: usize) -> Option<Vec<Option<String>>> {
         refusals.insert(page, refusal);
     }
     (0..pages).map(|page| refusals.remove(&page)).collect()
+}
+
+/// Returns what Prometheus answers, if it does.
+fn get(address: &str, path: &str) -> Option<Value> {
+    let mut stream = TcpStream::connect(address).ok()?;
+    stream.set_read_timeout(Some(SCRAPES_WITHIN)).ok()?;
+    let request = format!("GET {path} HTTP/1.0\r\nHost: x\r\n\r\n");
+    stream.write_all(request.as_bytes()).ok()?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).ok()?;
+    serde_json::from_str(answer.split_once("\r\n\r\n")?.1).ok()
 }

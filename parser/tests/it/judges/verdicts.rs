@@ -4,12 +4,19 @@
 use super::programs::{self, Answer, Asked, expfmt, installed, python, unpacked};
 use super::{fail_if_any, mutate, report, scrape, seeds};
 use dynamo_metrics_parser::{By, Consumer, Effect, Format, judge};
+use std::collections::BTreeSet;
 use std::path::Path;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Pages that a promtool sees, a process each.
 const PROMTOOL_PAGES: usize = 40;
 /// Pages that a Prometheus scrapes.
 const SCRAPED_PAGES: usize = 300;
+
+const CONTENT_TYPES: [(Format, &str); 2] = [
+    (Format::Text, "text/plain; version=0.0.4"),
+    (Format::OpenMetrics, "application/openmetrics-text; version=1.0.0"),
+];
 
 /// The errors that say that this consumer refuses the page.
 fn refusals(format: Format, page: &[u8], consumer: Consumer) -> Vec<String> {
@@ -112,12 +119,23 @@ fn promtool_3_refuses_exactly_the_pages_with_its_errors() {
     fail_if_any(&differences(format, consumer, &pages, &verdicts));
 }
 
+/// The table of the checker's own tests, each row confirmed by promtool 3; without names in quotes, promtool 2 takes it.
+#[test]
+fn promtools_confirm_each_row_of_the_table_of_expfmt() {
+    let Some(newer) = unpacked("sid", "promtool") else { return };
+    let Some(older) = installed("promtool") else { return };
+    for (page, finding) in crate::check_expfmt::PAGES {
+        let refusal = programs::refusal_of_promtool(&newer, page.as_bytes());
+        assert_eq!(refusal.is_some(), finding.is_some(), "{page}: {refusal:?}");
+        if !page.lines().any(|line| line.starts_with('{')) {
+            assert_eq!(programs::refusal_of_promtool(&older, page.as_bytes()), None, "{page}");
+        }
+    }
+}
+
 /// Compares both formats, each in one scrape of many targets.
 fn compare_with_prometheus(prometheus: &Path, consumer: Consumer) {
-    for (format, content_type) in [
-        (Format::Text, "text/plain; version=0.0.4"),
-        (Format::OpenMetrics, "application/openmetrics-text; version=1.0.0"),
-    ] {
+    for (format, content_type) in CONTENT_TYPES {
         let pages = some_pages(format, consumer, SCRAPED_PAGES);
         let verdicts = scrape::refusals(prometheus, content_type, &pages);
         fail_if_any(&differences(format, consumer, &pages, &verdicts));
@@ -134,4 +152,31 @@ fn prometheus_2_refuses_exactly_the_pages_with_its_errors() {
 fn prometheus_3_refuses_exactly_the_pages_with_its_errors() {
     let Some(prometheus) = unpacked("sid", "prometheus") else { return };
     compare_with_prometheus(&prometheus, Consumer::Prometheus3);
+}
+
+/// Asks a Prometheus about the table of lines of one series: each line is stored, or the checker says that it is left out.
+fn confirm_series(prometheus: &Path, consumer: Consumer) {
+    use crate::check_series::{PAGES, at, format, kept};
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("it is past 1970").as_millis();
+    for (asked, content_type) in CONTENT_TYPES {
+        let pages = PAGES.iter().filter(|(page, ..)| format(page) == asked);
+        let pages: Vec<String> = pages.map(|(page, ..)| at(page, now as u64 - 4000)).collect();
+        let bodies: Vec<Vec<u8>> = pages.iter().map(|page| page.clone().into_bytes()).collect();
+        for (page, stored) in pages.iter().zip(scrape::stored(prometheus, content_type, &bodies)) {
+            let kept: BTreeSet<u32> = kept(page, consumer).into_iter().collect();
+            assert_eq!(stored, kept, "{consumer:?}: {page}");
+        }
+    }
+}
+
+#[test]
+fn prometheus_2_confirms_each_row_of_the_table_of_series() {
+    let Some(prometheus) = installed("prometheus") else { return };
+    confirm_series(&prometheus, Consumer::Prometheus2);
+}
+
+#[test]
+fn prometheus_3_confirms_each_row_of_the_table_of_series() {
+    let Some(prometheus) = unpacked("sid", "prometheus") else { return };
+    confirm_series(&prometheus, Consumer::Prometheus3);
 }

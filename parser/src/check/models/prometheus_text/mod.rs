@@ -2,9 +2,11 @@
 //! hold line feeds. It takes blanks and tabs between tokens, but for two places: before a name they become part of it, and
 //! before a type there must be one. The model of `model/textparse/promparse.go`.
 
-use std::collections::HashSet;
+mod faults;
 
-use super::series::Times;
+pub(super) use faults::{not_unique, of_tail, of_type};
+
+use super::series::{Point, Series};
 use crate::check::consumer::Complaints;
 use crate::check::consumer::Effect::{Dropped, Misread, Refused};
 use crate::fault::Fault;
@@ -23,20 +25,24 @@ struct Reader<'a> {
     quoted: bool,
     /// The first label value of this entry that holds a line feed.
     crossed: Option<Spot>,
+    series: Series,
 }
 
 /// A sample that was read.
 struct Entry {
+    /// From version 3 on with the blanks before it.
     name: String,
     labels: Vec<(String, String)>,
+    /// The place behind the name and labels.
+    spelled: usize,
     time: Option<i64>,
     blank_before: bool,
 }
 
 /// Reads a page as Prometheus 2 or, with names in quotes, 3.
 pub(super) fn read(page: &[u8], quoted: bool, complaints: &mut Complaints<'_>) {
-    let mut reader = Reader { page, at: 0, quoted, crossed: None };
-    let mut times = Times::default();
+    let series = Series::new(quoted);
+    let mut reader = Reader { page, at: 0, quoted, crossed: None, series };
     let (mut line, mut counted) = (1, 0);
     while reader.at < page.len() && !complaints.is_full() {
         let start = reader.at;
@@ -55,15 +61,15 @@ pub(super) fn read(page: &[u8], quoted: bool, complaints: &mut Complaints<'_>) {
                     let effect = if quoted { Misread } else { Refused };
                     complaints.add(effect, line, column, Fault::BlankBeforeName);
                 }
-                // Both faults are of the whole line; other consumers may say where in it.
-                if let Some(fault) = not_unique(&entry.labels) {
+                let spelling = &page[start..entry.spelled];
+                let rest = &page[entry.spelled..];
+                let Entry { name, labels, time, .. } = &entry;
+                // The faults are of the whole line; other consumers may say where in it.
+                if let Some(fault) = not_unique(labels) {
                     complaints.add(Refused, line, None, fault);
-                } else if let Some(fault) = times.note(
-                    &entry.name,
-                    &entry.labels,
-                    entry.time.map(|time| time as f64),
-                    quoted,
-                ) {
+                } else if let Some(fault) =
+                    reader.series.note(&Point { spelling, name, labels, rest, time: *time })
+                {
                     complaints.add(Dropped, line, None, fault);
                 }
             }
@@ -91,18 +97,6 @@ fn end_of_line(page: &[u8], from: usize) -> usize {
     page[from..].iter().position(|byte| *byte == b'\n').map_or(page.len(), |len| from + len)
 }
 
-/// Returns the fault of a label name that comes twice, or that is the metric's name.
-pub(super) fn not_unique(labels: &[(String, String)]) -> Option<Fault> {
-    let mut seen = HashSet::new();
-    // Labels without a value are dropped before.
-    let mut labels = labels.iter().filter(|(_, value)| !value.is_empty());
-    labels.find_map(|(name, _)| match &name[..] {
-        "__name__" => Some(Fault::NameLabel),
-        _ if !seen.insert(name) => Some(Fault::LabelTwice { label: name.clone() }),
-        _ => None,
-    })
-}
-
 impl Reader<'_> {
     /// Reads up to the end of the next line that is not empty. `None` for what is no sample.
     fn entry(&mut self) -> Result<Option<Entry>, Spot> {
@@ -124,7 +118,9 @@ impl Reader<'_> {
             Some(_) => match metric_name_len(self.rest()) {
                 0 => Err((self.at, Fault::NoName)),
                 len => {
-                    let name = self.take(len);
+                    self.take(len);
+                    let from = if self.quoted { start } else { self.at - len };
+                    let name = String::from_utf8_lossy(&self.page[from..self.at]).into_owned();
                     self.sample(Some(name), blank_before).map(Some)
                 }
             },
@@ -160,7 +156,10 @@ impl Reader<'_> {
         let text = String::from_utf8_lossy(text);
         let kind = text.get(1..).unwrap_or_default();
         match Kind::parse(kind).filter(|kind| kind.is_in(Format::Text)) {
-            Some(_) => Ok(()),
+            Some(kind) => {
+                self.series.declare(kind);
+                Ok(())
+            }
             None => Err((text_at, of_type(&name, &text))),
         }
     }
@@ -183,13 +182,16 @@ impl Reader<'_> {
     /// Reads a sample from behind its name, if that is not in the braces.
     fn sample(&mut self, name: Option<String>, blank_before: bool) -> Result<Entry, Spot> {
         let start = self.at;
-        let mut entry = Entry { name: String::new(), labels: Vec::new(), time: None, blank_before };
+        let labels = Vec::new();
+        let mut entry =
+            Entry { name: String::new(), labels, spelled: start, time: None, blank_before };
         let mut name = name;
         let bare = name.is_some();
         self.skip_blanks();
         if self.peek() == Some(b'{') {
             self.at += 1;
             self.labels(&mut name, &mut entry.labels)?;
+            entry.spelled = self.at;
         }
         let Some(name) = name else { return Err((start, Fault::NameNotFirst)) };
         entry.name = name;
@@ -376,37 +378,5 @@ fn quoted_len(text: &[u8]) -> Option<usize> {
             b'\\' => return None,
             _ => at += 1,
         }
-    }
-}
-
-/// The fault of a TYPE line whose text, with the blank before it, is no type.
-pub(super) fn of_type(name: &str, text: &str) -> Fault {
-    let word = text.trim_matches([' ', '\t']);
-    let known = |word: &str| Kind::parse(word).is_some_and(|kind| kind.is_in(Format::Text));
-    if word.is_empty() {
-        Fault::NoText { word: "TYPE", name: name.to_owned() }
-    } else if !text.starts_with([' ', '\t']) {
-        Fault::MetadataName { name: name.to_owned() }
-    } else if word.ends_with('\r') && known(word.trim_end_matches('\r')) {
-        Fault::CarriageReturn
-    } else if !known(word) {
-        Fault::UnknownType { word: word.to_owned() }
-    } else if text.ends_with([' ', '\t']) {
-        Fault::BlankAtEnd
-    } else {
-        Fault::ManyBlanks { before: "type" }
-    }
-}
-
-/// The fault of what follows a value or timestamp and should not.
-pub(super) fn of_tail(text: String, otherwise: impl Fn(String) -> Fault) -> Fault {
-    if text.starts_with('#') {
-        Fault::ExemplarInText
-    } else if text.ends_with('\r') && text.bytes().rev().skip(1).all(|byte| byte.is_ascii_digit()) {
-        Fault::CarriageReturn
-    } else if text.starts_with('\0') {
-        Fault::Nul
-    } else {
-        otherwise(text)
     }
 }

@@ -1,8 +1,13 @@
 //! Go's `expfmt`, the text parser of promtool, Pushgateway and exporters: byte by byte and line by line, with blanks and tabs
 //! between tokens, but none behind a value or timestamp. It knows families: a second HELP or TYPE is refused, and `s_sum`
-//! is a part of a summary `s` even in metadata. The model of `expfmt/text_parse.go`.
+//! is a part of a summary `s` even in metadata. For promtool 3.5, no count or bucket of a histogram may be negative, and
+//! `gauge_histogram` is a histogram; sums, summaries, NaN and fractions may be anything. The model of `expfmt/text_parse.go`.
 
-use std::collections::{HashMap, HashSet};
+mod families;
+
+use std::collections::HashSet;
+
+use families::{Families, Type};
 
 use super::prometheus_text::{of_tail, of_type};
 use crate::check::consumer::Complaints;
@@ -15,28 +20,17 @@ use crate::number;
 /// A fault, and how many bytes of the line are left where it was seen.
 type Spot = (usize, Fault);
 
-/// The type of a family, as far as it matters here.
-#[derive(Clone, Copy, PartialEq)]
-enum Type {
-    Unknown,
-    /// The type of samples without TYPE.
-    Implied,
-    Declared(Option<Kind>),
-}
-
-#[derive(Clone)]
-struct Family {
-    name: String,
-    help: bool,
-    kind: Type,
-}
-
 #[derive(Default)]
 struct Reader {
-    families: Vec<Family>,
-    by_name: HashMap<String, usize>,
+    families: Families,
     quoted: bool,
+    /// True if the last bound that was read is a number. The bound of an earlier line is forgotten at the start of a sample of
+    /// a distribution; but where the name is in the braces, that is asked of the family of the line before.
+    has_bound: bool,
 }
+
+/// The name of the histogram whose count or bucket a value is, if it must not be negative.
+type Counted = Option<String>;
 
 /// Reads a page as promtool 2 or, with names in quotes, 3.
 pub(super) fn read(page: &[u8], quoted: bool, complaints: &mut Complaints<'_>) {
@@ -119,17 +113,17 @@ impl Reader {
                 false => fault(rest, Fault::MetadataName { name }),
             };
         }
-        let at = self.family_of(&name);
+        let at = self.families.find(&name);
         let content = skip_blanks(rest);
         if content.is_empty() {
             return Ok(());
         }
-        if let Some(fault) = self.again(at, word, &name) {
+        if let Some(fault) = self.families.again(at, word, &name) {
             return Err((content.len(), fault));
         }
         if word == "HELP" {
             unescape(content, false)?;
-            self.families[at].help = true;
+            self.families.list[at].help = true;
             return Ok(());
         }
         // Backslashes are passed over.
@@ -138,7 +132,11 @@ impl Reader {
         if !known.contains(&&kind[..]) {
             return fault(content, of_type(&name, &text(&[b" ", content].concat())));
         }
-        self.families[at].kind = Type::Declared(Kind::parse(&kind));
+        let kind = match &kind[..] {
+            "gauge_histogram" if self.quoted => Some(Kind::Histogram),
+            kind => Kind::parse(kind),
+        };
+        self.families.list[at].kind = Type::Declared(kind);
         Ok(())
     }
 
@@ -153,91 +151,74 @@ impl Reader {
         }
     }
 
-    /// The fault of metadata that the family has already.
-    fn again(&self, at: usize, word: &'static str, name: &str) -> Option<Fault> {
-        let family = &self.families[at];
-        let (is_again, is_late) = match word {
-            "HELP" => (family.help, false),
-            _ => (family.kind != Type::Unknown, family.kind == Type::Implied),
-        };
-        let name = name.to_owned();
-        match family.kind {
-            _ if !is_again => None,
-            Type::Declared(Some(kind)) if family.name != name => {
-                Some(Fault::Claimed { kind, claimer: family.name.clone(), claimed: name })
-            }
-            _ if is_late => Some(Fault::LateMetadata { word, name }),
-            _ => Some(Fault::SecondMetadata { word, name }),
-        }
-    }
-
-    /// The family of this name, or the summary or histogram that it is a part of, or else a new one.
-    fn family_of(&mut self, name: &str) -> usize {
-        if let Some(at) = self.by_name.get(name) {
-            return *at;
-        }
-        let parts =
-            [("_count", Kind::Summary), ("_sum", Kind::Summary), ("_count", Kind::Histogram)];
-        let more = [("_sum", Kind::Histogram), ("_bucket", Kind::Histogram)];
-        for (suffix, kind) in parts.into_iter().chain(more) {
-            let base = name.strip_suffix(suffix).filter(|base| !base.is_empty());
-            let Some(at) = base.and_then(|base| self.by_name.get(base)) else { continue };
-            if self.families[*at].kind == Type::Declared(Some(kind)) {
-                return *at;
-            }
-        }
-        let family = Family { name: name.to_owned(), help: false, kind: Type::Unknown };
-        self.families.push(family);
-        self.by_name.insert(name.to_owned(), self.families.len() - 1);
-        self.families.len() - 1
-    }
-
     /// Reads a sample whose name is in its braces.
     fn braced(&mut self, rest: &[u8]) -> Result<(), Spot> {
         let inside = skip_blanks(&rest[1..]);
+        let before = self.families.current();
         if inside.first() != Some(&b'"') {
             // It takes the line for one of the family before.
-            return Ok(());
+            return match before {
+                Some(_) => Ok(()),
+                None => fault(inside, Fault::NameNotFirst),
+            };
+        }
+        if before.is_some_and(|family| family.own_label().is_some()) {
+            self.has_bound = false;
         }
         let (name, behind) = quoted_name(inside)?;
-        let behind = skip_blanks(behind);
         let own = self.own_label(&name);
-        match behind.first() {
-            Some(b',') => {
-                let rest = self.labels(&behind[1..], own)?;
-                value_and_time(skip_blanks(rest), false)
-            }
-            Some(b'}') => value_and_time(skip_blanks(&behind[1..]), false),
-            _ => fault(behind, Fault::NoCommaAfterName),
-        }
+        let behind = skip_blanks(behind);
+        let rest = match behind.first() {
+            Some(b',') => self.labels(&behind[1..], own)?,
+            Some(b'}') => &behind[1..],
+            _ => return fault(behind, Fault::NoCommaAfterName),
+        };
+        value_and_time(skip_blanks(rest), false, self.counted(&name))
     }
 
     /// Reads a sample from behind its name.
     fn sample(&mut self, name: &str, rest: &[u8]) -> Result<(), Spot> {
         let own = self.own_label(name);
+        if own.is_some() {
+            self.has_bound = false;
+        }
         let behind = skip_blanks(rest);
         if behind.first() != Some(&b'{') {
-            return value_and_time(behind, behind.len() == rest.len());
+            return value_and_time(behind, behind.len() == rest.len(), self.counted(name));
         }
         let rest = self.labels(&behind[1..], own)?;
-        value_and_time(skip_blanks(rest), false)
+        value_and_time(skip_blanks(rest), false, self.counted(name))
     }
 
     /// The label of the sample's family whose value must be a number.
     fn own_label(&mut self, name: &str) -> Option<&'static str> {
-        let at = self.family_of(name);
-        let family = &mut self.families[at];
-        match family.kind {
-            Type::Unknown => family.kind = Type::Implied,
-            Type::Declared(Some(Kind::Summary)) => return Some("quantile"),
-            Type::Declared(Some(Kind::Histogram)) => return Some("le"),
-            _ => {}
+        let at = self.families.find(name);
+        let family = &mut self.families.list[at];
+        if family.kind == Type::Unknown {
+            family.kind = Type::Implied;
         }
-        None
+        family.own_label()
+    }
+
+    /// The family of a sample that is a count or bucket of a histogram, which promtool 3 wants to be no less than zero.
+    fn counted(&self, name: &str) -> Counted {
+        let family = self.families.current().filter(|_| self.quoted)?;
+        let part = name.strip_prefix(&family.name[..]).unwrap_or_default();
+        let is_counted = match part {
+            "_count" => true,
+            "_sum" => false,
+            _ => self.has_bound,
+        };
+        let is_histogram = family.kind == Type::Declared(Some(Kind::Histogram));
+        (is_histogram && is_counted).then(|| family.name.clone())
     }
 
     /// Reads from behind the opening brace to behind the closing one.
-    fn labels<'a>(&self, mut rest: &'a [u8], own: Option<&'static str>) -> Result<&'a [u8], Spot> {
+    fn labels<'a>(
+        &mut self,
+        mut rest: &'a [u8],
+        own: Option<&'static str>,
+    ) -> Result<&'a [u8], Spot> {
         let mut seen: HashSet<String> = HashSet::new();
         loop {
             rest = skip_blanks(rest);
@@ -281,13 +262,12 @@ impl Reader {
             let Ok(value) = String::from_utf8(value) else {
                 return fault(value_at, Fault::InvalidUtf8);
             };
-            if let Some(own) = own.filter(|own| *own == label)
-                && number::go(&value).is_err()
-            {
-                return fault(value_at, Fault::BoundNumber { own, text: value });
-            }
-            if own != Some(&label[..]) {
-                seen.insert(label.clone());
+            match own.filter(|own| *own == label) {
+                None => _ = seen.insert(label.clone()),
+                Some(own) => match number::go(&value) {
+                    Ok(bound) => self.has_bound = !bound.is_nan(),
+                    Err(_) => return fault(value_at, Fault::BoundNumber { own, text: value }),
+                },
             }
             match rest.first() {
                 Some(b',') => rest = &rest[1..],
@@ -335,10 +315,16 @@ fn quoted_name(rest: &[u8]) -> Result<(String, &[u8]), Spot> {
 }
 
 /// Reads a value and what follows it. `attached` when nothing stands between the value and the name.
-fn value_and_time(rest: &[u8], attached: bool) -> Result<(), Spot> {
+fn value_and_time(rest: &[u8], attached: bool, counted: Counted) -> Result<(), Spot> {
     let (value, behind) = token(rest);
     let value = text(value);
-    if number::go(&value).is_err() {
+    let number = number::go(&value);
+    if let (Ok(number), Some(name)) = (number, counted)
+        && number < 0.0
+    {
+        return fault(rest, Fault::NotACount { kind: Kind::Histogram, name, text: value });
+    }
+    if number.is_err() {
         let found = value.chars().next();
         return match found {
             None => fault(rest, Fault::NoValue),
