@@ -96,13 +96,13 @@ impl Trace {
             let first_line = excerpt(first);
             return Err(TraceError::UnknownFormat { file: name.to_owned(), first_line });
         }
-        let columns =
+        let mut columns =
             csv::Columns::from_header(first, reading).map_err(|fault| lines.error(fault))?;
-        trace.assumed.extend(columns.assumed());
         while let Some(line) = lines.next_line()? {
             let row = columns.parse(line).map_err(|fault| lines.error(fault))?;
             trace.push(lines.number(), &row, 0);
         }
+        trace.assumed.extend(columns.assumed());
         Ok(trace)
     }
 
