@@ -6,7 +6,8 @@
 //! A timestamp is `2023-11-16 18:15:46.6805900`: UTC unless an offset follows (the 2024 traces end
 //! in `+00:00`), up to nine digits of a second. It is parsed by hand: a fixed form needs no
 //! calendar library, only the number of days before a date. A plain number is seconds, as in BurstGPT's traces, or of the unit that
-//! the user says.
+//! the user says. The first row settles which of the two a file has: a date among numbers, or a number among dates, would leave
+//! decades between two requests.
 
 use super::lines::excerpt;
 use super::{
@@ -125,8 +126,15 @@ impl Columns {
             Some(at_ns) => (Times::Dates, at_ns),
             None => (Times::Numbers, self.number_ns(field)?),
         };
-        self.times.get_or_insert(times);
-        Ok(at_ns)
+        match (*self.times.get_or_insert(times), times) {
+            (Times::Dates, Times::Numbers) => {
+                Err(self.unlike(TIMESTAMP, field, "a date, as in the rows before"))
+            }
+            (Times::Numbers, Times::Dates) => {
+                Err(self.unlike(TIMESTAMP, field, "a number, as in the rows before"))
+            }
+            _ => Ok(at_ns),
+        }
     }
 
     /// A time as a number, of at most a hundred years.
@@ -325,6 +333,24 @@ mod tests {
             assert_eq!(assumed(header, "1500", Some(TimeUnit::Milliseconds)), None);
             assert_eq!(assumed(header, "2023-11-16 18:15:46", None), None, "a date states it");
         }
+    }
+
+    #[test]
+    fn dates_and_numbers_in_one_file_are_an_error() {
+        let second = |first: &str, second: &str| {
+            let mut columns =
+                Columns::from_header(AZURE_HEADER.as_bytes(), &Reading::default()).unwrap();
+            columns.parse(format!("{first},1,2").as_bytes()).unwrap();
+            columns.parse(format!("{second},1,2").as_bytes()).unwrap_err().to_string()
+        };
+        let date = "2023-11-16 18:15:46";
+        let expected = "TIMESTAMP is `12.5`; expected a date, as in the rows before";
+        assert_eq!(second(date, "12.5"), expected);
+        let expected = format!("TIMESTAMP is `{date}`; expected a number, as in the rows before");
+        assert_eq!(second("12.5", date), expected);
+        assert!(second(date, "soon").starts_with("TIMESTAMP is `soon`; expected a time from 1970"));
+        let hint = "expected at most a hundred years; see --time-unit";
+        assert!(second("0", "1700000000000").ends_with(hint));
     }
 
     #[test]

@@ -233,6 +233,16 @@ mod tests {
     }
 
     #[test]
+    fn dates_among_numbers_are_an_error_with_its_line() {
+        let mixed =
+            message("TIMESTAMP,ContextTokens,GeneratedTokens\n0,1,2\n2023-11-16 18:15:46,1,2\n");
+        assert!(
+            mixed.starts_with("t:3: TIMESTAMP is `2023-11-16 18:15:46`; expected a n"),
+            "{mixed}"
+        );
+    }
+
+    #[test]
     fn no_bytes_make_it_panic() {
         let mut seed = 1u64;
         let pieces = [
