@@ -1,7 +1,7 @@
 //! Traces in CSV with a header, one request a line: Azure's and BurstGPT's.
 //!
 //! The columns are found by their name in the header, so further columns and another order do no
-//! harm. A field may stand in quotes; commas in quotes are not understood.
+//! harm. A field may stand in quotes (`fields`).
 //!
 //! A timestamp is `2023-11-16 18:15:46.6805900`: UTC unless an offset follows (the 2024 traces end
 //! in `+00:00`), up to nine digits of a second. It is parsed by hand: a fixed form needs no
@@ -9,6 +9,7 @@
 //! the user says. The first row settles which of the two a file has: a date among numbers, or a number among dates, would leave
 //! decades between two requests.
 
+use super::fields::fields;
 use super::lines::excerpt;
 use super::{
     Fault, Reading, Row, TIMESTAMP_EXPECTED, TIMESTAMP_SECONDS_MAX, TOKENS_MAX, TimeUnit,
@@ -42,7 +43,8 @@ const YEAR_MAX: u64 = 2500;
 /// Whether a first line is a header of a known form: one known column is enough, so that a file which
 /// lacks another is told so, not called unknown.
 pub(super) fn is_header(line: &[u8]) -> bool {
-    FORMS.iter().flatten().any(|name| fields(line).any(|field| is_name(field, name)))
+    let is_known = |field: &[u8]| FORMS.iter().flatten().any(|name| is_name(field, name));
+    fields(line).flatten().any(is_known)
 }
 
 /// The places of the columns, in the order of [`Names`].
@@ -66,7 +68,7 @@ enum Times {
 
 impl Columns {
     pub(super) fn from_header(line: &[u8], reading: &Reading) -> Result<Columns, Fault> {
-        let header: Vec<&[u8]> = fields(line).collect();
+        let header: Vec<&[u8]> = fields(line).collect::<Result<_, _>>()?;
         let place = |name: &str| header.iter().position(|field| is_name(field, name));
         let found = |names: &Names| names.iter().filter(|name| place(name).is_some()).count();
         // The form of which most columns are there; both call the time alike.
@@ -96,6 +98,7 @@ impl Columns {
     pub(super) fn parse(&mut self, line: &[u8]) -> Result<Row, Fault> {
         let mut found: [Option<&[u8]>; 3] = [None; 3];
         for (index, field) in fields(line).enumerate() {
+            let field = field?;
             for (slot, _) in found.iter_mut().zip(self.places).filter(|(_, place)| *place == index)
             {
                 *slot = Some(field);
@@ -161,14 +164,6 @@ impl Columns {
             self.unlike(column, field, format!("a whole number from 0 to {TOKENS_MAX}"))
         })
     }
-}
-
-fn fields(line: &[u8]) -> impl Iterator<Item = &[u8]> {
-    line.split(|byte| *byte == b',').map(|field| {
-        let field = field.trim_ascii();
-        let inside = field.strip_prefix(b"\"").and_then(|field| field.strip_suffix(b"\""));
-        inside.map_or(field, <[u8]>::trim_ascii)
-    })
 }
 
 fn is_name(field: &[u8], name: &str) -> bool {

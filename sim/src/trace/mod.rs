@@ -16,6 +16,7 @@
 
 mod csv;
 mod error;
+mod fields;
 mod json;
 mod lines;
 mod reader;

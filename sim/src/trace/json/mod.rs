@@ -19,6 +19,7 @@ mod object;
 mod time_unit;
 
 use super::Fault;
+use crate::json::FromObject;
 use object::{Object, check};
 use serde::Deserializer;
 use serde::de::{SeqAccess, Visitor};
@@ -65,7 +66,7 @@ impl<'de> Visitor<'de> for Rows<'_, '_> {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut rows: A) -> Result<(), A::Error> {
         let mut place = 0;
-        while let Some(object) = rows.next_element::<Object>()? {
+        while let Some(FromObject(object)) = rows.next_element::<FromObject<Object>>()? {
             place += 1;
             let checked = check(&object).map_err(|fault| (place, fault));
             if let Err(bad_row) = checked.and_then(|()| self.converter.push(place, object)) {

@@ -2,6 +2,7 @@
 //!
 //! Tools write numbers in quotes, whole numbers as floats, and `null` for a key that they have no value of: these are read.
 
+use crate::json::FromObject;
 use crate::trace::{Fault, TIMESTAMP_SECONDS_MAX, TOKENS_MAX};
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Deserializer};
@@ -42,12 +43,14 @@ impl Object {
 
 /// Reads a row, and checks what can be checked of it alone.
 pub(crate) fn parse(line: &[u8]) -> Result<Object, Fault> {
-    let object: Object = serde_json::from_slice(line).map_err(|error| {
-        let text = error.to_string();
-        // The position that serde_json appends counts lines within this one.
-        let reason = text.rsplit_once(" at line ").map_or(text.as_str(), |(reason, _)| reason);
-        fault(format!("column {}: {reason}", error.column()))
-    })?;
+    let FromObject(object) =
+        serde_json::from_slice::<FromObject<Object>>(line).map_err(|error| {
+            let text = error.to_string();
+            // The position that serde_json appends counts lines within this one.
+            let reason = text.rsplit_once(" at line ").map_or(text.as_str(), |(reason, _)| reason);
+            // It counts a value of the wrong kind from 0.
+            fault(format!("column {}: {reason}", error.column().max(1)))
+        })?;
     check(&object)?;
     Ok(object)
 }
@@ -141,5 +144,7 @@ mod tests {
         assert!(missing.contains("missing field `input_length`"), "{missing}");
         assert!(message(r#"{"timestamp":1,"#).contains("EOF while parsing"));
         assert!(message("{} {}").contains("missing field"));
+        let array = message("[500,null,null,null,null,null,10,20,null]");
+        assert!(array.contains("invalid type: sequence, expected an object; expected"), "{array}");
     }
 }
