@@ -10,6 +10,7 @@
 //! engine     a simulated LLM engine: slots, prefill, decoding, a KV cache with prefix reuse
 //! trace      real request traces, read into one shape
 //! http       an HTTP client and server under deadlines and limits
+//! json       objects that are read from JSON objects alone
 //! ```
 //!
 //! A module uses those below it, never those above. The crate serves the command line program and its tests; it is not
@@ -22,6 +23,7 @@ pub mod engine;
 mod failure;
 pub mod frontend;
 pub mod http;
+mod json;
 pub mod local;
 mod process;
 mod protocol;

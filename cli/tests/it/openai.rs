@@ -1,7 +1,5 @@
 //! The API as OpenAI's clients use it, and what becomes of requests that are refused: an error in OpenAI's form, and a count.
 
-use crate::common;
-
 use crate::common::{Program, eventually, get, judge, open, post, read, scrape};
 use dynamo_metrics_parser::Exposition;
 use std::io::{Read, Write};
@@ -170,17 +168,61 @@ fn every_refusal_is_an_error_in_openais_form_and_counted() {
         assert_eq!(rejected(&scrape(address), "completions", reason), before + 1.0, "{request}");
         assert!(answer.header("access-control-allow-origin").is_none());
     }
-    // Not a request of an endpoint that is counted, and still an error that a client can read.
-    for (method, path, status) in [
-        ("GET", "/v1/embeddings", 404),
-        ("DELETE", "/v1/models", 405),
-        ("GET", "/v1/models/a/b", 404),
+    // Of no endpoint that is served: counted by the listener, and by endpoint where the vocabulary has it.
+    let hits = |limit: &str| {
+        let labels = [("server", "frontend"), ("limit", limit)];
+        scrape(address).value("dynamo_metrics_server_limit_hits_total", &labels).unwrap_or(0.0)
+    };
+    let all = || scrape(address).sum("dynamo_frontend_rejected_requests_total").unwrap_or(0.0);
+    for (line, status, limit, endpoint) in [
+        ("GET /v1/embeddings", 404, "not_found", Some("embeddings")),
+        ("POST /v1/images/generations", 404, "not_found", Some("images")),
+        ("POST /v1/responses", 404, "not_found", Some("responses")),
+        ("POST /v1/nope", 404, "not_found", None),
+        ("GET /v1/models/a/b", 404, "not_found", None),
+        ("POST //v1/chat/completions", 404, "not_found", None),
+        ("GET /nothing", 404, "not_found", None),
+        ("OPTIONS *", 404, "not_found", None),
+        ("CONNECT t:443", 404, "not_found", None),
+        ("DELETE /v1/models", 405, "method", None),
+        ("POST /v1/models", 405, "method", None),
+        ("POST /health", 405, "method", None),
+        ("PUT /v1/chat/completions", 405, "method", Some("chat_completions")),
     ] {
-        let answer = read(common::open_bare(address, method, path));
-        assert_eq!(answer.status, status, "{method} {path}");
-        assert!(answer.json()["error"]["message"].is_string(), "{}", answer.body);
+        let before = (hits(limit), all());
+        let answer = read(send(address, head(line, "").as_bytes()));
+        assert_eq!(answer.status, status, "{line}");
+        let code = &answer.json()["error"]["code"];
+        assert!(*code == status || *code == "model_not_found", "{line}: {}", answer.body);
+        assert!(answer.json()["error"]["message"].is_string(), "{line}: {}", answer.body);
+        let counted = f64::from(u8::from(endpoint.is_some()));
+        assert_eq!((hits(limit), all()), (before.0 + 1.0, before.1 + counted), "{line}");
+        if let Some(endpoint) = endpoint {
+            let reason = if status == 404 { "not_found" } else { "method_not_allowed" };
+            assert_eq!(rejected(&scrape(address), endpoint, reason), 1.0, "{line}");
+        }
     }
-    assert_eq!(get(address, "/nothing").status, 404);
+    // Heads that no handler and not even hyper is given.
+    let lines = "X: y\r\n".repeat(150);
+    let long = format!("X: {}\r\n", "y".repeat(40_000));
+    let both = "Content-Length: 3\r\nTransfer-Encoding: chunked\r\n";
+    for (request, status, limit) in [
+        (head(post_line, &lines), 431, "head_size"),
+        (head(post_line, &long), 431, "head_size"),
+        (head(post_line, "Content-Length: -1\r\n"), 400, "framing"),
+        (head(post_line, "Content-Length: +5\r\n"), 400, "framing"),
+        (head(post_line, both) + "0\r\n\r\n", 400, "framing"),
+        (head(post_line, "no colon\r\n"), 400, "grammar"),
+    ] {
+        let before = (hits(limit), rejected(&scrape(address), "completions", "validation"));
+        let answer = read(send(address, request.as_bytes()));
+        assert_eq!(answer.status, status, "{limit}: {}", answer.body);
+        assert_eq!(answer.json()["error"]["code"], status, "{limit}: {}", answer.body);
+        assert_eq!(hits(limit), before.0 + 1.0, "{limit}");
+        let counted = f64::from(u8::from(limit == "framing"));
+        let rejected = rejected(&scrape(address), "completions", "validation");
+        assert_eq!(rejected, before.1 + counted, "{limit}: its endpoint is known");
+    }
     for id in ["Org/Model-7B", "Org%2FModel-7B"] {
         let answer = get(address, &format!("/v1/models/{id}"));
         assert_eq!((answer.status, answer.json()["id"].as_str()), (200, Some(MODEL)), "{id}");

@@ -320,9 +320,13 @@ fn public_tools_traces_are_read_in_their_own_units() {
     let (_, error) = run("bailian-two-turns.jsonl", &["--block-size", "512"]);
     assert!(error.contains("bailian-two-turns.jsonl:1: input_length 320 has 20"), "{error}");
     let (bare, _) = run("mooncake-no-hash.jsonl", &[]);
-    assert!(bare.contains("requests          2\n") && !bare.contains("assumed"), "{bare}");
+    assert!(bare.contains("requests          2\n"), "{bare}");
+    let unit = "assumed         timestamps are milliseconds, as in Mooncake's traces; --time-unit overrides it\n";
+    assert!(bare.contains(unit), "without blocks of 512 tokens it may be another form: {bare}");
+    let (told, _) = run("mooncake-no-hash.jsonl", &["--time-unit", "ms"]);
+    assert!(!told.contains("assumed"), "{told}");
     let (session, _) = run("mooncake-session-delay.jsonl", &[]);
     assert!(session.contains("2 requests have no timestamp"), "{session}");
     let (azure, _) = run("azure-2024.csv", &[]);
-    assert!(azure.contains("requests          3\n"), "{azure}");
+    assert!(azure.contains("requests          3\n") && !azure.contains("assumed"), "{azure}");
 }

@@ -6,7 +6,7 @@ use super::generation::{Generation, GenerationError, Piece};
 use super::openai::{self, Answer, Asked, Usage};
 use super::tokenize;
 use crate::http::guard::{Refusal, Room};
-use crate::http::limits::Limits;
+use crate::http::limits::{Limit, Limits};
 use axum::body::Body;
 use axum::extract::{Path, Request, State};
 use axum::http::request::Parts;
@@ -57,6 +57,7 @@ pub(super) async fn model(State(app): State<Arc<App>>, Path(id): Path<String>) -
     if app.fleet.serves(&id) {
         return Json(described(&id)).into_response();
     }
+    app.telemetry.hit(Limit::NotFound);
     let message = format!("The model {id:?} does not exist: no worker serves it");
     let mut error = openai::error("invalid_request_error", 404, &message);
     error["error"]["param"] = json!("model");
@@ -70,26 +71,29 @@ fn described(id: &str) -> Value {
 
 /// Answers a method that a path of the API does not have; a browser's preflight too, since the API is not for other origins.
 pub(super) async fn wrong_method(State(app): State<Arc<App>>, request: Request) -> Response {
-    let allowed = match endpoint_of(request.uri().path()) {
-        Some(endpoint) => {
-            app.metrics.reject(endpoint, RejectionReason::MethodNotAllowed);
-            "POST"
-        }
-        None => "GET, HEAD",
-    };
-    let message = format!("{} is not allowed here; use {allowed}", request.method());
-    let answer = refusal(RejectionReason::MethodNotAllowed, "invalid_request_error", &message);
+    let (head, _) = request.into_parts();
+    let allowed = if endpoint_of(head.uri.path()).is_some() { "POST" } else { "GET, HEAD" };
+    method_not_allowed(&app, &head, allowed)
+}
+
+/// Answers a method that a path does not have, and counts it.
+pub(super) fn method_not_allowed(app: &App, head: &Parts, allowed: &'static str) -> Response {
+    let reason = RejectionReason::MethodNotAllowed;
+    app.telemetry.hit(Limit::Method);
+    reject(app, head.uri.path(), reason);
+    let message = format!("{} is not allowed here; use {allowed}", head.method);
+    let answer = refusal(reason, kind(reason), &message);
     ([(header::ALLOW, allowed)], answer).into_response()
 }
 
-/// Answers a path that is not there.
-pub(super) fn not_found(path: &str) -> Response {
-    if !path.starts_with("/v1/") {
-        return StatusCode::NOT_FOUND.into_response();
-    }
+/// Answers a path that is not there, and counts it.
+pub(super) fn not_found(app: &App, path: &str) -> Response {
+    let reason = RejectionReason::NotFound;
+    app.telemetry.hit(Limit::NotFound);
+    reject(app, path, reason);
     let message =
         "there is no such endpoint; there are /v1/chat/completions, /v1/completions and /v1/models";
-    refusal(RejectionReason::NotFound, "invalid_request_error", message)
+    refusal(reason, "invalid_request_error", message)
 }
 
 async fn complete(
@@ -269,25 +273,33 @@ impl Streaming {
     }
 }
 
-/// The endpoint of a path, if its requests are counted.
+/// Counts a request that no handler saw, if its path is that of an endpoint which the vocabulary has.
+fn reject(app: &App, path: &str, reason: RejectionReason) {
+    if let Some(endpoint) = endpoint_of(path) {
+        app.metrics.reject(endpoint, reason);
+    }
+}
+
+/// The endpoint of a path, if the vocabulary of the metrics has it, served here or not.
 fn endpoint_of(path: &str) -> Option<HttpEndpoint> {
     match path {
         CHAT_COMPLETIONS => Some(HttpEndpoint::ChatCompletions),
         COMPLETIONS => Some(HttpEndpoint::Completions),
+        "/v1/embeddings" => Some(HttpEndpoint::Embeddings),
+        "/v1/images/generations" => Some(HttpEndpoint::Images),
+        "/v1/responses" => Some(HttpEndpoint::Responses),
         _ => None,
     }
 }
 
-/// Answers a request that was refused before a handler saw it, in OpenAI's form if it is the API's.
+/// Answers a request that was refused before a handler saw it.
 pub(super) fn refused(app: &App, head: &Parts, refused: Refusal) -> Response {
-    let path = head.uri.path();
-    let reason = RejectionReason::from_status(refused.status.as_u16());
-    let (true, Some(reason)) = (path.starts_with("/v1/"), reason) else {
-        return refused.into_response();
+    let status = refused.status.as_u16();
+    let Some(reason) = RejectionReason::from_status(status) else {
+        let error = openai::error("invalid_request_error", status, refused.text);
+        return (refused.status, Json(error)).into_response();
     };
-    if let Some(endpoint) = endpoint_of(path) {
-        app.metrics.reject(endpoint, reason);
-    }
+    reject(app, head.uri.path(), reason);
     match reason {
         RejectionReason::TooLarge => {
             let message = format!("the body has more than {} bytes", Limits::BODY_BYTES);

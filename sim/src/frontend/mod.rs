@@ -204,11 +204,12 @@ fn router(app: Arc<App>) -> Router {
         .with_state(app)
 }
 
-/// Metrics, probes and pages that never change, for pages of other origins if these are allowed; of the API only errors come here.
+/// Metrics, probes and pages that never change, for pages of other origins if these are allowed; every other target, as `*` and the
+/// authority of a `CONNECT`, is not there.
 async fn page(State(app): State<Arc<App>>, request: Request) -> Response {
     let (head, _) = request.into_parts();
     if !app.has_page(head.uri.path()) {
-        return api::not_found(head.uri.path());
+        return api::not_found(&app, head.uri.path());
     }
     if let Some(preflight) = app.cors_origins.preflight(&head.method, &head.headers) {
         return preflight.map(axum::body::Body::from);
@@ -222,7 +223,7 @@ async fn page(State(app): State<Arc<App>>, request: Request) -> Response {
 async fn known_page(app: &App, head: &Parts) -> Response {
     let path = head.uri.path();
     if !matches!(head.method.as_str(), "GET" | "HEAD") {
-        return (StatusCode::METHOD_NOT_ALLOWED, [(header::ALLOW, "GET,HEAD")]).into_response();
+        return api::method_not_allowed(app, head, "GET,HEAD");
     }
     if let Some(page) = app.pages.iter().find(|page| page.path() == path) {
         return page.response().map(axum::body::Body::from);

@@ -2,6 +2,7 @@
 
 use super::generation::Piece;
 use crate::engine::real_time::OUTPUT_TOKENS_MAX;
+use crate::json::FromObject;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -40,7 +41,7 @@ struct Common {
     model: String,
     stream: Option<bool>,
     n: Option<u64>,
-    stream_options: Option<StreamOptions>,
+    stream_options: Option<FromObject<StreamOptions>>,
     max_tokens: Option<i64>,
     max_completion_tokens: Option<i64>,
     temperature: Option<f64>,
@@ -56,7 +57,7 @@ struct StreamOptions {
 struct Chat {
     #[serde(flatten)]
     common: Common,
-    messages: Vec<RawMessage>,
+    messages: Vec<FromObject<RawMessage>>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -91,7 +92,7 @@ pub(crate) fn chat(body: &[u8]) -> Result<Asked, String> {
     let messages: Vec<Message> = chat
         .messages
         .into_iter()
-        .map(|message| Message { role: message.role, text: content(&message.content) })
+        .map(|FromObject(message)| Message { role: message.role, text: content(&message.content) })
         .collect();
     chat.common.checked(Input::Texts(vec![super::tokenize::conversation(&messages)]))
 }
@@ -143,7 +144,7 @@ impl Common {
             stream: self.stream.unwrap_or(false),
             include_usage: self
                 .stream_options
-                .is_some_and(|options| options.include_usage == Some(true)),
+                .is_some_and(|FromObject(options)| options.include_usage == Some(true)),
         })
     }
 }
@@ -375,5 +376,15 @@ mod tests {
         assert!(wrong(r#"{"model":"m","prompt":[]}"#).contains("prompts"));
         assert!(wrong(r#"{"model":"m","prompt":"a","n":2}"#).starts_with("n must be 1"));
         assert!(chat(br#"{"model":"m","messages":[]}"#).unwrap_err().contains("messages"));
+    }
+
+    #[test]
+    fn arrays_are_not_read_as_objects_by_the_order_of_their_fields() {
+        let expected = "invalid type: sequence, expected an object";
+        let message = chat(br#"{"model":"m","messages":[["user","hi"]]}"#).unwrap_err();
+        assert!(message.starts_with(expected), "{message}");
+        let options = completion(br#"{"model":"m","prompt":"a","stream_options":[true]}"#);
+        assert!(options.unwrap_err().starts_with(expected));
+        assert!(completion(br#"["m","a"]"#).unwrap_err().starts_with("invalid type: sequence"));
     }
 }

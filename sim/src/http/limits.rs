@@ -31,7 +31,7 @@ pub(crate) struct Limits {
 
 impl Limits {
     /// A stream keeps its connection for as long as it has tokens, so this is also how many are in progress: a
-    /// hundred times what a worker has slots for. Each costs some 20 KiB.
+    /// hundred times what a worker has slots for. Each costs some 30 KiB.
     pub(crate) const CONNECTIONS: usize = 4096;
     /// Longest time to a whole head, as for the metrics port and in VictoriaMetrics. A head is one packet; a client that needs
     /// longer sends slowly on purpose.
@@ -84,7 +84,7 @@ pub(crate) enum Limit {
     Evicted,
     /// No head came in time; also the regular end of an idle connection.
     HeadDeadline,
-    /// A head was too long or had too many lines; answered 431, or 414 for its target.
+    /// A head was too long or had too many lines; answered 431.
     HeadSize,
     /// A head was malformed; answered 400.
     Grammar,
@@ -104,10 +104,14 @@ pub(crate) enum Limit {
     AcceptPause,
     /// A connection was cut because the grace of the shutdown ended before its answer did.
     ShutdownGrace,
+    /// A request was for a path that is not there; answered 404.
+    NotFound,
+    /// A request had a method that its path does not have; answered 405.
+    Method,
 }
 
 impl Limit {
-    pub(crate) const ALL: [Self; 13] = [
+    pub(crate) const ALL: [Self; 15] = [
         Self::Connections,
         Self::Evicted,
         Self::HeadDeadline,
@@ -121,6 +125,8 @@ impl Limit {
         Self::WriteDeadline,
         Self::AcceptPause,
         Self::ShutdownGrace,
+        Self::NotFound,
+        Self::Method,
     ];
 
     pub(crate) const fn as_str(self) -> &'static str {
@@ -138,6 +144,8 @@ impl Limit {
             Self::WriteDeadline => "write_deadline",
             Self::AcceptPause => "accept_pause",
             Self::ShutdownGrace => "shutdown_grace",
+            Self::NotFound => "not_found",
+            Self::Method => "method",
         }
     }
 }

@@ -1,7 +1,7 @@
 //! A listener: binds a port, with an error that names the setting to change, and serves a router on it.
 //!
 //! ```text
-//! accept -> a place in the table -> hyper -> guard -> the router's handler
+//! accept -> a place in the table -> heads -> hyper -> guard -> the router's handler
 //!   |         evicted: closed                the body wrapped, so that the place is busy until its end
 //!   fails: the one that has waited longest is evicted, then a pause
 //! ```
@@ -9,6 +9,7 @@
 //! axum's own `serve` has neither deadlines nor a cap: it gives hyper no timer.
 
 use super::guard::{self, Refused};
+use super::heads::{Heads, Verdict};
 use super::limits::{Limit, Limits};
 use super::stalls::Stalls;
 use super::table::{Busy, Place, Table};
@@ -214,20 +215,24 @@ impl Connection {
         }
         let linger_for = limits.linger;
         let stream = Stalls::new(stream, limits.write_deadline, Arc::clone(&telemetry));
+        let verdict = Arc::new(Verdict::default());
+        let stream = Heads::new(stream, Arc::clone(&limits), Arc::clone(&verdict));
         let (seat, counters) = (Arc::clone(&place), Arc::clone(&telemetry));
         let life = Arc::new(Life::default());
         let told = Arc::clone(&life);
         let service = service_fn(move |request| {
             let busy = seat.busy();
+            let verdict = verdict.next_request();
             let (router, limits) = (router.clone(), Arc::clone(&limits));
             let (telemetry, life) = (Arc::clone(&counters), Arc::clone(&told));
             let (refused, bodies) = (Arc::clone(&refused), Arc::clone(&bodies));
             let ending = Arc::clone(&ending);
             life.asked.store(true, Relaxed);
             Box::pin(async move {
-                let answer =
-                    guard::answer(router, request, &limits, &bodies, &telemetry, &*refused);
-                let mut response = answer.await;
+                let mut response = guard::answer(
+                    router, request, &limits, &bodies, &telemetry, verdict, &*refused,
+                )
+                .await;
                 if response.headers().contains_key(header::CONNECTION) {
                     life.unread.store(true, Relaxed);
                 }
@@ -277,7 +282,7 @@ impl Connection {
             Ok(()) if life.unread.load(Relaxed) => {}
             Ok(()) | Err(_) => return,
         }
-        linger(connection.into_parts().io.into_inner().into_inner(), linger_for).await;
+        linger(connection.into_parts().io.into_inner().into_inner().into_inner(), linger_for).await;
     }
 }
 

@@ -2,12 +2,15 @@
 //!
 //! ```text
 //! listener   accept, places, hyper, shutdown      limits     every limit, its reason and its name
-//! table      open connections, eviction           guard      ambiguous requests, bodies
-//! stalls     clients that read nothing            telemetry  the counters
+//! table      open connections, eviction           heads      heads that cannot be read, ambiguous lengths
+//! stalls     clients that read nothing            chunks     ends of chunked bodies
+//! telemetry  the counters                         guard      hosts, bodies
 //! ```
 
+mod chunks;
 pub(crate) mod client;
 pub(crate) mod guard;
+mod heads;
 pub(crate) mod limits;
 pub mod listener;
 mod stalls;

@@ -1,15 +1,20 @@
 //! Traces in CSV with a header, one request a line: Azure's and BurstGPT's.
 //!
 //! The columns are found by their name in the header, so further columns and another order do no
-//! harm. A field may stand in quotes; commas in quotes are not understood.
+//! harm. A field may stand in quotes (`fields`).
 //!
 //! A timestamp is `2023-11-16 18:15:46.6805900`: UTC unless an offset follows (the 2024 traces end
 //! in `+00:00`), up to nine digits of a second. It is parsed by hand: a fixed form needs no
 //! calendar library, only the number of days before a date. A plain number is seconds, as in BurstGPT's traces, or of the unit that
-//! the user says.
+//! the user says. The first row settles which of the two a file has: a date among numbers, or a number among dates, would leave
+//! decades between two requests.
 
+use super::fields::fields;
 use super::lines::excerpt;
-use super::{Fault, Reading, Row, TOKENS_MAX, TimeUnit};
+use super::{
+    Fault, Reading, Row, TIMESTAMP_EXPECTED, TIMESTAMP_SECONDS_MAX, TOKENS_MAX, TimeUnit,
+    unit_assumed,
+};
 
 /// The header of Azure's files.
 pub(super) const AZURE_HEADER: &str = "TIMESTAMP,ContextTokens,GeneratedTokens";
@@ -38,7 +43,8 @@ const YEAR_MAX: u64 = 2500;
 /// Returns whether a first line is a header of a known form: one known column is enough, so that a file which lacks another is
 /// told so, not called unknown.
 pub(super) fn is_header(line: &[u8]) -> bool {
-    FORMS.iter().flatten().any(|name| fields(line).any(|field| is_name(field, name)))
+    let is_known = |field: &[u8]| FORMS.iter().flatten().any(|name| is_name(field, name));
+    fields(line).flatten().any(is_known)
 }
 
 /// The places of the columns, in the order of [`Names`].
@@ -46,42 +52,53 @@ pub(super) fn is_header(line: &[u8]) -> bool {
 pub(super) struct Columns {
     names: &'static Names,
     places: [usize; 3],
-    /// The unit of timestamps that are numbers.
-    unit: TimeUnit,
-    unit_is_assumed: bool,
-    /// True if the user gave the unit, which dates contradict.
-    unit_is_given: bool,
+    is_burst: bool,
+    /// The unit of numbers that the user gave, which dates contradict.
+    given: Option<TimeUnit>,
+    /// The form of the timestamps so far; `None` before the first row.
+    times: Option<Times>,
+}
+
+/// The two forms of timestamps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Times {
+    Dates,
+    Numbers,
 }
 
 impl Columns {
     pub(super) fn from_header(line: &[u8], reading: &Reading) -> Result<Columns, Fault> {
-        let found = |names: &Names| {
-            names.iter().filter(|name| fields(line).any(|field| is_name(field, name))).count()
-        };
+        let header: Vec<&[u8]> = fields(line).collect::<Result<_, _>>()?;
+        let place = |name: &str| header.iter().position(|field| is_name(field, name));
+        let found = |names: &Names| names.iter().filter(|name| place(name).is_some()).count();
         // The form of which most columns are there; both call the time alike.
         let burst = found(&FORMS[1]) > found(&FORMS[0]);
-        let (names, header) =
+        let (names, expected) =
             if burst { (&FORMS[1], BURST_HEADER) } else { (&FORMS[0], AZURE_HEADER) };
         let mut places = [0; 3];
-        for (place, name) in places.iter_mut().zip(names) {
-            *place = fields(line).position(|field| is_name(field, name)).ok_or_else(|| {
-                Fault::new(format!("the header has no column {name}"), format!("`{header}`"))
+        for (slot, name) in places.iter_mut().zip(names) {
+            *slot = place(name).ok_or_else(|| {
+                Fault::new(format!("the header has no column {name}"), format!("`{expected}`"))
             })?;
         }
-        let unit = reading.time_unit.unwrap_or(TimeUnit::Seconds);
-        let unit_is_given = reading.time_unit.is_some();
-        let unit_is_assumed = burst && !unit_is_given;
-        Ok(Columns { names, places, unit, unit_is_assumed, unit_is_given })
+        let given = reading.time_unit;
+        Ok(Columns { names, places, is_burst: burst, given, times: None })
     }
 
-    /// Returns the assumption about the file, if there is one.
+    /// Returns the assumption about the rows that were parsed, if there is one.
     pub(super) fn assumed(&self) -> Option<String> {
-        self.unit_is_assumed.then(|| "timestamps are seconds, as in BurstGPT's traces".into())
+        if self.given.is_some() || self.times != Some(Times::Numbers) {
+            return None;
+        }
+        let reason =
+            if self.is_burst { "as in BurstGPT's traces" } else { "as numbers are in CSV" };
+        Some(unit_assumed(TimeUnit::Seconds, reason))
     }
 
-    pub(super) fn parse(&self, line: &[u8]) -> Result<Row, Fault> {
+    pub(super) fn parse(&mut self, line: &[u8]) -> Result<Row, Fault> {
         let mut found: [Option<&[u8]>; 3] = [None; 3];
         for (index, field) in fields(line).enumerate() {
+            let field = field?;
             for (slot, _) in found.iter_mut().zip(self.places).filter(|(_, place)| *place == index)
             {
                 *slot = Some(field);
@@ -95,27 +112,48 @@ impl Columns {
             })
         };
         let (timestamp, input, output) = (field(TIMESTAMP)?, field(INPUT)?, field(OUTPUT)?);
-        let date_ns = timestamp_ns(timestamp);
-        if date_ns.is_some() && self.unit_is_given {
-            return Err(self.unlike(TIMESTAMP, timestamp, "a number, for --time-unit".into()));
-        }
-        let at_ns = date_ns.or_else(|| self.number_ns(timestamp));
         Ok(Row {
-            at_ns: at_ns
-                .ok_or_else(|| self.unlike(TIMESTAMP, timestamp, TIMESTAMP_FORM.to_owned()))?,
+            at_ns: self.at_ns(timestamp)?,
             input_tokens: self.tokens(INPUT, input)?,
             output_tokens: self.tokens(OUTPUT, output)?,
         })
     }
 
-    /// A time as a number, of at most a hundred years.
-    fn number_ns(&self, field: &[u8]) -> Option<u64> {
-        let time: f64 = std::str::from_utf8(field).ok()?.parse().ok()?;
-        let seconds = time * self.unit.seconds();
-        (0.0..=100.0 * 365.25 * 86_400.0).contains(&seconds).then(|| self.unit.nanoseconds(time))
+    /// The time of a row, in the form of the rows before.
+    fn at_ns(&mut self, field: &[u8]) -> Result<u64, Fault> {
+        let date_ns = timestamp_ns(field);
+        if date_ns.is_some() && self.given.is_some() {
+            return Err(self.unlike(TIMESTAMP, field, "a number, for --time-unit"));
+        }
+        let (times, at_ns) = match date_ns {
+            Some(at_ns) => (Times::Dates, at_ns),
+            None => (Times::Numbers, self.number_ns(field)?),
+        };
+        match (*self.times.get_or_insert(times), times) {
+            (Times::Dates, Times::Numbers) => {
+                Err(self.unlike(TIMESTAMP, field, "a date, as in the rows before"))
+            }
+            (Times::Numbers, Times::Dates) => {
+                Err(self.unlike(TIMESTAMP, field, "a number, as in the rows before"))
+            }
+            _ => Ok(at_ns),
+        }
     }
 
-    fn unlike(&self, column: usize, field: &[u8], expected: String) -> Fault {
+    /// A time as a number, of at most a hundred years.
+    fn number_ns(&self, field: &[u8]) -> Result<u64, Fault> {
+        let number = std::str::from_utf8(field).ok().and_then(|text| text.parse::<f64>().ok());
+        let Some(time) = number.filter(|time| *time >= 0.0) else {
+            return Err(self.unlike(TIMESTAMP, field, TIMESTAMP_FORM));
+        };
+        let unit = self.given.unwrap_or(TimeUnit::Seconds);
+        if time * unit.seconds() > TIMESTAMP_SECONDS_MAX {
+            return Err(self.unlike(TIMESTAMP, field, TIMESTAMP_EXPECTED));
+        }
+        Ok(unit.nanoseconds(time))
+    }
+
+    fn unlike(&self, column: usize, field: &[u8], expected: impl Into<String>) -> Fault {
         Fault::new(format!("{} is `{}`", self.names[column], excerpt(field)), expected)
     }
 
@@ -126,14 +164,6 @@ impl Columns {
             self.unlike(column, field, format!("a whole number from 0 to {TOKENS_MAX}"))
         })
     }
-}
-
-fn fields(line: &[u8]) -> impl Iterator<Item = &[u8]> {
-    line.split(|byte| *byte == b',').map(|field| {
-        let field = field.trim_ascii();
-        let inside = field.strip_prefix(b"\"").and_then(|field| field.strip_suffix(b"\""));
-        inside.map_or(field, <[u8]>::trim_ascii)
-    })
 }
 
 fn is_name(field: &[u8], name: &str) -> bool {
@@ -272,7 +302,7 @@ mod tests {
     fn the_header_decides_where_columns_are() {
         let header = b"model, generatedtokens ,TIMESTAMP,ContextTokens";
         assert!(is_header(header));
-        let columns =
+        let mut columns =
             Columns::from_header(header, &Reading::default()).expect("all three are there");
         let row = columns.parse(b"m,7,1970-01-01 00:00:01, 5 ,x").expect("valid");
         assert_eq!(row, Row { at_ns: 1_000_000_000, input_tokens: 5, output_tokens: 7 });
@@ -280,6 +310,42 @@ mod tests {
             .expect_err("one is missing");
         assert!(fault.to_string().starts_with("the header has no column GeneratedTokens;"));
         assert!(!is_header(b"a,b,c"));
+    }
+
+    #[test]
+    fn the_unit_of_numbers_is_reported_where_it_is_assumed() {
+        let assumed = |header: &str, time: &str, given: Option<TimeUnit>| {
+            let reading = Reading { time_unit: given, block_tokens: None };
+            let mut columns = Columns::from_header(header.as_bytes(), &reading).unwrap();
+            columns.parse(format!("{time},1,2,3,4").as_bytes()).unwrap();
+            columns.assumed()
+        };
+        let burst = "Timestamp,Request tokens,Response tokens";
+        for (header, reason) in [(AZURE_HEADER, "as numbers are in CSV"), (burst, "as in Burst")] {
+            let said = assumed(header, "1500", None).expect("nothing states it");
+            assert!(said.starts_with(&format!("timestamps are seconds, {reason}")), "{said}");
+            assert!(said.ends_with("; --time-unit overrides it"), "{said}");
+            assert_eq!(assumed(header, "1500", Some(TimeUnit::Milliseconds)), None);
+            assert_eq!(assumed(header, "2023-11-16 18:15:46", None), None, "a date states it");
+        }
+    }
+
+    #[test]
+    fn dates_and_numbers_in_one_file_are_an_error() {
+        let second = |first: &str, second: &str| {
+            let mut columns =
+                Columns::from_header(AZURE_HEADER.as_bytes(), &Reading::default()).unwrap();
+            columns.parse(format!("{first},1,2").as_bytes()).unwrap();
+            columns.parse(format!("{second},1,2").as_bytes()).unwrap_err().to_string()
+        };
+        let date = "2023-11-16 18:15:46";
+        let expected = "TIMESTAMP is `12.5`; expected a date, as in the rows before";
+        assert_eq!(second(date, "12.5"), expected);
+        let expected = format!("TIMESTAMP is `{date}`; expected a number, as in the rows before");
+        assert_eq!(second("12.5", date), expected);
+        assert!(second(date, "soon").starts_with("TIMESTAMP is `soon`; expected a time from 1970"));
+        let hint = "expected at most a hundred years; see --time-unit";
+        assert!(second("0", "1700000000000").ends_with(hint));
     }
 
     #[test]

@@ -16,6 +16,7 @@
 
 mod csv;
 mod error;
+mod fields;
 mod json;
 mod lines;
 mod reader;
@@ -27,6 +28,11 @@ pub use error::{Fault, TraceError};
 /// The most tokens that one side of a request may have: ten times the longest context on offer in
 /// 2025. A corrupt figure of 10^18 would otherwise keep a replay busy for centuries.
 const TOKENS_MAX: u64 = 100_000_000;
+
+/// The latest time, in seconds: a hundred years, far from the end of 64-bit nanoseconds. Times since 1970 are below it.
+const TIMESTAMP_SECONDS_MAX: f64 = 100.0 * 365.25 * 86_400.0;
+/// The expectation for a number beyond it, which as a rule is of a smaller unit.
+const TIMESTAMP_EXPECTED: &str = "at most a hundred years; see --time-unit";
 
 /// The unit of a trace's timestamps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,6 +58,16 @@ impl TimeUnit {
         }
     }
 
+    /// Its name in sentences.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Seconds => "seconds",
+            Self::Milliseconds => "milliseconds",
+            Self::Microseconds => "microseconds",
+            Self::Nanoseconds => "nanoseconds",
+        }
+    }
+
     fn seconds(self) -> f64 {
         self.each_ns() as f64 / 1e9
     }
@@ -62,6 +78,11 @@ impl TimeUnit {
         let fraction = ((time - whole) * each as f64).round() as u64;
         (whole as u64).saturating_mul(each).saturating_add(fraction)
     }
+}
+
+/// The sentence about a unit that neither the user nor the file states.
+fn unit_assumed(unit: TimeUnit, reason: &str) -> String {
+    format!("timestamps are {}, {reason}; --time-unit overrides it", unit.name())
 }
 
 /// Facts about a trace that the user gives because the file has none.

@@ -96,13 +96,13 @@ impl Trace {
             let first_line = excerpt(first);
             return Err(TraceError::UnknownFormat { file: name.to_owned(), first_line });
         }
-        let columns =
+        let mut columns =
             csv::Columns::from_header(first, reading).map_err(|fault| lines.error(fault))?;
-        trace.assumed.extend(columns.assumed());
         while let Some(line) = lines.next_line()? {
             let row = columns.parse(line).map_err(|fault| lines.error(fault))?;
             trace.push(lines.number(), &row, 0);
         }
+        trace.assumed.extend(columns.assumed());
         Ok(trace)
     }
 
@@ -216,6 +216,10 @@ mod tests {
         assert_eq!(zstd, "t: is compressed by zstd; unpack it first");
         assert!(message("[{}]").starts_with("t:1: missing field"), "{}", message("[{}]"));
         assert_eq!(message("[]"), "t: holds no request");
+        let array = message("[[500,null,null,null,null,null,10,20,null]]");
+        assert!(array.starts_with("t:1: invalid type: sequence, expected an object"), "{array}");
+        let later = message(&format!("{rows}\n[500,null,null,null,null,null,10,20,null]\n"));
+        assert!(later.starts_with("t:2: column 1: invalid type: sequence, expected an"), "{later}");
         let bad = message(&format!("[{rows},\n {}]", rows.replace("600", "6000")));
         assert!(bad.starts_with("t:2: input_length 6000 has 2 hash_ids"), "{bad}");
         let after = message(&format!("[{rows}] x"));
@@ -230,6 +234,25 @@ mod tests {
         assert_eq!(totals(&trace), (2, 1559, 248));
         assert_eq!(trace.requests()[1].arrival_ns, 40_500_000_000);
         assert_eq!(trace.assumed().len(), 1, "{:?}", trace.assumed());
+    }
+
+    #[test]
+    fn commas_in_quotes_do_not_move_the_columns() {
+        let header = csv::BURST_HEADER;
+        let trace = read(&format!("{header}\n5,\"x,10,20,30\",100,200,300,y\n")).expect("valid");
+        assert_eq!(totals(&trace), (1, 100, 200));
+        let open = message(&format!("{header}\n5,m,1,2,3,y\n5,\"m,1,2,3,y\n6,m\",1,2,3,y\n"));
+        assert!(open.starts_with("t:3: a quote does not end on its line in `5,"), "{open}");
+    }
+
+    #[test]
+    fn dates_among_numbers_are_an_error_with_its_line() {
+        let mixed =
+            message("TIMESTAMP,ContextTokens,GeneratedTokens\n0,1,2\n2023-11-16 18:15:46,1,2\n");
+        assert!(
+            mixed.starts_with("t:3: TIMESTAMP is `2023-11-16 18:15:46`; expected a n"),
+            "{mixed}"
+        );
     }
 
     #[test]

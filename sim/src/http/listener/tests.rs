@@ -124,6 +124,12 @@ async fn a_slow_head_and_a_silent_client_are_closed_at_the_deadline() {
 async fn requests_that_can_be_read_in_two_ways_reach_no_handler() {
     let served = serve(Limits::default(), LONG).await;
     let smuggled = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+    let chunked = "Transfer-Encoding: chunked";
+    let both = |first: &str, second: &str| {
+        format!(
+            "POST /echo HTTP/1.1\r\nHost: a\r\n{first}\r\n{second}\r\n\r\n3\r\nabc\r\n0\r\n\r\n"
+        )
+    };
     for (request, status, limit) in [
         ("GET / HTTP/1.1\r\n\r\n".into(), "400", Limit::Host),
         ("GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n".into(), "400", Limit::Host),
@@ -133,7 +139,7 @@ async fn requests_that_can_be_read_in_two_ways_reach_no_handler() {
                 "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n{smuggled}"
             ),
             "400",
-            Limit::Grammar,
+            Limit::Framing,
         ),
         (
             format!(
@@ -142,19 +148,59 @@ async fn requests_that_can_be_read_in_two_ways_reach_no_handler() {
             "400",
             Limit::Framing,
         ),
-        ("GET / HTTP/1.1\r\nHost: a\r\nContent-Length: x\r\n\r\n".into(), "400", Limit::Grammar),
+        ("GET / HTTP/1.1\r\nHost: a\r\nContent-Length: x\r\n\r\n".into(), "400", Limit::Framing),
+        (
+            "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: -1\r\n\r\n".into(),
+            "400",
+            Limit::Framing,
+        ),
+        (
+            "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: +5\r\n\r\nabcde".into(),
+            "400",
+            Limit::Framing,
+        ),
+        (format!("{}{smuggled}", both("Content-Length: 99", chunked)), "400", Limit::Framing),
+        (format!("{}{smuggled}", both(chunked, "Content-Length: 99")), "400", Limit::Framing),
+        ("GET / HTTP/1.1\r\nHost a\r\n\r\n".into(), "400", Limit::Grammar),
+        ("GET http:// HTTP/1.1\r\nHost: a\r\n\r\n".into(), "400", Limit::Grammar),
     ] {
         let before = served.telemetry.hits(limit);
         let answer = served.answer(&request).await;
         assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{request:?}: {answer}");
         assert_eq!(answer.matches("HTTP/1.1 ").count(), 1, "{request:?}: {answer}");
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        assert!(head.contains("connection: close") && !body.is_empty(), "{request:?}: {answer}");
         assert_eq!(served.telemetry.hits(limit), before + 1, "{request:?}");
     }
-    // hyper takes the coding and drops the length before our check; the bytes that follow are not read.
-    let both = "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 99\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n";
-    let answer = served.answer(&format!("{both}{smuggled}")).await;
-    assert!(answer.ends_with("\r\n\r\n3"), "{answer}");
     assert_eq!(served.handled.load(Relaxed), 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn requests_that_are_sent_ahead_are_told_apart_behind_bodies_of_both_framings() {
+    let served = serve(Limits::default(), LONG).await;
+    let chunked = "POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n";
+    let chunked = format!("{chunked}5;x=y\r\nab\r\nc\r\n0\r\nX: y\r\n\r\n");
+    let length = "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nGET ";
+    let both = "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n";
+    let text = [&chunked, length, GET, &chunked, length, both, GET].concat();
+    for step in [1, 7, text.len()] {
+        let mut client = served.connect().await;
+        client.set_nodelay(true).unwrap();
+        for part in text.as_bytes().chunks(step) {
+            client.write_all(part).await.unwrap();
+            tokio::task::yield_now().await;
+        }
+        let answers = rest(&mut client).await;
+        let answers: Vec<&str> = answers.split("HTTP/1.1 ").skip(1).collect();
+        let ends = ["\n5", "\n4", "\nwell", "\n5", "\n4", "chunked"];
+        assert_eq!(answers.len(), ends.len(), "{answers:?}");
+        for (answer, end) in answers.iter().zip(ends) {
+            assert!(answer.ends_with(end), "by {step}: {answer:?} and not {end}");
+        }
+        assert!(answers[5].starts_with("400 "), "{answers:?}");
+    }
+    assert_eq!(served.handled.load(Relaxed), 3, "no request behind the refused one is read");
+    assert_eq!(served.telemetry.hits(Limit::Framing), 3);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -188,6 +234,7 @@ async fn heads_and_bodies_are_bounded_in_size_and_time() {
         let before = served.telemetry.hits(limit);
         let answer = served.answer(&request).await;
         assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{limit:?}: {answer}");
+        assert!(!answer.ends_with("\r\n\r\n"), "it says why: {answer}");
         assert_eq!(served.telemetry.hits(limit), before + 1, "{limit:?}");
     }
 }

@@ -4,7 +4,7 @@ use crate::trace::Fault;
 
 /// Tokens of a block in the published Mooncake traces, and in Bailian's.
 pub(super) const MOONCAKE_BLOCK_TOKENS: u64 = 512;
-const BAILIAN_BLOCK_TOKENS: u64 = 16;
+pub(super) const BAILIAN_BLOCK_TOKENS: u64 = 16;
 
 /// Sizes that are tried when the usual one does not fit: the powers of two that engines and tools cut prompts by.
 const BLOCK_TOKENS_TRIED: [u64; 12] = [16, 512, 32, 64, 128, 256, 1024, 2048, 8, 4, 2, 1];

@@ -1,8 +1,11 @@
 //! The requests of rows: their times, lengths and blocks, once it is settled which units the file has.
 
 use super::block_sizes::{BlockSizes, MOONCAKE_BLOCK_TOKENS};
-use super::object::{Object, TIMESTAMP_SECONDS_MAX, fault, is_bailian};
-use crate::trace::{Fault, Reading, Row, TimeUnit, Trace};
+use super::object::{Object, fault, is_bailian};
+use super::time_unit::{SettledUnit, is_fraction};
+use crate::trace::{
+    Fault, Reading, Row, TIMESTAMP_EXPECTED, TIMESTAMP_SECONDS_MAX, TimeUnit, Trace,
+};
 use std::collections::HashMap;
 
 /// Rows that settle the unit of timestamps: a form shows in the first row of every published trace, and a thousand rows with all
@@ -22,6 +25,9 @@ pub(crate) struct Converter<'a> {
     form: Option<Form>,
     /// The time of the last row of each session.
     sessions: HashMap<String, u64>,
+    /// Whether a row had a timestamp, and one that is no whole number.
+    timed: bool,
+    fractions: bool,
     without_time: u64,
     without_output: u64,
     without_ids: u64,
@@ -29,9 +35,12 @@ pub(crate) struct Converter<'a> {
 
 /// The settled form of the rows.
 struct Form {
+    /// Whether the first row with a timestamp has Bailian's keys.
     is_bailian: bool,
-    unit: TimeUnit,
+    unit: SettledUnit,
     block_sizes: BlockSizes,
+    /// The earliest time of the first rows: of a row without any. Zero may be decades before it.
+    start_ns: u64,
 }
 
 impl<'a> Converter<'a> {
@@ -42,6 +51,8 @@ impl<'a> Converter<'a> {
             held_back: Vec::new(),
             form: None,
             sessions: HashMap::new(),
+            timed: false,
+            fractions: false,
             without_time: 0,
             without_output: 0,
             without_ids: 0,
@@ -69,10 +80,10 @@ impl<'a> Converter<'a> {
         }
         let Some(form) = self.form else { return Ok(()) };
         let Trace { assumed, block_tokens, .. } = self.trace;
-        if form.is_bailian && self.reading.time_unit.is_none() {
-            assumed.push("timestamps are seconds, as in Bailian's traces (chat_id, turn)".into());
-        }
         *block_tokens = form.block_sizes.settled();
+        if self.timed {
+            assumed.extend(form.unit.assumed(*block_tokens, self.fractions));
+        }
         if let Some(size) = *block_tokens
             && self.reading.block_tokens.is_none()
             && (form.is_bailian || size != MOONCAKE_BLOCK_TOKENS)
@@ -102,14 +113,14 @@ impl<'a> Converter<'a> {
 
     /// Settles the form by the rows that were held back, and adds them.
     fn settle(&mut self) -> Result<(), (usize, Fault)> {
-        let mut timed = self.held_back.iter().filter(|(_, object)| object.timestamp.is_some());
-        let is_bailian = timed.next().is_some_and(|(_, object)| is_bailian(object));
-        let unit = if is_bailian { TimeUnit::Seconds } else { TimeUnit::Milliseconds };
-        self.form = Some(Form {
-            is_bailian,
-            unit: self.reading.time_unit.unwrap_or(unit),
-            block_sizes: BlockSizes::new(self.reading.block_tokens, is_bailian),
-        });
+        let rows = self.held_back.iter().map(|(_, object)| object);
+        let is_bailian =
+            rows.clone().find(|object| object.timestamp.is_some()).is_some_and(is_bailian);
+        let unit = SettledUnit::by(rows.clone(), is_bailian, &self.reading);
+        let times_ns = rows.filter_map(|object| object.timestamp);
+        let start_ns = times_ns.map(|time| unit.unit.nanoseconds(time)).min().unwrap_or_default();
+        let block_sizes = BlockSizes::new(self.reading.block_tokens, is_bailian);
+        self.form = Some(Form { is_bailian, unit, block_sizes, start_ns });
         for (number, object) in std::mem::take(&mut self.held_back) {
             self.push(number, object)?;
         }
@@ -131,21 +142,24 @@ impl<'a> Converter<'a> {
             };
             return Err(Fault::new(reason.to_owned(), "rows of one form, or --time-unit"));
         }
-        let ids = object.hash_ids.as_ref().map_or(0, Vec::len) as u64;
-        form.block_sizes.narrow(object.input_length, ids)?;
+        form.block_sizes.narrow(object.input_length, object.ids())?;
         let session = object.session_id.as_ref().map(ToString::to_string);
         let before = session.as_ref().and_then(|session| self.sessions.get(session)).copied();
+        let unit = form.unit.unit;
         let at_ns = match (object.timestamp, object.delay) {
-            (Some(timestamp), _) if timestamp * form.unit.seconds() > TIMESTAMP_SECONDS_MAX => {
-                let expected = "at most a hundred years; see --time-unit";
-                return Err(Fault::new(format!("timestamp is {timestamp}"), expected));
+            (Some(timestamp), _) if timestamp * unit.seconds() > TIMESTAMP_SECONDS_MAX => {
+                return Err(Fault::new(format!("timestamp is {timestamp}"), TIMESTAMP_EXPECTED));
             }
-            (Some(timestamp), _) => form.unit.nanoseconds(timestamp),
+            (Some(timestamp), _) => {
+                self.timed = true;
+                self.fractions |= is_fraction(timestamp);
+                unit.nanoseconds(timestamp)
+            }
             (None, delay) => {
                 self.without_time += 1;
                 // Tools write delays in milliseconds, whatever the unit of timestamps.
                 let delay_ns = TimeUnit::Milliseconds.nanoseconds(delay.unwrap_or_default());
-                before.unwrap_or_default().saturating_add(delay_ns)
+                before.unwrap_or(form.start_ns).saturating_add(delay_ns)
             }
         };
         if at_ns as f64 > TIMESTAMP_SECONDS_MAX * 1e9 {
@@ -257,6 +271,81 @@ mod tests {
         assert_eq!(read.assumed.len(), 3, "{:?}", read.assumed);
         let bare = settled(&[r#"{"timestamp":1,"input_length":2.0}"#], Reading::default()).unwrap();
         assert_eq!((bare.block_tokens, bare.requests()[0].input_tokens), (None, 2));
+    }
+
+    #[test]
+    fn the_unit_is_settled_by_evidence_and_reported_unless_it_is_certain() {
+        let row = |time: &str, input: u64, ids: usize, more: &str| {
+            let ids = vec![7; ids];
+            format!(r#"{{"timestamp":{time},"input_length":{input},"hash_ids":{ids:?}{more}}}"#)
+        };
+        let bare = |time: &str| row(time, 5, 0, "");
+        let (s, ms) = (1_000_000_000, 1_000_000);
+        for (rows, unit_ns, assumed) in [
+            (vec![bare("0.5"), bare("12.5")], ms, Some("milliseconds, as in Mooncake's traces;")),
+            (vec![bare("0"), bare("12")], ms, Some("milliseconds, as in Mooncake's traces;")),
+            (vec![bare("1700000000"), bare("1700000012")], s, Some("seconds, as large as those")),
+            (vec![bare("\"1700000000\""), bare("1700000012.0")], s, Some("seconds, as large")),
+            (vec![bare("1700000000000"), bare("1700000000012")], ms, Some("milliseconds, as in")),
+            (vec![bare("0"), bare("1700000000")], ms, Some("milliseconds, as in")),
+            (
+                vec![row("61.5", 320, 20, ""), row("190.5", 640, 40, "")],
+                s,
+                Some("seconds, as in Bailian's traces (fractions, blocks of 16 tokens);"),
+            ),
+            (
+                vec![
+                    row("61.5", 320, 20, r#","chat_id":null,"turn":1"#),
+                    row("73.5", 320, 20, r#","chat_id":null,"turn":2"#),
+                ],
+                s,
+                Some("seconds, as in Bailian's traces (fractions,"),
+            ),
+            (vec![row("61", 320, 20, ""), row("190", 320, 20, "")], ms, Some("milliseconds, as")),
+            (vec![row("0", 1024, 2, ""), row("12", 512, 1, "")], ms, None),
+            (vec![row("0", 1024, 2, ""), row("12.5", 512, 1, "")], ms, Some("milliseconds, as")),
+            (vec![row("1700000000", 1024, 2, ""), row("1700000012", 512, 1, "")], s, Some("sec")),
+        ] {
+            let lines: Vec<&str> = rows.iter().map(String::as_str).collect();
+            let read = settled(&lines, Reading::default()).unwrap();
+            let times = lines.iter().map(|line| parse(line.as_bytes()).unwrap().timestamp.unwrap());
+            let expected: Vec<u64> = times.map(|time| (time * unit_ns as f64) as u64).collect();
+            assert_eq!(arrivals(&read), expected, "{lines:?}");
+            let said = read.assumed.iter().find(|sentence| sentence.starts_with("timestamps are "));
+            let said = said.map(|sentence| sentence.trim_start_matches("timestamps are "));
+            match (assumed, said) {
+                (None, None) => {}
+                (Some(assumed), Some(said)) => {
+                    assert!(said.starts_with(assumed), "{lines:?}: {said}");
+                    assert!(said.ends_with("; --time-unit overrides it"), "{lines:?}: {said}");
+                }
+                _ => panic!("{lines:?}: {said:?}"),
+            }
+            let reading = Reading { time_unit: Some(TimeUnit::Microseconds), block_tokens: None };
+            let given = settled(&lines, reading).unwrap();
+            assert!(given.assumed.iter().all(|said| !said.contains("timestamps")), "{lines:?}");
+        }
+    }
+
+    #[test]
+    fn times_of_a_small_unit_are_bounded_in_that_unit() {
+        let row = r#"{"timestamp":1700000000000000000,"input_length":5}"#;
+        let reading = Reading { time_unit: Some(TimeUnit::Nanoseconds), block_tokens: None };
+        assert_eq!(arrivals(&settled(&[row], reading).unwrap()), [1_700_000_000_000_000_000]);
+        let error = settled(&[row], Reading::default()).err().unwrap();
+        assert!(error.ends_with("expected at most a hundred years; see --time-unit"), "{error}");
+    }
+
+    #[test]
+    fn a_row_without_a_time_comes_at_the_start_of_the_trace_and_not_in_1970() {
+        let rows = [
+            r#"{"timestamp":1700000005,"input_length":5}"#,
+            r#"{"delay":10,"input_length":5}"#,
+            r#"{"timestamp":1700000000,"input_length":5}"#,
+        ];
+        let start_ns = 1_700_000_000_000_000_000;
+        let read = settled(&rows, Reading::default()).unwrap();
+        assert_eq!(arrivals(&read), [start_ns + 5_000_000_000, start_ns + 10_000_000, start_ns]);
     }
 
     #[test]

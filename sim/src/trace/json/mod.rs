@@ -4,19 +4,22 @@
 //! perhaps part-filled or left out. Equal ids mean equal text up to and including that block, so only a common *prefix* can be reused.
 //! Other keys are ignored. `object` is a row as it stands; `converter` makes requests of rows.
 //!
-//! **Units that a file does not state are settled by evidence, and reported**: Bailian's traces (`chat_id`, `parent_chat_id`, `turn`)
-//! have seconds and blocks of 16 tokens, all others milliseconds and, as a rule, 512. The first row with a timestamp settles the unit
-//! of time; a row of the other form is an error. The block size is the one with which every row's number of ids fits its length. A unit or size
-//! that was given wins; a size that does not fit is an error that names the row.
+//! **Units that a file does not state are settled by evidence, and reported** (`time_unit`, `block_sizes`): Bailian's traces (`chat_id`,
+//! `parent_chat_id`, `turn`, or fractions beside blocks of 16 tokens) have seconds and blocks of 16 tokens, and so have numbers as large as
+//! times since 1970 seconds; all others have milliseconds and, as a rule, blocks of 512. If the first row with a timestamp has Bailian's keys,
+//! a row without is an error, and the other way round. The block size is the one with which every row's number of ids fits its length. A unit
+//! or size that was given wins; a size that does not fit is an error that names the row.
 //!
 //! Tools leave out what they do not need: without a `timestamp` a request comes `delay` milliseconds after the one before it in its
-//! session, or at the start; without `output_length` its answer has `OUTPUT_TOKENS_ASSUMED` tokens.
+//! session, or after the earliest of the first rows; without `output_length` its answer has `OUTPUT_TOKENS_ASSUMED` tokens.
 
 mod block_sizes;
 mod converter;
 mod object;
+mod time_unit;
 
 use super::Fault;
+use crate::json::FromObject;
 use object::{Object, check};
 use serde::Deserializer;
 use serde::de::{SeqAccess, Visitor};
@@ -63,7 +66,7 @@ impl<'de> Visitor<'de> for Rows<'_, '_> {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut rows: A) -> Result<(), A::Error> {
         let mut place = 0;
-        while let Some(object) = rows.next_element::<Object>()? {
+        while let Some(FromObject(object)) = rows.next_element::<FromObject<Object>>()? {
             place += 1;
             let checked = check(&object).map_err(|fault| (place, fault));
             if let Err(bad_row) = checked.and_then(|()| self.converter.push(place, object)) {

@@ -2,15 +2,13 @@
 //!
 //! Tools write numbers in quotes, whole numbers as floats, and `null` for a key that they have no value of: these are read.
 
-use crate::trace::{Fault, TOKENS_MAX};
+use crate::json::FromObject;
+use crate::trace::{Fault, TIMESTAMP_SECONDS_MAX, TOKENS_MAX};
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Deserializer};
 
 /// The keys of a row, for messages.
 pub(crate) const KEYS: &str = "timestamp, input_length, output_length, hash_ids";
-
-/// The latest time, in seconds: a hundred years, far from the end of 64-bit nanoseconds. Times since 1970 are below it.
-pub(super) const TIMESTAMP_SECONDS_MAX: f64 = 100.0 * 365.25 * 86_400.0;
 
 /// Returns whether a first line is a row of this form: an object, bad or good. A file whose object lacks a key is told so, not
 /// called unknown.
@@ -36,14 +34,23 @@ pub(crate) struct Object {
     pub(super) hash_ids: Option<Vec<u64>>,
 }
 
+impl Object {
+    /// Returns the number of its block ids.
+    pub(super) fn ids(&self) -> u64 {
+        self.hash_ids.as_ref().map_or(0, Vec::len) as u64
+    }
+}
+
 /// Reads a row, and checks what can be checked of it alone.
 pub(crate) fn parse(line: &[u8]) -> Result<Object, Fault> {
-    let object: Object = serde_json::from_slice(line).map_err(|error| {
-        let text = error.to_string();
-        // The position that serde_json appends counts lines within this one.
-        let reason = text.rsplit_once(" at line ").map_or(text.as_str(), |(reason, _)| reason);
-        fault(format!("column {}: {reason}", error.column()))
-    })?;
+    let FromObject(object) =
+        serde_json::from_slice::<FromObject<Object>>(line).map_err(|error| {
+            let text = error.to_string();
+            // The position that serde_json appends counts lines within this one.
+            let reason = text.rsplit_once(" at line ").map_or(text.as_str(), |(reason, _)| reason);
+            // It counts a value of the wrong kind from 0.
+            fault(format!("column {}: {reason}", error.column().max(1)))
+        })?;
     check(&object)?;
     Ok(object)
 }
@@ -61,7 +68,8 @@ pub(super) fn check(object: &Object) -> Result<(), Fault> {
     }
     for (key, value) in [("timestamp", object.timestamp), ("delay", object.delay)] {
         if let Some(value) = value
-            && !(0.0..=TIMESTAMP_SECONDS_MAX * 1e3).contains(&value)
+            // A hundred years of nanoseconds. In the file's own unit they are checked when that is settled.
+            && !(0.0..=TIMESTAMP_SECONDS_MAX * 1e9).contains(&value)
         {
             return Err(fault(format!("{key} is {value}")));
         }
@@ -136,5 +144,7 @@ mod tests {
         assert!(missing.contains("missing field `input_length`"), "{missing}");
         assert!(message(r#"{"timestamp":1,"#).contains("EOF while parsing"));
         assert!(message("{} {}").contains("missing field"));
+        let array = message("[500,null,null,null,null,null,10,20,null]");
+        assert!(array.contains("invalid type: sequence, expected an object; expected"), "{array}");
     }
 }
