@@ -6,12 +6,13 @@ from typing import Any, ClassVar, NamedTuple
 
 from .._native import Labelled, _remove_shared
 from .metrics_core import Metric
+from .overrides import Originals
 from .registry import REGISTRY, CollectorRegistry
 from .samples import Sample
 from .validation import check_label_names, check_metric_name, is_legacy_label_name, is_legacy_metric_name
 
 # Methods of which an override changes the samples; then the text comes from them and not from the native half.
-_SAMPLING = ("collect", "_get_metric", "_samples", "_multi_samples", "_child_samples")
+SAMPLING = ("collect", "_get_metric", "_samples", "_multi_samples", "_child_samples")
 
 
 def _get_use_created() -> bool:
@@ -48,15 +49,10 @@ class MetricWrapperBase(Labelled):
 
     _type: ClassVar[str] = ""
     _reserved_labelnames: ClassVar[Sequence[str]] = ()
-    # Whether the native half writes the text of metrics of this class.
-    _is_native: ClassVar[bool] = False
+    # Methods whose samples the native half writes as text, of the kinds that it knows.
+    _originals: ClassVar[Originals | None] = None
     # Whether all names are of the old set of characters; False for a series of a family.
     _is_plain = False
-
-    def __init_subclass__(cls, **kwargs: Any) -> None:
-        super().__init_subclass__(**kwargs)
-        if "_is_native" not in vars(cls) and any(name in vars(cls) for name in _SAMPLING):
-            cls._is_native = False
 
     def __init__(
         self,
