@@ -4,4 +4,5 @@
 mod directory;
 mod merge;
 mod page;
+mod restart;
 mod takeover;
