@@ -99,6 +99,10 @@ pub(crate) fn number_of_file(name: &str) -> Option<u32> {
 impl Slot {
     /// Takes the file at `path`; if there is none, makes it or returns the error `NotFound`.
     pub(crate) fn take(path: &Path, make: bool) -> io::Result<Taken> {
+        // A pipe, a socket or a device; a directory has an error of its own.
+        if std::fs::metadata(path).is_ok_and(|it| !it.is_file() && !it.is_dir()) {
+            return Ok(Taken::Unusable);
+        }
         let file =
             File::options().read(true).write(true).create(make).truncate(false).open(path)?;
         match file.try_lock() {

@@ -107,7 +107,12 @@ impl Page {
         numbers.sort_unstable();
         let read = |mut merge: Merge| -> io::Result<Merge> {
             for &number in &numbers {
-                match File::open(directory.join(file_name(number))) {
+                let path = directory.join(file_name(number));
+                // The open of a pipe would wait for a process that writes it.
+                if std::fs::metadata(&path).is_ok_and(|it| !it.is_file()) {
+                    continue;
+                }
+                match File::open(path) {
                     // Deleted meanwhile.
                     Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                     file => merge.add(number, &file?)?,
