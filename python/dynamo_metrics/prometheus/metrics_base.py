@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, ClassVar, NamedTuple
 
-from .._native import Labelled, _remove_shared
+from .._native import Labelled
 from .metrics_core import Metric
 from .overrides import Originals
 from .registry import REGISTRY, CollectorRegistry
@@ -66,6 +66,11 @@ class MetricWrapperBase(Labelled):
         _labelvalues: Sequence[str] | None = None,
         _kwargs: dict[str, Any] | None = None,
     ) -> None:
+        unit = unit or ""
+        texts = {"documentation": documentation, "namespace": namespace or "", "subsystem": subsystem or "", "unit": unit}
+        for argument, text in {"name": name, **texts}.items():
+            if not isinstance(text, str):
+                raise TypeError(f"metric {name!r}: {argument} must be str, not {type(text).__name__}")
         self._name = full_name(self._type, name, namespace, subsystem, unit)
         check_metric_name(self._name)
         self._labelnames = check_label_names(labelnames, self._reserved_labelnames)
@@ -139,7 +144,7 @@ class MetricWrapperBase(Labelled):
     def _remove(self, labelvalues: tuple[str, ...]) -> None:
         series = self._metrics.pop(labelvalues, None)
         if series is not None:
-            _remove_shared(series._identity())
+            series._remove_shared()
 
     def remove_by_labels(self, labels: dict[str, str]) -> None:
         """Removes the series that have all of these labels; none remove nothing."""
@@ -182,6 +187,10 @@ class MetricWrapperBase(Labelled):
             labels = dict(zip(self._labelnames, values))
             for sample in series._child_samples():
                 yield sample._replace(labels={**labels, **sample.labels})
+
+    def __copy__(self) -> "MetricWrapperBase":
+        """Returns the metric itself: a copy would have the same series and values."""
+        return self
 
     def __str__(self) -> str:
         return f"{self._type}:{self._name}"
