@@ -48,7 +48,7 @@ def test_a_copy_has_the_same_series() -> None:
 
 @pytest.mark.parametrize("buckets", [[math.nan], [math.nan, 1, 2], [1, math.nan, 2], [1, 2, math.nan]])
 def test_a_bound_that_is_no_number_takes_no_value(buckets: list[float]) -> None:
-    pages = []
+    pages: list[list[str] | None] = []
     for package in (ours, theirs):
         registry: Any = package.CollectorRegistry()
         try:
