@@ -149,7 +149,7 @@ impl Request {
     fn trace(&self, traceparent: &Bound<'_, PyAny>) -> PyResult<bool> {
         let exemplar = native::parse_traceparent(&text("traceparent", traceparent)?);
         if let Some(exemplar) = &exemplar {
-            self.with(|request| request.trace(exemplar.clone()))?;
+            self.with(|request| request.trace(*exemplar))?;
         }
         Ok(exemplar.is_some())
     }
