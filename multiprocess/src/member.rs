@@ -75,7 +75,42 @@ impl Drop for Series {
     }
 }
 
+impl State {
+    /// Takes series off the page that are no longer in `series`.
+    pub(crate) fn hide(&mut self, gone: &[Arc<Series>]) {
+        let removed = &mut self.removed;
+        // Only those that have no handle any more go, and only where the list would grow: each removal takes as long as the first.
+        if removed.len() == removed.capacity() {
+            removed.retain(|series| series.strong_count() > 0);
+        }
+        removed.extend(gone.iter().map(Arc::downgrade));
+        for series in gone {
+            series.is_removed.store(true, Ordering::Relaxed);
+            self.slot.hide(series.at.load(Ordering::Relaxed));
+        }
+    }
+}
+
+/// Handles of a series without another one than the caller's: that one, and the state's.
+const LAST: usize = 2;
+
 impl Series {
+    /// Removes this process's share, unless there is another handle; returns whether it did. The caller has one handle.
+    pub(crate) fn remove(self: &Arc<Self>) -> bool {
+        let Some(member) = self.member.upgrade() else { return false };
+        let mut state = member.lock();
+        // In a fork that has not joined again, the record is the parent's.
+        if state.pid != std::process::id() || Arc::strong_count(self) > LAST {
+            return false;
+        }
+        // Removed before, and another one may have the place.
+        if self.is_removed.load(Ordering::Relaxed) || state.series.remove(&self.key).is_none() {
+            return false;
+        }
+        state.hide(std::slice::from_ref(self));
+        true
+    }
+
     /// Makes this the newest exemplar of a bucket. The caller records the value before. In a fork that has not joined again, and where
     /// there is no room, the one before stays.
     pub(crate) fn exemplify(&self, bucket: usize, value: f64, labels: &[(&str, &str)]) {

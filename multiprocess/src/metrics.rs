@@ -49,6 +49,12 @@ impl Counter {
     pub fn reset(&self) {
         store(self.series.cells.cell(0), 0.0);
     }
+
+    /// Removes this process's share of the series from the page, unless there is another handle of it, or it is removed already. Returns
+    /// whether it did. Recordings by this handle are on no page then. The room is used again when it is dropped.
+    pub fn remove(&self) -> bool {
+        self.series.remove()
+    }
 }
 
 /// A value that each process sets.
@@ -80,6 +86,11 @@ impl Gauge {
     /// Returns the value of this process.
     pub fn get(&self) -> f64 {
         load(self.series.cells.cell(gauge::VALUE))
+    }
+
+    /// Removes this process's share of the series from the page, as [`Counter::remove`].
+    pub fn remove(&self) -> bool {
+        self.series.remove()
     }
 
     #[inline]
@@ -157,6 +168,11 @@ impl Histogram {
         }
         f64::from_bits(sum)
     }
+
+    /// Removes this process's share of the series from the page, as [`Counter::remove`].
+    pub fn remove(&self) -> bool {
+        self.series.remove()
+    }
 }
 
 /// The number and the sum of observations.
@@ -182,6 +198,11 @@ impl Summary {
     pub fn read(&self) -> (u64, f64) {
         let sum = self.series.cells.cell(SUM).load(Ordering::Acquire);
         (self.series.cells.cell(1).load(Ordering::Relaxed), f64::from_bits(sum))
+    }
+
+    /// Removes this process's share of the series from the page, as [`Counter::remove`].
+    pub fn remove(&self) -> bool {
+        self.series.remove()
     }
 }
 

@@ -56,11 +56,17 @@ impl Opts {
         }
     }
 
-    /// Adds a label. Series of one family may have different labels.
+    /// Adds a label; one of a name that is there already takes its place. Series of one family may have different labels.
     #[must_use]
     pub fn label(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
-        self.label_names.push(name.into());
-        self.label_values.push(value.into());
+        let (name, value) = (name.into(), value.into());
+        match self.label_names.iter().position(|other| *other == name) {
+            Some(at) => self.label_values[at] = value,
+            None => {
+                self.label_names.push(name);
+                self.label_values.push(value);
+            }
+        }
         self
     }
 
@@ -240,7 +246,8 @@ impl Processes {
     }
 
     /// Removes this process's share of a series; those of others stay. Recordings by handles that are left are on no page. The room
-    /// is used again when the last handle is dropped. Returns whether there was one.
+    /// is used again when the last handle is dropped. Returns whether there was one. A part of a program that may not be the only one
+    /// with a series calls [`Counter::remove`] and its like.
     pub fn remove(&self, opts: &Opts) -> bool {
         let values = values(opts);
         // Declared before the lock, so that it is dropped after it in any case: the drop of a series takes the lock.
@@ -249,18 +256,10 @@ impl Processes {
         if state.pid != std::process::id() {
             return false; // forked, and not joined again
         }
-        let State { series, families, removed, .. } = &mut *state;
-        // Only those that have no handle any more go, and only where the list would grow: each removal takes as long as the first.
-        if removed.len() == removed.capacity() {
-            removed.retain(|series| series.strong_count() > 0);
-        }
+        let State { series, families, .. } = &mut *state;
         let of = families.iter().enumerate().filter(|(_, family)| is_of(family, opts));
         gone = of.filter_map(|(family, _)| series.remove(&(family, values.clone()))).collect();
-        removed.extend(gone.iter().map(Arc::downgrade));
-        for series in &gone {
-            series.is_removed.store(true, Ordering::Relaxed);
-            state.slot.hide(series.at.load(Ordering::Relaxed));
-        }
+        state.hide(&gone);
         !gone.is_empty()
     }
 

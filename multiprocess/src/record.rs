@@ -93,7 +93,8 @@ pub(crate) mod gauge {
 /// The two sorts of records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Tag {
-    /// Strings: name, help, unit, names of labels. Cells: the bounds of the buckets but the last, which is infinite.
+    /// Strings: name, help, unit, names of labels. Cells: the bounds of the buckets but the last, which is infinite. In place of the
+    /// family's first word is the process that uses it, which is no part of what the state guards.
     Family,
     /// Strings: the values of the labels.
     Series,
@@ -119,7 +120,7 @@ pub(crate) struct Record<'m> {
 /// The content of a record, read while it did not change.
 #[derive(Debug)]
 pub(crate) struct Content {
-    /// The family's first word, of a series.
+    /// The family's first word, of a series. Of a family, the process that uses it, or 0: one of a process before has none.
     pub(crate) family: usize,
     pub(crate) strings: Vec<u8>,
     pub(crate) cells_at: usize,
@@ -170,6 +171,14 @@ pub(crate) fn write(
         place += 1;
     }
     Some(first)
+}
+
+/// Says which process uses the family at `at`; 0 for none.
+pub(crate) fn claim(mapping: &Mapping, at: usize, pid: u32) {
+    if let Some(word) = mapping.word(at + FAMILY) {
+        // Relaxed: a reader that sees it late prefers another family for one page.
+        word.store(pid.into(), Ordering::Relaxed);
+    }
 }
 
 /// Returns the state of the record at `at`.

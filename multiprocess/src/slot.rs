@@ -99,6 +99,10 @@ pub(crate) fn number_of_file(name: &str) -> Option<u32> {
 impl Slot {
     /// Takes the file at `path`; if there is none, makes it or returns the error `NotFound`.
     pub(crate) fn take(path: &Path, make: bool) -> io::Result<Taken> {
+        // A pipe, a socket or a device; a directory has an error of its own.
+        if std::fs::metadata(path).is_ok_and(|it| !it.is_file() && !it.is_dir()) {
+            return Ok(Taken::Unusable);
+        }
         let file =
             File::options().read(true).write(true).create(make).truncate(false).open(path)?;
         match file.try_lock() {
@@ -167,6 +171,8 @@ impl Slot {
                     let strings = content.strings.into();
                     let family = FamilyRecord { kind: record.kind, strings, bounds };
                     self.families.insert(family.key(), record.at);
+                    // That this process has the number of the one before does not make it use the family.
+                    record::claim(mapping, record.at, 0);
                 }
                 Tag::Series => {
                     end_gauge(mapping, record.kind, &content);
@@ -184,14 +190,17 @@ impl Slot {
         true
     }
 
-    /// Returns the first word of a family, which is written if it is not there yet.
+    /// Returns the first word of a family, which is written if it is not there yet, and from now on is one that this process uses.
     pub(crate) fn family(&mut self, family: &FamilyRecord) -> io::Result<usize> {
         let key = family.key();
+        let pid = std::process::id();
         if let Some(&at) = self.families.get(&key) {
+            record::claim(self.mapping, at, pid);
             return Ok(at);
         }
         let bounds = family.bounds.iter().map(|bound| bound.to_bits());
-        let (at, _) = self.add((Tag::Family, family.kind), 0, &family.strings, bounds)?;
+        let (at, _) =
+            self.add((Tag::Family, family.kind), pid as usize, &family.strings, bounds)?;
         self.families.insert(key, at);
         Ok(at)
     }

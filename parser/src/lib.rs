@@ -6,6 +6,7 @@ mod check;
 mod exposition;
 mod fault;
 mod format;
+pub mod go_float;
 pub mod grammar;
 mod kind;
 mod number;

@@ -73,5 +73,13 @@ def answer(callback: Callable[[], str | bytes], requests: int, answers: Answers)
             else:
                 answers.failed(f"the callback returned {type(text)}, not str or bytes")
         except BaseException as error:
-            answers.failed(f"{type(error).__name__}: {error}".encode(errors="replace").decode())
+            answers.failed(_described(error).encode(errors="replace").decode())
     os.close(requests)
+
+
+def _described(error: BaseException) -> str:
+    """Returns the class and the text of an exception; one whose text raises must not end the thread."""
+    try:
+        return f"{type(error).__name__}: {error}"
+    except BaseException:
+        return f"{type.__getattribute__(type(error), '__name__')}, whose text raises an exception"

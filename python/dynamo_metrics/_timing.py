@@ -47,11 +47,23 @@ class _Guard:
             async def wrapper(*args: Any, **kwargs: Any) -> Any:
                 generator = function(*args, **kwargs)
                 with self._block():
-                    try:
-                        async for item in generator:
-                            yield item
-                    finally:
-                        await generator.aclose()
+                    # As `yield from` does in generators that are not async: all that the caller sends or throws goes to `generator`.
+                    step = generator.asend(None)
+                    while True:
+                        try:
+                            item = await step
+                        except StopAsyncIteration:
+                            return
+                        try:
+                            sent = yield item
+                        except GeneratorExit:
+                            await generator.aclose()
+                            raise
+                        except BaseException as error:
+                            # Awaited outside this block: a later error of `generator` did not come about by this one.
+                            step = generator.athrow(error)
+                        else:
+                            step = generator.asend(sent)
 
         elif inspect.iscoroutinefunction(function):
 

@@ -1,7 +1,7 @@
 """Many processes, one page: four ranks count steps, and the first process serves the page of all."""
 
+import argparse
 import multiprocessing
-import sys
 
 from dynamo_metrics.prometheus import CollectorRegistry, Counter, Gauge, start_http_server
 from dynamo_metrics.prometheus.multiprocess import MultiProcessCollector, share
@@ -33,4 +33,8 @@ def main(method: str, port: int) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1] if len(sys.argv) > 1 else "spawn", int(sys.argv[2]) if len(sys.argv) > 2 else 8000)
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("method", nargs="?", default="spawn", choices=multiprocessing.get_all_start_methods())
+    parser.add_argument("port", nargs="?", type=int, default=8000, help="port of the page, 0 for a free one")
+    arguments = parser.parse_args()
+    main(arguments.method, arguments.port)

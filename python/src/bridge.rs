@@ -5,7 +5,7 @@
 //! that is gone, which aborts the process. A thread of Python has no such frames, so **a callback that never ends does not keep
 //! the interpreter from ending**.
 
-use crate::errors::value_error;
+use crate::errors::{callable, value_error};
 use crate::fork;
 use dynamo_metrics::{EngineSource, Filter};
 use pyo3::prelude::*;
@@ -52,6 +52,7 @@ pub(crate) fn engine_source(
     prefixes: Option<Vec<String>>,
     callback: Py<PyAny>,
 ) -> PyResult<EngineSource> {
+    callable(format_args!("engine {name:?}: the callback"), callback.bind(py))?;
     let filter = filter(prefixes)?;
     let ask = asker(py, &format!("engine {name}"), callback)?;
     Ok(EngineSource::new(name, filter, ask))

@@ -100,6 +100,59 @@ pub(crate) fn no_text(what: &dyn Display, value: &Bound<'_, PyAny>, error: PyErr
     error // raised by the object's own `__str__`
 }
 
+/// Declares functions that read an argument of their name, for `from_py_with`: an `OverflowError` of Python names none.
+macro_rules! arguments {
+    ($($name:ident: $kind:ty, $expected:literal;)*) => {
+        $(pub(crate) fn $name(value: &Bound<'_, PyAny>) -> PyResult<$kind> {
+            value.extract().map_err(|error| argument(stringify!($name), value, $expected, error))
+        })*
+    };
+}
+
+arguments! {
+    port: u16, "an integer from 0 to 65535";
+    instance_id: u64, "an integer from 0 to 2**64 - 1";
+    context_length: u64, "an integer from 0 to 2**64 - 1";
+    kv_cache_block_size: u64, "an integer from 0 to 2**64 - 1";
+    migration_limit: u64, "an integer from 0 to 2**64 - 1";
+    worker_id: u64, "an integer from 0 to 2**64 - 1";
+    canary_wait_time: Option<f64>, "a number of seconds";
+    canary_timeout: f64, "a number of seconds";
+    timeout: f64, "a number of seconds";
+    grace: f64, "a number of seconds";
+}
+
+#[cold]
+fn argument(name: &str, value: &Bound<'_, PyAny>, expected: &str, error: PyErr) -> PyErr {
+    let py = value.py();
+    if error.is_instance_of::<PyOverflowError>(py) {
+        return value_error(format!("{name} must be {expected}"));
+    }
+    if error.is_instance_of::<PyTypeError>(py) {
+        return PyTypeError::new_err(format!("{name} must be {expected}, not {}", kind(value)));
+    }
+    error // raised by the object's own `__float__` or `__index__`
+}
+
+/// Checks that a value can be called; the error begins with `what`.
+pub(crate) fn callable(what: impl Display, value: &Bound<'_, PyAny>) -> PyResult<()> {
+    match value.is_callable() {
+        true => Ok(()),
+        false => Err(PyTypeError::new_err(format!("{what} must be callable, not {}", kind(value)))),
+    }
+}
+
+/// Checks that a value has a method `collect`, as registries have; the error begins with `what`.
+pub(crate) fn registry(what: impl Display, value: &Bound<'_, PyAny>) -> PyResult<()> {
+    match value.hasattr("collect")? {
+        true => Ok(()),
+        false => {
+            let kind = kind(value);
+            Err(PyTypeError::new_err(format!("{what} must be a CollectorRegistry, not {kind}")))
+        }
+    }
+}
+
 /// Reads a list or tuple; the error begins with `what`.
 pub(crate) fn list<'py, T>(what: impl Display, value: &Bound<'py, PyAny>) -> PyResult<Vec<T>>
 where

@@ -1,6 +1,6 @@
 //! The frontend's metrics: one object a request, one call a chunk.
 
-use crate::errors::{count, text, value_error};
+use crate::errors::{self, count, text, value_error};
 use crate::fork::Origin;
 use crate::hierarchy::DistributedRuntime;
 use crate::worker::is_cancellation;
@@ -45,10 +45,10 @@ impl Frontend {
     fn add_model(
         &self,
         model: &Bound<'_, PyAny>,
-        instance_id: u64,
-        context_length: u64,
-        kv_cache_block_size: u64,
-        migration_limit: u64,
+        #[pyo3(from_py_with = errors::instance_id)] instance_id: u64,
+        #[pyo3(from_py_with = errors::context_length)] context_length: u64,
+        #[pyo3(from_py_with = errors::kv_cache_block_size)] kv_cache_block_size: u64,
+        #[pyo3(from_py_with = errors::migration_limit)] migration_limit: u64,
     ) -> PyResult<()> {
         self.1.check("the frontend")?;
         let model = &text("the model", model)?;
@@ -69,7 +69,11 @@ impl Frontend {
 
     /// Removes a worker of a model; returns whether there was one.
     #[pyo3(signature = (model, instance_id=0))]
-    fn remove_model(&self, model: &Bound<'_, PyAny>, instance_id: u64) -> PyResult<bool> {
+    fn remove_model(
+        &self,
+        model: &Bound<'_, PyAny>,
+        #[pyo3(from_py_with = errors::instance_id)] instance_id: u64,
+    ) -> PyResult<bool> {
         let model = &text("the model", model)?;
         self.1.check("the frontend")?;
         Ok(self.0.models().remove(model, instance_id))
@@ -151,7 +155,7 @@ impl Request {
     fn trace(&self, traceparent: &Bound<'_, PyAny>) -> PyResult<bool> {
         let exemplar = native::parse_traceparent(&text("traceparent", traceparent)?);
         if let Some(exemplar) = &exemplar {
-            self.with(|request| request.trace(exemplar.clone()))?;
+            self.with(|request| request.trace(*exemplar))?;
         }
         Ok(exemplar.is_some())
     }

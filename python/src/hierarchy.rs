@@ -2,11 +2,12 @@
 
 use crate::beside;
 use crate::canary::{self, Canary};
-use crate::errors::{list, value_error};
+use crate::errors::{self, callable, list, text, value_error};
 use crate::family::const_labels;
 use crate::fork::{Origin, Running};
 use crate::metrics::Metrics;
 use crate::server::{self, SystemServer};
+use crate::swap::EMPTY_DIRECTORY;
 use crate::worker::{KvStats, WorkHandler};
 use bytes::BytesMut;
 use dynamo_metrics as native;
@@ -55,8 +56,8 @@ impl DistributedRuntime {
         starting_health_status: &str,
         use_endpoint_health_status: Option<Vec<String>>,
         details: bool,
-        canary_wait_time: Option<f64>,
-        canary_timeout: f64,
+        #[pyo3(from_py_with = errors::canary_wait_time)] canary_wait_time: Option<f64>,
+        #[pyo3(from_py_with = errors::canary_timeout)] canary_timeout: f64,
         multiprocess: Option<PathBuf>,
     ) -> PyResult<Self> {
         let options = RuntimeOptions {
@@ -77,9 +78,10 @@ impl DistributedRuntime {
     }
 
     /// Returns the namespace of this name.
-    fn namespace(&self, name: &str) -> PyResult<Namespace> {
+    fn namespace(&self, name: &Bound<'_, PyAny>) -> PyResult<Namespace> {
         self.origin.check("the runtime")?;
-        let namespace = self.native.namespace(name).map_err(value_error)?;
+        let namespace =
+            self.native.namespace(&text("the name of a namespace", name)?).map_err(value_error)?;
         Ok(Namespace(namespace, self.origin))
     }
 
@@ -109,9 +111,14 @@ impl DistributedRuntime {
     }
 
     /// Starts the system server, `/metrics`, `/health` and `/live`; port 0 takes a free one. Raises `OSError` where the address
-    /// cannot be listened on, and on a second server of a runtime.
+    /// cannot be listened on. Another server may follow one that was closed or did not start, and several run at a time.
     #[pyo3(signature = (port, host="0.0.0.0"))]
-    fn serve(&self, py: Python<'_>, port: u16, host: &str) -> PyResult<SystemServer> {
+    fn serve(
+        &self,
+        py: Python<'_>,
+        #[pyo3(from_py_with = errors::port)] port: u16,
+        host: &str,
+    ) -> PyResult<SystemServer> {
         self.origin.check("the runtime")?;
         server::serve(py, &self.native, host.into(), port)
     }
@@ -140,9 +147,12 @@ impl DistributedRuntime {
 #[pymethods]
 impl Namespace {
     /// Returns the component of this name.
-    fn component(&self, name: &str) -> PyResult<Component> {
+    fn component(&self, name: &Bound<'_, PyAny>) -> PyResult<Component> {
         self.1.check("the namespace")?;
-        Ok(Component(self.0.component(name).map_err(value_error)?, self.1))
+        Ok(Component(
+            self.0.component(&text("the name of a component", name)?).map_err(value_error)?,
+            self.1,
+        ))
     }
 
     /// The metrics of the namespace.
@@ -161,9 +171,12 @@ impl Namespace {
 #[pymethods]
 impl Component {
     /// Returns the endpoint of this name.
-    fn endpoint(&self, name: &str) -> PyResult<Endpoint> {
+    fn endpoint(&self, name: &Bound<'_, PyAny>) -> PyResult<Endpoint> {
         self.1.check("the component")?;
-        Ok(Endpoint(self.0.endpoint(name).map_err(value_error)?, self.1))
+        Ok(Endpoint(
+            self.0.endpoint(&text("the name of an endpoint", name)?).map_err(value_error)?,
+            self.1,
+        ))
     }
 
     /// Returns the component's KV cache statistics, zero until published.
@@ -211,6 +224,8 @@ impl Endpoint {
     #[pyo3(signature = (handler, send))]
     fn canary(&self, py: Python<'_>, handler: &WorkHandler, send: Py<PyAny>) -> PyResult<Canary> {
         self.1.check("the endpoint")?;
+        let what = format_args!("endpoint {:?}: the canary's send", self.0.name());
+        callable(what, send.bind(py))?;
         canary::start(py, &self.0, &handler.metrics, send)
     }
 
@@ -245,6 +260,10 @@ fn health_status(status: &str) -> PyResult<HealthStatus> {
 
 /// Joins the processes of a directory, as `dynamo_metrics.prometheus.multiprocess.share` does; returns the directory.
 fn shared_directory(py: Python<'_>, directory: PathBuf) -> PyResult<PathBuf> {
+    // As an object of `pathlib` it would be the present directory.
+    if directory.as_os_str().is_empty() {
+        return Err(value_error(EMPTY_DIRECTORY));
+    }
     let module = py.import("dynamo_metrics.prometheus.multiprocess")?;
     module.call_method1("share", (directory,))?.extract()
 }

@@ -1,7 +1,7 @@
 //! The metrics of one level: constructors of every kind, and engines' pages.
 
 use crate::bridge;
-use crate::errors::{list, text, value_error};
+use crate::errors::{self, list, text, value_error};
 use crate::family::{CounterVec, GaugeVec, HistogramVec, IntCounterVec, IntGaugeVec, const_labels};
 use crate::fork::Origin;
 use crate::kinds::{Counter, Gauge, Histogram, IntCounter, IntGauge};
@@ -119,6 +119,7 @@ macro_rules! constructors {
             fn register_engine_registry(
                 &self, py: Python<'_>, registry: Py<PyAny>, prefixes: Option<Vec<String>>, name: &str,
             ) -> PyResult<()> {
+                errors::registry(format_args!("engine {name:?}: the registry"), registry.bind(py))?;
                 let reader = py.import("dynamo_metrics._engine")?.call_method1("reader", (registry,))?;
                 self.register_prometheus_expfmt_callback(py, reader.unbind(), name, prefixes)
             }
@@ -128,7 +129,8 @@ macro_rules! constructors {
             /// `register_prometheus_expfmt_callback`.
             #[pyo3(signature = (url, *, prefixes=None, name="engine", timeout=1.0))]
             fn register_engine_url(
-                &self, url: &str, prefixes: Option<Vec<String>>, name: &str, timeout: f64,
+                &self, url: &str, prefixes: Option<Vec<String>>, name: &str,
+                #[pyo3(from_py_with = errors::timeout)] timeout: f64,
             ) -> PyResult<()> {
                 self.1.check(format_args!("engine {name:?}"))?;
                 let filter = bridge::filter(prefixes)?;

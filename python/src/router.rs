@@ -1,6 +1,6 @@
 //! The KV router's statistics of its workers, and its choice between them.
 
-use crate::errors::value_error;
+use crate::errors::{self, value_error};
 use crate::fork::Origin;
 use crate::hierarchy::Component;
 use crate::worker::kv_stats;
@@ -44,7 +44,7 @@ impl KvRouter {
     #[pyo3(signature = (worker_id, *, active_blocks, total_blocks, gpu_cache_usage, gpu_prefix_cache_hit_rate=None))]
     fn publish(
         &self,
-        worker_id: u64,
+        #[pyo3(from_py_with = errors::worker_id)] worker_id: u64,
         active_blocks: &Bound<'_, PyAny>,
         total_blocks: &Bound<'_, PyAny>,
         gpu_cache_usage: &Bound<'_, PyAny>,
@@ -57,7 +57,7 @@ impl KvRouter {
     }
 
     /// Removes a worker and its series; returns whether the router knew it.
-    fn remove(&self, worker_id: u64) -> PyResult<bool> {
+    fn remove(&self, #[pyo3(from_py_with = errors::worker_id)] worker_id: u64) -> PyResult<bool> {
         self.1.check("the router")?;
         Ok(self.0.remove(worker_id))
     }

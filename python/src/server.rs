@@ -1,6 +1,6 @@
 //! The system server: `/metrics`, `/health` and `/live` on threads of their own, which need no interpreter.
 
-use crate::errors::value_error;
+use crate::errors::{self, value_error};
 use crate::fork::Running;
 use dynamo_metrics::{DistributedRuntime, environment::SystemEnvironment};
 use dynamo_metrics_exporter::RunningServer;
@@ -74,7 +74,11 @@ impl SystemServer {
 
     /// Stops the server after the requests in progress, up to `grace` seconds, 0 to 3600.
     #[pyo3(signature = (grace=1.0))]
-    fn close(&self, py: Python<'_>, grace: f64) -> PyResult<()> {
+    fn close(
+        &self,
+        py: Python<'_>,
+        #[pyo3(from_py_with = errors::grace)] grace: f64,
+    ) -> PyResult<()> {
         if !(0.0..=3600.0).contains(&grace) {
             return Err(value_error(format!("grace is {grace} s; it must be 0 to 3600")));
         }

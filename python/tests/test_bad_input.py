@@ -1,4 +1,4 @@
-"""Bad input to every method: ValueError, TypeError or OverflowError that names the metric, and never a panic."""
+"""Bad input to every method: a ValueError or TypeError that names the metric or the argument, and never a panic."""
 
 import math
 from collections.abc import Callable
@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dynamo_metrics import DistributedRuntime, Frontend
+from dynamo_metrics import DistributedRuntime, Endpoint, Frontend, KvRouter
 
-REFUSED = (ValueError, TypeError, OverflowError)
+REFUSED = (ValueError, TypeError)
 
 
 class Hostile:
@@ -121,12 +121,23 @@ def test_requests_and_the_rest(value: Any, second: Any) -> None:
         refuses(lambda: frontend.reject(value, second))
         refuses(lambda: frontend.request(model=value, endpoint=second, stream=second))
         refuses(lambda: frontend.add_model(value, second, context_length=second))
+        refuses(lambda: frontend.add_model("m", value), "instance_id")
+        for argument in ("context_length", "kv_cache_block_size", "migration_limit"):
+            refuses(lambda: frontend.add_model("m", **{argument: value}), argument)
+        refuses(lambda: frontend.remove_model("m", value), "instance_id")
         refuses(lambda: frontend.remove_model(value, second))
     with pytest.raises(ValueError, match="ended"):
         request.tokens(1)
     refuses(lambda: kv_stats.publish(active_blocks=value, total_blocks=1, gpu_cache_usage=0.5), "active_blocks")
     refuses(lambda: kv_stats.publish(active_blocks=1, total_blocks=1, gpu_cache_usage=value), "gpu_cache_usage")
+    if not isinstance(value, str):
+        refuses(lambda: runtime.namespace(value), "name")
+        refuses(lambda: component.endpoint(value), "name")
     refuses(lambda: runtime.namespace(value).component(second).endpoint(value))
+    refuses(lambda: KvRouter(component).remove(value), "worker_id")
+    refuses(lambda: DistributedRuntime(canary_wait_time=value), "canary_wait_time")
+    refuses(lambda: DistributedRuntime(canary_wait_time=1, canary_timeout=value), "canary_timeout")
+    refuses(lambda: runtime.metrics.register_engine_url("http://localhost/", timeout=value), "timeout")
     refuses(lambda: DistributedRuntime(starting_health_status=value, use_endpoint_health_status=second))
     refuses(lambda: runtime.set_health_status(value))
     refuses(lambda: component.endpoint("e").serve(value))
@@ -134,3 +145,48 @@ def test_requests_and_the_rest(value: Any, second: Any) -> None:
     refuses(lambda: runtime.remove_engine(value))
     page = runtime.exposition()
     assert handler.inflight == 0 and "dynamo_component_uptime_seconds" in page
+
+
+@pytest.mark.parametrize(
+    "call, error, named",
+    [
+        (lambda r: r.metrics.register_prometheus_expfmt_callback(5, name="vllm"), TypeError, 'engine "vllm".*callable.*int'),
+        (lambda r: r.metrics.register_engine_registry(5, name="vllm"), TypeError, 'engine "vllm".*CollectorRegistry.*int'),
+        (lambda r: canary(endpoint(r), None), TypeError, 'endpoint "e".*canary.*callable.*NoneType'),
+        (lambda r: r.namespace(5), TypeError, "name of a namespace must be str, not int"),
+        (lambda r: r.namespace("n").component(None), TypeError, "name of a component must be str, not NoneType"),
+        (lambda r: r.namespace("n").component("c").endpoint(b"e"), TypeError, "name of an endpoint must be str, not bytes"),
+        (lambda r: r.serve(70000), ValueError, "port must be an integer from 0 to 65535"),
+        (lambda r: r.serve(-1), ValueError, "port must be an integer from 0 to 65535"),
+        (lambda r: r.serve("80"), TypeError, "port must be an integer from 0 to 65535, not str"),
+        (lambda r: r.serve(0, "127.0.0.1").close(10**400), ValueError, "grace must be a number"),
+        (lambda r: Frontend(r).add_model("m", -1), ValueError, "instance_id must be an integer"),
+        (lambda r: Frontend(r).remove_model("m", 2**64), ValueError, "instance_id must be an integer"),
+        (lambda r: router(r).remove(-1), ValueError, "worker_id must be an integer"),
+        (lambda r: publish(router(r), -1), ValueError, "worker_id must be an integer"),
+        (lambda r: DistributedRuntime(multiprocess=""), ValueError, "directory of shared metrics is empty"),
+        (lambda r: DistributedRuntime(canary_wait_time=10**400), ValueError, "canary_wait_time must be a number"),
+    ],
+)
+def test_errors_name_the_argument(call: Callable[[DistributedRuntime], object], error: type[Exception], named: str) -> None:
+    runtime = DistributedRuntime()
+    with pytest.raises(error, match=named) as raised:
+        call(runtime)
+    assert type(raised.value) is error
+    assert "dynamo_component_uptime_seconds" in runtime.exposition()
+
+
+def endpoint(runtime: DistributedRuntime) -> Endpoint:
+    return runtime.namespace("n").component("c").endpoint("e")
+
+
+def canary(endpoint: Endpoint, send: Any) -> None:
+    endpoint.canary(endpoint.serve(), send)
+
+
+def router(runtime: DistributedRuntime) -> KvRouter:
+    return KvRouter(runtime.namespace("n").component("c"))
+
+
+def publish(router: KvRouter, worker: int) -> None:
+    router.publish(worker, active_blocks=1, total_blocks=2, gpu_cache_usage=0.5)

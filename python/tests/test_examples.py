@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+import subprocess
 import socket
 import sys
 from collections.abc import MutableMapping
@@ -128,6 +129,14 @@ def test_processes_of_every_start_method_are_on_one_page(method: str, tmp_path: 
 
         eventually(lambda: samples(page(), "steps_total") == [10_000.0] * 4, page)
         eventually(lambda: sum(samples(page(), "running_ranks")) == 0, page)
+
+
+def test_the_program_of_many_processes_explains_its_arguments() -> None:
+    command = [sys.executable, str(EXAMPLES / "processes.py")]
+    helped = subprocess.run([*command, "--help"], capture_output=True, text=True, check=True, timeout=60)
+    assert "forkserver" in helped.stdout and "port" in helped.stdout
+    refused = subprocess.run([*command, "thread"], capture_output=True, text=True, timeout=60)
+    assert refused.returncode == 2 and "invalid choice: 'thread'" in refused.stderr
 
 
 def test_the_lines_for_a_dynamo_worker_are_those_of_the_example() -> None:

@@ -140,7 +140,7 @@ def test_a_router_of_the_sum_alone_has_no_series_of_workers() -> None:
     page = runtime.exposition()
     assert "router_worker" not in page and samples(page, "dynamo_component_kvstats_active_blocks") == [1]
     assert router.pick() == 2**64 - 1
-    with pytest.raises(OverflowError):
+    with pytest.raises(ValueError, match="worker_id"):
         router.publish(2**64, active_blocks=1, total_blocks=2, gpu_cache_usage=0.5)
     with pytest.raises(ValueError, match="active_blocks"):
         router.publish(1, active_blocks=-1, total_blocks=2, gpu_cache_usage=0.5)

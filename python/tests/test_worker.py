@@ -3,6 +3,7 @@
 import asyncio
 import json
 import re
+import socket
 import threading
 import urllib.error
 import urllib.request
@@ -10,6 +11,7 @@ from collections.abc import Callable
 
 import prometheus_client
 import pytest
+from running import eventually
 
 from dynamo_metrics import DYNAMO_WORKER_FAMILIES, DistributedRuntime, Frontend
 
@@ -34,12 +36,26 @@ def test_the_system_server_has_metrics_and_health() -> None:
         status, body = fetch(server.url + "/health")
         assert status == 200 and json.loads(body)["status"] == "ready"
         assert fetch(server.url + "/live")[0] == 200
-        with pytest.raises(OSError):
-            runtime.serve(0, "127.0.0.1")
+        with runtime.serve(0, "127.0.0.1") as beside:
+            assert fetch(beside.url + "/live")[0] == 200
     with pytest.raises(urllib.error.URLError):
         urllib.request.urlopen(server.url, timeout=10)
     with pytest.raises(ValueError, match="ready"):
         runtime.set_health_status("perhaps")
+
+
+def test_a_server_may_follow_one_that_was_closed_or_did_not_start() -> None:
+    runtime = DistributedRuntime()
+    runtime.serve(0, "127.0.0.1").close()
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(OSError, match=str(port)):
+            runtime.serve(port, "127.0.0.1")
+    with pytest.raises(OSError, match="no.host.invalid"):
+        runtime.serve(port, "no.host.invalid")
+    with runtime.serve(port, "127.0.0.1") as server:
+        assert server.port == port
+        assert "dynamo_component_uptime_seconds" in fetch(server.url + "/metrics")[1]
 
 
 def test_requests_of_a_worker_are_counted_however_they_end() -> None:
@@ -147,6 +163,26 @@ def test_a_callback_that_fails_or_hangs_costs_only_itself() -> None:
             assert f'dynamo_engine_metrics_up{{source="{name}"}} {up}\n' in page
     finally:
         release.set()
+
+
+@pytest.mark.parametrize("raised", [ValueError, SystemExit, RecursionError])
+def test_an_engine_goes_on_after_an_exception_without_a_text(raised: type[BaseException]) -> None:
+    class Mute(Exception):
+        def __str__(self) -> str:
+            raise raised("no text")
+
+    good = threading.Event()
+
+    def engine() -> str:
+        if not good.is_set():
+            raise Mute
+        return "steps 1\n"
+
+    runtime = DistributedRuntime()
+    runtime.metrics.register_prometheus_expfmt_callback(engine, name="mute")
+    assert "steps 1\n" not in runtime.exposition()
+    good.set()
+    eventually(lambda: "steps 1\n" in runtime.exposition(), runtime.exposition)
 
 
 def test_a_text_for_another_page_lacks_the_families_of_that_page_and_nothing_else() -> None:

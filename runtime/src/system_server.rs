@@ -46,7 +46,7 @@ pub enum SystemServerError {
 
 impl DistributedRuntime {
     /// Starts the system server of the environment; returns `None` where `DYN_SYSTEM_PORT` is -1. The server stops when
-    /// the returned value is dropped.
+    /// the returned value is dropped. Another one may follow a server that stopped or did not start.
     ///
     /// ```
     /// use dynamo_metrics::{DistributedRuntime, Environment, RuntimeOptions};
@@ -74,7 +74,8 @@ impl DistributedRuntime {
 
     /// Returns the builder of the server that [`start_system_server`](Self::start_system_server) starts: for a program
     /// that changes its settings, as limits, a landing page or a Unix socket, and then starts it. `None` where
-    /// `DYN_SYSTEM_PORT` is -1.
+    /// `DYN_SYSTEM_PORT` is -1. A runtime makes any number of them, one after another or for several addresses; the metrics of its
+    /// servers are one, which goes on counting.
     ///
     /// ```
     /// use dynamo_metrics::{DistributedRuntime, Environment, RuntimeOptions};
@@ -92,17 +93,15 @@ impl DistributedRuntime {
     /// ```
     ///
     /// # Errors
-    /// The host is not an address, or the runtime has made a builder already: the registry has the metrics of one system
-    /// server.
+    /// The host is not an address, or the program registered metrics of a server named `system` itself.
     pub fn system_server_builder(
         &self,
         environment: &SystemEnvironment,
     ) -> Result<Option<ServerBuilder>, SystemServerError> {
         let Some(port) = environment.port else { return Ok(None) };
-        let telemetry = Arc::new(ServerTelemetry::default());
-        register_telemetry(self.registry(), "system", &telemetry).map_err(MetricsError::from)?;
+        let address = resolve(&environment.host, port)?;
         let server = Server::builder()
-            .address(resolve(&environment.host, port)?)
+            .address(address)
             .address_source("DYN_SYSTEM_PORT")
             .health_path(environment.health_path.as_str())
             .live_path(environment.live_path.as_str())
@@ -110,8 +109,21 @@ impl DistributedRuntime {
             .cors_origins(environment.cors_origins.clone())
             .exposition(self.exposition())
             .health(SystemProbes(self.clone()))
-            .telemetry(telemetry);
+            .telemetry(self.system_telemetry()?);
         with_web_config(server, environment).map(Some)
+    }
+
+    /// Returns the telemetry of the runtime's system servers: registered with the first one, and kept, because the registry takes the
+    /// metrics of a server once, and a server may not start or may stop.
+    fn system_telemetry(&self) -> Result<Arc<ServerTelemetry>, MetricsError> {
+        let mut kept = self.kept_telemetry();
+        if let Some(telemetry) = &*kept {
+            return Ok(Arc::clone(telemetry));
+        }
+        let telemetry = Arc::new(ServerTelemetry::default());
+        register_telemetry(self.registry(), "system", &telemetry)?;
+        *kept = Some(Arc::clone(&telemetry));
+        Ok(telemetry)
     }
 }
 

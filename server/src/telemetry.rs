@@ -203,6 +203,12 @@ impl ServerTelemetry {
         self.config_is_stale.store(!taken, Relaxed);
     }
 
+    /// Forgets the configuration of a server that ended: the next one with this telemetry has read its own.
+    #[cfg(feature = "auth")]
+    pub(crate) fn config_unwatched(&self) {
+        self.config_is_stale.store(false, Relaxed);
+    }
+
     pub(crate) fn connection_accepted(&self) {
         self.connections_accepted.fetch_add(1, Relaxed);
     }

@@ -1,6 +1,9 @@
 //! The files of a directory, added up. A family is on the page from its first series on, so one of which all series were removed takes
 //! the name from no other.
 //!
+//! Families of one name that differ in kind, mode or buckets cannot be added up. The first one that a running process uses has the
+//! name, or the first one of all: a process that was started again with other buckets is on the page, though the one before it was first.
+//!
 //! A record may be where another one was, so **a series may be before its family**: it waits for the end of the file.
 
 use super::source::Source;
@@ -10,6 +13,7 @@ use crate::mode::{Mode, Reading};
 use crate::record::{self, Content, Kind, Record, Tag};
 use crate::slot::cells_of;
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::fs::File;
 use std::io;
 use std::sync::atomic::Ordering;
@@ -20,6 +24,10 @@ const PID: &str = "pid";
 #[derive(Default)]
 pub(super) struct Merge {
     page: Page,
+    /// Families that running processes use, by name, where families conflict; the others of these names are not on the page.
+    used: HashMap<String, Used>,
+    /// True while `used` is being made.
+    looks_for_users: bool,
     by_name: HashMap<String, usize>,
     modes: Vec<Mode>,
     /// The names of labels that series of any family have, sorted.
@@ -29,8 +37,18 @@ pub(super) struct Merge {
     times: HashMap<(usize, usize), f64>,
 }
 
+/// A family that a running process uses, by what families of one name must have in common.
+pub(super) struct Used {
+    kind: Kind,
+    bounds: Vec<u64>,
+    /// The number of the process's file.
+    file: u32,
+}
+
 /// A family of one file.
 struct Known {
+    /// The process that uses it, or 0.
+    user: u64,
     kind: Kind,
     /// Cells of a series.
     cells: usize,
@@ -55,7 +73,26 @@ struct Placed {
 type SeriesRecord<'f> = (Record<'f>, u64, Content);
 
 impl Merge {
-    pub(super) fn add(&mut self, file: &File) -> io::Result<()> {
+    /// Returns a page of which the families matter that running processes use, and not the values.
+    pub(super) fn that_looks_for_users() -> Self {
+        Self { looks_for_users: true, ..Self::default() }
+    }
+
+    /// Returns a page that prefers these families to others of their names.
+    pub(super) fn that_prefers(used: HashMap<String, Used>) -> Self {
+        Self { used, ..Self::default() }
+    }
+
+    pub(super) fn has_conflicts(&self) -> bool {
+        !self.page.conflicts.is_empty()
+    }
+
+    /// Returns the families that running processes use.
+    pub(super) fn used(self) -> HashMap<String, Used> {
+        self.used
+    }
+
+    pub(super) fn add(&mut self, number: u32, file: &File) -> io::Result<()> {
         if !file.metadata()?.is_file() {
             return Ok(());
         }
@@ -67,7 +104,7 @@ impl Merge {
         self.page.files += 1;
         self.page.refused = self.page.refused.saturating_add(header(record::REFUSED_AT));
         let pid = header(record::PID_AT);
-        let mut source = Source { file, mapping: &mapping, pid, runs: None };
+        let mut source = Source { number, file, mapping: &mapping, pid, runs: None };
         let mut known: HashMap<usize, Option<Known>> = HashMap::new();
         let mut placed: HashMap<usize, Placed> = HashMap::new();
         let mut waiting: Vec<SeriesRecord<'_>> = Vec::new();
@@ -132,7 +169,8 @@ impl Merge {
         let (name, help, unit) = ((*name).into(), (*help).into(), (*unit).into());
         let family = Family { name, help, unit, kind, bounds, series: Vec::new() };
         let cells = cells_of(record.kind, content.cells);
-        Some(Known { kind: record.kind, cells, family, shape, names, order, place: None })
+        let user = content.family as u64;
+        Some(Known { user, kind: record.kind, cells, family, shape, names, order, place: None })
     }
 
     /// Adds a record of a series.
@@ -151,7 +189,7 @@ impl Merge {
         let value = source.value(record.kind, &content)?;
         // Not of the series that has the record now.
         let Some(value) = value.filter(|_| record.is_still(state)) else { return Ok(()) };
-        let Some(family) = self.place(known) else { return Ok(()) };
+        let Some(family) = self.place(known, source)? else { return Ok(()) };
         if let Some(series) = self.add_series(known, family, &content.strings, value, source.pid) {
             placed.insert(record.at, Placed { family, series, state });
         }
@@ -159,13 +197,33 @@ impl Merge {
     }
 
     /// Returns the family of the page that one of a file is a part of; `None` where its name is taken.
-    fn place(&mut self, known: &mut Known) -> Option<usize> {
+    fn place(&mut self, known: &mut Known, source: &mut Source<'_>) -> io::Result<Option<usize>> {
         if let Some(place) = known.place {
-            return place;
+            return Ok(place);
+        }
+        if self.looks_for_users && known.user != 0 && known.user == source.pid && source.runs()? {
+            self.add_user(known, source.number);
         }
         let place = self.find_place(known);
         known.place = Some(place);
-        place
+        Ok(place)
+    }
+
+    /// Keeps the family that the process of the first file uses; of several of one process, the last one.
+    fn add_user(&mut self, known: &Known, file: u32) {
+        let used = Used { kind: known.kind, bounds: bits(&known.family.bounds), file };
+        match self.used.entry(known.family.name.clone()) {
+            Entry::Occupied(mut other) if other.get().file == file => _ = other.insert(used),
+            Entry::Occupied(_) => {}
+            Entry::Vacant(place) => _ = place.insert(used),
+        }
+    }
+
+    /// Returns whether a running process uses another family of this name.
+    fn is_unused(&self, known: &Known) -> bool {
+        let same =
+            |used: &Used| used.kind == known.kind && used.bounds == bits(&known.family.bounds);
+        !self.looks_for_users && !self.used.get(&known.family.name).is_none_or(same)
     }
 
     fn find_place(&mut self, known: &Known) -> Option<usize> {
@@ -173,6 +231,9 @@ impl Merge {
             Kind::Gauge(mode) => (&known.family, mode),
             _ => (&known.family, Mode::default()),
         };
+        if self.is_unused(known) {
+            return self.conflict(&family.name);
+        }
         let Some(at) = self.named(family) else {
             self.page.families.push(family.clone());
             self.modes.push(mode);
@@ -180,13 +241,17 @@ impl Merge {
             return Some(self.modes.len() - 1);
         };
         let other = &self.page.families[at];
-        let bits = |bounds: &[f64]| bounds.iter().map(|it| it.to_bits()).collect::<Vec<_>>();
         let same = (other.kind, self.modes[at]) == (family.kind, mode);
         if same && bits(&other.bounds) == bits(&family.bounds) {
             return Some(at);
         }
-        if !self.page.conflicts.contains(&family.name) {
-            self.page.conflicts.push(family.name.clone());
+        self.conflict(&family.name)
+    }
+
+    /// Notes that a family is not on the page.
+    fn conflict(&mut self, name: &str) -> Option<usize> {
+        if !self.page.conflicts.iter().any(|other| other == name) {
+            self.page.conflicts.push(name.to_owned());
         }
         None
     }
@@ -277,6 +342,10 @@ impl Merge {
         self.page.families.retain(|family| !family.series.is_empty());
         self.page
     }
+}
+
+fn bits(bounds: &[f64]) -> Vec<u64> {
+    bounds.iter().map(|bound| bound.to_bits()).collect()
 }
 
 /// Returns values in the order of the names of their labels.

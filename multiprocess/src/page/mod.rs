@@ -18,7 +18,8 @@ pub struct Page {
     pub files: u32,
     /// Series that found no room, of all processes so far.
     pub refused: u64,
-    /// Families that have the name of one of `families` and another kind, mode or buckets; they are not on the page.
+    /// Families that have the name of one of `families` and another kind, mode or buckets; they are not on the page. Of those with the
+    /// same name, one that a running process uses is on it.
     pub conflicts: Vec<String>,
 }
 
@@ -94,24 +95,37 @@ pub enum Value {
 impl Page {
     /// Reads the metrics of all processes of a directory.
     ///
-    /// Cost: linear in the records of all files. Takes no lock that recordings, or processes that join, wait for.
+    /// Cost: linear in the records of all files; three times that where families conflict. Takes no lock that recordings, or processes that join, wait for.
     ///
     /// # Errors
     /// When the directory or a file of it cannot be opened or mapped.
     pub fn read(directory: impl AsRef<Path>) -> io::Result<Self> {
-        let mut merge = Merge::default();
         let directory = directory.as_ref();
         let mut numbers = Vec::new();
         for entry in std::fs::read_dir(directory)? {
             numbers.extend(entry?.file_name().to_str().and_then(number_of_file));
         }
         numbers.sort_unstable();
-        for number in numbers {
-            match File::open(directory.join(file_name(number))) {
-                // Deleted meanwhile.
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                file => merge.add(&file?)?,
+        let read = |mut merge: Merge| -> io::Result<Merge> {
+            for &number in &numbers {
+                let path = directory.join(file_name(number));
+                // The open of a pipe would wait for a process that writes it.
+                if std::fs::metadata(&path).is_ok_and(|it| !it.is_file()) {
+                    continue;
+                }
+                match File::open(path) {
+                    // Deleted meanwhile.
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                    file => merge.add(number, &file?)?,
+                }
             }
+            Ok(merge)
+        };
+        let mut merge = read(Merge::default())?;
+        if merge.has_conflicts() {
+            // Only then, because whether a process runs is seen from its lock, which takes two calls of the system for each file.
+            let used = read(Merge::that_looks_for_users())?.used();
+            merge = read(Merge::that_prefers(used))?;
         }
         Ok(merge.page())
     }

@@ -10,6 +10,7 @@ use std::sync::atomic::Ordering;
 
 /// A file that is being read.
 pub(super) struct Source<'f> {
+    pub(super) number: u32,
     pub(super) file: &'f File,
     pub(super) mapping: &'f Mapping,
     pub(super) pid: u64,
@@ -59,7 +60,7 @@ impl Source<'_> {
     }
 
     /// Returns whether the process runs, by the lock that it has.
-    fn runs(&mut self) -> io::Result<bool> {
+    pub(super) fn runs(&mut self) -> io::Result<bool> {
         if let Some(runs) = self.runs {
             return Ok(runs);
         }

@@ -4,4 +4,6 @@
 mod directory;
 mod merge;
 mod page;
+mod removal;
+mod restart;
 mod takeover;

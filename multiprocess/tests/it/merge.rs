@@ -109,3 +109,18 @@ fn the_order_of_labels_makes_no_other_series() {
     let values: Vec<_> = page.families[0].series.iter().map(|series| &series.value).collect();
     assert_eq!(values, [&Value::Number(2.0), &Value::Number(1.0)]);
 }
+
+#[test]
+fn a_label_name_that_is_given_twice_has_the_last_value() {
+    let directory = Directory::new();
+    let processes = Processes::join(&directory.0).unwrap();
+    let opts = |first: &str| Opts::new("n", "N.").label("x", first).label("y", "1").label("x", "2");
+    for first in ["1", "3"] {
+        processes.counter(&opts(first)).unwrap().inc();
+    }
+    let page = directory.page();
+    let [series] = page.families[0].series.as_slice() else { panic!("{page:?}") };
+    let label = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+    assert_eq!(series.labels, [label("x", "2"), label("y", "1")]);
+    assert_eq!(series.value, Value::Number(2.0));
+}

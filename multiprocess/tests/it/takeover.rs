@@ -4,6 +4,7 @@ use crate::directory::{Directory, number};
 use dynamo_metrics_multiprocess::{Mode, Opts, Processes};
 use std::fs::File;
 use std::os::unix::fs::FileExt;
+use std::os::unix::net::UnixListener;
 
 #[test]
 fn a_handle_of_a_removed_series_records_into_no_file_that_another_process_takes() {
@@ -39,6 +40,17 @@ fn a_gauge_that_is_no_number_takes_no_extreme_of_processes_that_ended() {
 fn what_is_no_file_is_left_alone() {
     let directory = Directory::new();
     std::fs::create_dir_all(directory.0.join("process-0.metrics")).unwrap();
+    let processes = Processes::join(&directory.0).unwrap();
+    processes.counter(&Opts::new("n", "N.")).unwrap().inc();
+    let page = directory.page();
+    assert_eq!((page.files, number(&page, "n")), (1, 1.0));
+}
+
+#[test]
+fn a_socket_is_no_file_of_a_process() {
+    let directory = Directory::new();
+    std::fs::create_dir_all(&directory.0).unwrap();
+    let _socket = UnixListener::bind(directory.0.join("process-0.metrics")).unwrap();
     let processes = Processes::join(&directory.0).unwrap();
     processes.counter(&Opts::new("n", "N.")).unwrap().inc();
     let page = directory.page();

@@ -1,4 +1,4 @@
-//! Processes that share a directory: this program, started again. It joins no directory itself.
+//! Processes that share a directory: this program, started again. It joins directories of its own only (`pipes`).
 
 mod child;
 #[path = "../it/directory.rs"]
@@ -6,3 +6,4 @@ mod directory;
 mod forks;
 mod gauges;
 mod kills;
+mod pipes;

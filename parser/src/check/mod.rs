@@ -6,7 +6,7 @@
 //! spelling first (`spelling`), so that the strict parser reads each line that has a meaning.
 
 mod consumer;
-mod go_float;
+
 mod models;
 mod spelling;
 

@@ -14,6 +14,7 @@ It needs no `prometheus_client`. Metrics of many processes are in `multiprocess`
 """
 
 import os
+import warnings
 
 from . import (
     exposition,
@@ -93,4 +94,8 @@ __all__ = [
 
 # Before the program creates a metric. The second name is the one of old versions of prometheus_client.
 if _directory := os.environ.get("PROMETHEUS_MULTIPROC_DIR") or os.environ.get("prometheus_multiproc_dir"):
-    multiprocess.share(_directory)
+    try:
+        multiprocess.share(_directory)
+    except OSError as _error:
+        # A program whose metrics cannot be shared runs on.
+        warnings.warn(f"{_error}; only the page of this process has its metrics", RuntimeWarning, stacklevel=2)

@@ -114,13 +114,13 @@ def tls_auth_handler(
 def push_to_gateway(
     gateway: str,
     job: str,
-    registry: Collector,
+    registry: Collector | None,
     grouping_key: dict[str, Any] | None = None,
     timeout: float | None = _TIMEOUT_SECONDS,
     handler: Callable[..., Callable[[], None]] = default_handler,
     compression: _Compression = None,
 ) -> None:
-    """Replaces all metrics of the job and grouping key by those of the registry."""
+    """Replaces all metrics of the job and grouping key by those of the registry, `REGISTRY` for `None`."""
     _push("PUT", gateway, job, registry, grouping_key, timeout, handler, compression)
 
 
@@ -133,8 +133,8 @@ def pushadd_to_gateway(
     handler: Callable[..., Callable[[], None]] = default_handler,
     compression: _Compression = None,
 ) -> None:
-    """Replaces those metrics of the job and grouping key that the registry has, too."""
-    _push("POST", gateway, job, registry or REGISTRY, grouping_key, timeout, handler, compression)
+    """Replaces those metrics of the job and grouping key that the registry, `REGISTRY` for `None`, has, too."""
+    _push("POST", gateway, job, registry, grouping_key, timeout, handler, compression)
 
 
 def delete_from_gateway(
@@ -170,7 +170,7 @@ def _push(
     groups = [("job", job), *sorted((grouping_key or {}).items())]
     url = gateway.rstrip("/") + "/metrics" + "".join(_path(str(name), str(value)) for name, value in groups)
     headers = [("Content-Type", CONTENT_TYPE_PLAIN_0_0_4)]
-    data = b"" if registry is None else generate_latest(registry)
+    data = b"" if method == "DELETE" else generate_latest(REGISTRY if registry is None else registry)
     if compression is not None:
         data = _compress(data, compression)
         headers.append(("Content-Encoding", compression.lower()))

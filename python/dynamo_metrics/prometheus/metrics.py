@@ -7,7 +7,8 @@ from typing import Literal, TypeAlias, get_args
 
 from .._native import Bounds, SwapCounter, SwapGauge, SwapHistogram, SwapSummary
 from .context_managers import ExceptionCounter, InprogressTracker, Timer
-from .metrics_base import Header, MetricWrapperBase, _get_use_created
+from .metrics_base import SAMPLING, Header, MetricWrapperBase, _get_use_created
+from .overrides import Originals
 from .registry import REGISTRY, CollectorRegistry
 from .samples import Sample
 from .utils import INF, floatToGoString
@@ -31,7 +32,9 @@ def enable_created_metrics() -> None:
 
 def native_text(collector: object, openmetrics: bool) -> bytes | None:
     """Returns the text of a metric which the native half can write, or `None`."""
-    if not isinstance(collector, MetricWrapperBase) or not collector._is_native or not collector._is_plain:
+    if not isinstance(collector, MetricWrapperBase) or not collector._is_plain:
+        return None
+    if collector._originals is None or not collector._originals.are_those_of(collector):
         return None
     header = Header(collector._name, collector._documentation, collector._unit, openmetrics, _use_created)
     text: bytes = collector._text(header)  # type: ignore[attr-defined]
@@ -56,7 +59,6 @@ class Counter(MetricWrapperBase, SwapCounter):
     """
 
     _type = "counter"
-    _is_native = True
 
     def _metric_init(self) -> None:
         self._set_cells(self._identity())
@@ -97,7 +99,6 @@ class Gauge(MetricWrapperBase, SwapGauge):
     """A value that rises and falls. `multiprocess_mode` says how the values of processes that share it become one."""
 
     _type = "gauge"
-    _is_native = True
     _function: Callable[[], float]
 
     def __init__(
@@ -153,7 +154,6 @@ class Summary(MetricWrapperBase, SwapSummary):
     """The number and the sum of observations."""
 
     _type = "summary"
-    _is_native = True
     _reserved_labelnames = ("quantile",)
 
     def _metric_init(self) -> None:
@@ -190,7 +190,6 @@ class Histogram(MetricWrapperBase, SwapHistogram):
     """Observations counted in buckets."""
 
     _type = "histogram"
-    _is_native = True
     _reserved_labelnames = ("le",)
     DEFAULT_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0, INF)
 
@@ -250,6 +249,10 @@ class Histogram(MetricWrapperBase, SwapHistogram):
             yield Sample("_sum", {}, total)
         if _use_created:
             yield Sample("_created", {}, self._created)
+
+
+for _kind in (Counter, Gauge, Summary, Histogram):
+    _kind._originals = Originals(_kind, *SAMPLING)
 
 
 class Info(MetricWrapperBase):

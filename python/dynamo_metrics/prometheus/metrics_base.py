@@ -4,14 +4,15 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, ClassVar, NamedTuple
 
-from .._native import Labelled, _remove_shared
+from .._native import Labelled
 from .metrics_core import Metric
+from .overrides import Originals
 from .registry import REGISTRY, CollectorRegistry
 from .samples import Sample
 from .validation import check_label_names, check_metric_name, is_legacy_label_name, is_legacy_metric_name
 
 # Methods of which an override changes the samples; then the text comes from them and not from the native half.
-_SAMPLING = ("collect", "_get_metric", "_samples", "_multi_samples", "_child_samples")
+SAMPLING = ("collect", "_get_metric", "_samples", "_multi_samples", "_child_samples")
 
 
 def _get_use_created() -> bool:
@@ -48,15 +49,10 @@ class MetricWrapperBase(Labelled):
 
     _type: ClassVar[str] = ""
     _reserved_labelnames: ClassVar[Sequence[str]] = ()
-    # Whether the native half writes the text of metrics of this class.
-    _is_native: ClassVar[bool] = False
+    # Methods whose samples the native half writes as text, of the kinds that it knows.
+    _originals: ClassVar[Originals | None] = None
     # Whether all names are of the old set of characters; False for a series of a family.
     _is_plain = False
-
-    def __init_subclass__(cls, **kwargs: Any) -> None:
-        super().__init_subclass__(**kwargs)
-        if "_is_native" not in vars(cls) and any(name in vars(cls) for name in _SAMPLING):
-            cls._is_native = False
 
     def __init__(
         self,
@@ -70,6 +66,11 @@ class MetricWrapperBase(Labelled):
         _labelvalues: Sequence[str] | None = None,
         _kwargs: dict[str, Any] | None = None,
     ) -> None:
+        unit = unit or ""
+        texts = {"documentation": documentation, "namespace": namespace or "", "subsystem": subsystem or "", "unit": unit}
+        for argument, text in {"name": name, **texts}.items():
+            if not isinstance(text, str):
+                raise TypeError(f"metric {name!r}: {argument} must be str, not {type(text).__name__}")
         self._name = full_name(self._type, name, namespace, subsystem, unit)
         check_metric_name(self._name)
         self._labelnames = check_label_names(labelnames, self._reserved_labelnames)
@@ -143,7 +144,7 @@ class MetricWrapperBase(Labelled):
     def _remove(self, labelvalues: tuple[str, ...]) -> None:
         series = self._metrics.pop(labelvalues, None)
         if series is not None:
-            _remove_shared(series._identity())
+            series._remove_shared()
 
     def remove_by_labels(self, labels: dict[str, str]) -> None:
         """Removes the series that have all of these labels; none remove nothing."""
@@ -186,6 +187,10 @@ class MetricWrapperBase(Labelled):
             labels = dict(zip(self._labelnames, values))
             for sample in series._child_samples():
                 yield sample._replace(labels={**labels, **sample.labels})
+
+    def __copy__(self) -> "MetricWrapperBase":
+        """Returns the metric itself: a copy would have the same series and values."""
+        return self
 
     def __str__(self) -> str:
         return f"{self._type}:{self._name}"

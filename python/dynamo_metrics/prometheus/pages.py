@@ -6,7 +6,11 @@ from .escaping import ALLOWUTF8, UNDERSCORES
 from .metrics import native_text
 from .metrics_core import Metric
 from .multiprocess import MultiProcessCollector
+from .overrides import Originals
 from .registry import Collector, CollectorRegistry
+
+_REGISTRY = Originals(CollectorRegistry, "collect")
+_ALL_PROCESSES = Originals(MultiProcessCollector, "collect")
 
 
 def page(
@@ -14,13 +18,13 @@ def page(
 ) -> Iterator[bytes]:
     """Yields the text of each family; `write` returns that of a family which the native half does not write."""
     sources = [registry]
-    if isinstance(registry, CollectorRegistry) and type(registry).collect is CollectorRegistry.collect:
+    if isinstance(registry, CollectorRegistry) and _REGISTRY.are_those_of(registry):
         sources = registry._sources()
     # The other schemes change plain names, too.
     plain_stays = escaping in (ALLOWUTF8, UNDERSCORES)
     for source in sources:
         text = None
-        if plain_stays and isinstance(source, MultiProcessCollector):
+        if plain_stays and isinstance(source, MultiProcessCollector) and _ALL_PROCESSES.are_those_of(source):
             text = source._text(openmetrics)
         elif plain_stays:
             text = native_text(source, openmetrics)

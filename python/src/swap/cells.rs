@@ -66,6 +66,11 @@ impl GaugeValue {
             Self::Process(gauge) => gauge.add(v),
         }
     }
+
+    /// Takes the series off the page of all processes, unless another object records into it; returns whether it did.
+    pub(crate) fn remove(&self) -> bool {
+        matches!(self, Self::Process(gauge) if gauge.remove())
+    }
 }
 
 /// The value of a counter.
@@ -113,6 +118,11 @@ impl Total {
             Self::Own(sum) => sum.reset(),
             Self::Process(counter) => counter.reset(),
         }
+    }
+
+    /// Removes the series where no other metric has it; see [`GaugeValue::remove`].
+    pub(crate) fn remove(&self) -> bool {
+        matches!(self, Self::Process(counter) if counter.remove())
     }
 }
 
@@ -165,6 +175,7 @@ pub(crate) struct Upper {
     pub(crate) texts: Box<[String]>,
     /// `None` for bounds that the core refuses: too many, repeated, or not finite.
     lookup: Option<Buckets>,
+    has_nan: bool,
 }
 
 #[pymethods]
@@ -175,12 +186,14 @@ impl Bounds {
         let texts = bounds.iter().map(|&bound| number::go_string(bound)).collect();
         let finite = bounds.split_last().map_or(&[][..], |(_, finite)| finite);
         let lookup = Buckets::new(finite.iter().copied()).ok();
-        Self(Arc::new(Upper { bounds: bounds.into(), texts, lookup }))
+        let has_nan = bounds.iter().any(|bound| bound.is_nan());
+        Self(Arc::new(Upper { bounds: bounds.into(), texts, lookup, has_nan }))
     }
 }
 
 impl Upper {
-    /// Returns the first bucket whose bound is not below the value, or the place behind the buckets for NaN.
+    /// Returns the first bucket whose bound is not below the value, or the place behind the buckets for NaN. A bound that is NaN is
+    /// above no value.
     #[inline]
     pub(crate) fn index(&self, v: f64) -> usize {
         if v.is_nan() {
@@ -188,6 +201,11 @@ impl Upper {
         }
         match &self.lookup {
             Some(buckets) => buckets.index(v),
+            // NaN is in no order, so no search by halves finds the place.
+            None if self.has_nan => {
+                let all = self.bounds.len();
+                self.bounds.iter().position(|&bound| v <= bound).unwrap_or(all)
+            }
             None => self.bounds.partition_point(|&bound| bound < v),
         }
     }
@@ -259,6 +277,15 @@ impl Observations {
             other => other.observe(bucket, v),
         }
         Ok(())
+    }
+
+    /// Removes the series where no other metric has it; see [`GaugeValue::remove`].
+    pub(crate) fn remove(&self) -> bool {
+        match self {
+            Self::Process(histogram) => histogram.remove(),
+            Self::ProcessSummary(summary) => summary.remove(),
+            _ => false,
+        }
     }
 
     /// Fills `counts`, one for each bucket, and returns the sum.

@@ -152,6 +152,10 @@ impl SwapCounter {
         Ok(self.cells()?.exemplar.get(py, 0))
     }
 
+    fn _remove_shared(&self) -> bool {
+        self.0.get().is_some_and(|cells| cells.sum.remove())
+    }
+
     fn _text<'py>(slf: &Bound<'py, Self>, header: Header) -> PyResult<Bound<'py, PyBytes>> {
         family_text(slf, &header)
     }
@@ -224,6 +228,10 @@ impl SwapGauge {
         slf.py().get_type::<PyFloat>().call1((value,))?.extract()
     }
 
+    fn _remove_shared(&self) -> bool {
+        self.0.get().is_some_and(|cells| cells.value.remove())
+    }
+
     fn _text<'py>(slf: &Bound<'py, Self>, header: Header) -> PyResult<Bound<'py, PyBytes>> {
         family_text(slf, &header)
     }
@@ -291,6 +299,10 @@ impl SwapHistogram {
         Ok(self.cells()?.exemplars.get(py, bucket))
     }
 
+    fn _remove_shared(&self) -> bool {
+        self.0.get().is_some_and(|cells| cells.observations.remove())
+    }
+
     fn _text<'py>(slf: &Bound<'py, Self>, header: Header) -> PyResult<Bound<'py, PyBytes>> {
         family_text(slf, &header)
     }
@@ -346,6 +358,10 @@ impl SwapSummary {
         let mut counts = [0];
         let sum = self.cells()?.read(&mut counts);
         Ok((counts[0], sum))
+    }
+
+    fn _remove_shared(&self) -> bool {
+        self.0.get().is_some_and(Observations::remove)
     }
 
     fn _text<'py>(slf: &Bound<'py, Self>, header: Header) -> PyResult<Bound<'py, PyBytes>> {

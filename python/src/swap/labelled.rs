@@ -39,6 +39,12 @@ impl Labelled {
         _ = self.family.set((names, series));
     }
 
+    /// Takes the series off the page of all processes, unless another object records into it; returns whether it did. Kinds that
+    /// processes share have methods of their own.
+    fn _remove_shared(&self) -> bool {
+        false
+    }
+
     /// Returns the series of these label values, by position or by name; creates it if it does not exist. Keep the result for
     /// hot loops.
     #[pyo3(signature = (*labelvalues, **labelkwargs))]

@@ -6,7 +6,7 @@
 
 use pyo3::prelude::*;
 
-pub(crate) use processes::rejoin;
+pub(crate) use processes::{EMPTY_DIRECTORY, rejoin};
 
 mod cells;
 mod kinds;
@@ -25,7 +25,6 @@ pub(crate) fn add_to(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(number::go_string, module)?)?;
     module.add_function(wrap_pyfunction!(processes::_share, module)?)?;
     module.add_function(wrap_pyfunction!(processes::_shared_directory, module)?)?;
-    module.add_function(wrap_pyfunction!(processes::_remove_shared, module)?)?;
     module.add_function(wrap_pyfunction!(processes::_shared_families, module)?)?;
     module.add_function(wrap_pyfunction!(processes::_shared_text, module)?)?;
     Ok(())

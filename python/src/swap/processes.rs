@@ -16,12 +16,21 @@ use std::ffi::{CString, OsString};
 use std::fmt::Write;
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 /// The directory that this process shares, and the process among those that share it once it has created a metric.
 struct Shared {
     directory: PathBuf,
     joined: Option<Processes>,
+    /// The time of the last try to join that failed.
+    failed: Option<Instant>,
 }
+
+/// Metrics that are created within this time of a try that failed do not try again: each try looks at all files.
+const JOIN_PAUSE: Duration = Duration::from_secs(1);
+
+pub(crate) const EMPTY_DIRECTORY: &str =
+    "the directory of shared metrics is empty: name one, or shm for one in memory";
 
 static SHARED: Mutex<Option<Shared>> = Mutex::new(None);
 
@@ -34,10 +43,13 @@ fn joined() -> Option<Processes> {
     lock().as_ref()?.joined.clone()
 }
 
-/// Shares the metrics that are created from now on in a directory. Raises `OSError` where it cannot be made, and `ValueError` where the
-/// process shares another one.
+/// Shares the metrics that are created from now on in a directory. Raises `OSError` where it cannot be made, and `ValueError` where it
+/// has no name or the process shares another one.
 #[pyfunction]
 pub(crate) fn _share(directory: PathBuf) -> PyResult<()> {
+    if directory.as_os_str().is_empty() {
+        return Err(PyValueError::new_err(EMPTY_DIRECTORY));
+    }
     let mut shared = lock();
     match &*shared {
         Some(shared) if shared.directory == directory => {}
@@ -52,7 +64,7 @@ pub(crate) fn _share(directory: PathBuf) -> PyResult<()> {
             std::fs::create_dir_all(&directory).map_err(|error| {
                 os_error(format!("cannot share metrics in {}: {error}", directory.display()))
             })?;
-            *shared = Some(Shared { directory, joined: None });
+            *shared = Some(Shared { directory, joined: None, failed: None });
         }
     }
     Ok(())
@@ -98,22 +110,47 @@ impl Identity<'_> {
     }
 }
 
-/// Returns what `make` makes of the processes, or `None` where the process shares no metrics, or has no room for another series;
-/// then a warning says that this process's own page has it.
+/// Returns this process among those that share a directory, which it joins with its first metric, if it shares one. An error that was
+/// given before is `None`.
+fn join() -> Option<Result<Processes, Option<Error>>> {
+    let mut guard = lock();
+    let shared = guard.as_mut()?;
+    if let Some(processes) = &shared.joined {
+        return Some(Ok(processes.clone()));
+    }
+    if shared.failed.is_some_and(|at| at.elapsed() < JOIN_PAUSE) {
+        return Some(Err(None));
+    }
+    let is_first = shared.failed.is_none();
+    Some(match Processes::join(&shared.directory) {
+        Ok(processes) => Ok(shared.joined.insert(processes).clone()),
+        Err(error) => {
+            shared.failed = Some(Instant::now());
+            Err(Some(error).filter(|_| is_first))
+        }
+    })
+}
+
+/// Returns what `make` makes of the processes, or `None` where the process shares no metrics, cannot join those that do, or has no room
+/// for another series; then a warning says that this process's own page has it.
 pub(crate) fn shared<T>(
     py: Python<'_>,
     identity: &Identity<'_>,
     make: impl Fn(&Processes, &Opts) -> Result<T, Error>,
 ) -> PyResult<Option<T>> {
-    let mut guard = lock();
-    let Some(shared) = &mut *guard else { return Ok(None) };
     let opts = identity.opts()?;
-    let processes = match &mut shared.joined {
-        Some(processes) => processes.clone(),
-        empty => empty.insert(Processes::join(&shared.directory).map_err(os_error)?).clone(),
+    let processes = match join() {
+        None => return Ok(None),
+        Some(Ok(processes)) => processes,
+        Some(Err(None)) => return Ok(None),
+        Some(Err(Some(error))) => {
+            warn(
+                py,
+                &format!("{error}; until then only the page of this process has its metrics"),
+            )?;
+            return Ok(None);
+        }
     };
-    // A warning runs code of the program, which may create a metric.
-    drop(guard);
     let made = match make(&processes, &opts) {
         // Of a fork that ran none of Python's hooks.
         Err(Error::Forked { .. }) => processes.rejoin().and_then(|()| make(&processes, &opts)),
@@ -125,15 +162,6 @@ pub(crate) fn shared<T>(
             warn(py, &format!("{error}; only the page of this process has it"))?;
             Ok(None)
         }
-    }
-}
-
-/// Removes this process's share of a series from the page of all.
-#[pyfunction]
-pub(crate) fn _remove_shared(identity: Identity<'_>) -> PyResult<bool> {
-    match joined() {
-        Some(processes) => Ok(processes.remove(&identity.opts()?)),
-        None => Ok(false),
     }
 }
 

@@ -12,9 +12,10 @@ use dynamo_metrics_core::Registry;
 #[cfg(unix)]
 use dynamo_metrics_exporter::multiprocess::Processes;
 use dynamo_metrics_exporter::{Engine, EngineSource, Exporter, MetricsExposition, new_registry};
+use dynamo_metrics_server::ServerTelemetry;
 #[cfg(unix)]
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 /// Options of a [`DistributedRuntime`].
@@ -93,6 +94,8 @@ struct Runtime {
     health: SystemHealth,
     health_checks: HealthChecks,
     kv_page: KvPage,
+    /// The metrics of the system servers, once the first one was made.
+    telemetry: Mutex<Option<Arc<ServerTelemetry>>>,
     #[cfg(unix)]
     processes: Option<Processes>,
 }
@@ -161,6 +164,7 @@ impl DistributedRuntime {
                 health,
                 health_checks,
                 kv_page: KvPage::default(),
+                telemetry: Mutex::default(),
                 #[cfg(unix)]
                 processes,
             }),
@@ -231,6 +235,10 @@ impl DistributedRuntime {
 
     pub(crate) fn kv_page(&self) -> &KvPage {
         &self.inner.kv_page
+    }
+
+    pub(crate) fn kept_telemetry(&self) -> MutexGuard<'_, Option<Arc<ServerTelemetry>>> {
+        self.inner.telemetry.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn health_checks(&self) -> HealthChecks {

@@ -5,3 +5,4 @@ mod environment_docs;
 mod lifecycle;
 mod misbehaviour;
 mod page;
+mod system_server;

@@ -86,6 +86,7 @@ impl Loaded {
                 self.reload(telemetry);
             }
         }
+        telemetry.config_unwatched();
     }
 
     fn reload(&mut self, telemetry: &ServerTelemetry) {
@@ -178,5 +179,18 @@ mod tests {
         fs::remove_file(&file).expect("it was there");
         loaded.reload(&telemetry);
         assert!(!loaded.current.load().users.is_empty(), "nor is a file that went");
+    }
+
+    #[test]
+    fn a_server_that_ends_with_a_stale_file_leaves_telemetry_as_it_found_it() {
+        let name = format!("reload-end-{}.yml", std::process::id());
+        let file = std::env::temp_dir().join(name);
+        fs::write(&file, "").expect("a file");
+        let loaded = Loaded::load(file.clone()).unwrap_or_else(|problem| panic!("{problem}"));
+        let telemetry = Arc::new(ServerTelemetry::default());
+        telemetry.config_reloaded(false);
+        drop(loaded.watch(Arc::clone(&telemetry)).expect("a thread"));
+        assert!(telemetry.config_is_current());
+        fs::remove_file(&file).expect("it was there");
     }
 }

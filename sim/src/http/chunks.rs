@@ -7,7 +7,7 @@
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Chunks {
     place: Place,
-    /// Of the chunk whose first line is being read, and then what is left of it.
+    /// The size of the chunk whose first line is being read, and then what is left of it.
     size: u64,
 }
 

@@ -69,14 +69,14 @@ pub(crate) struct Refusal {
 }
 
 const HOST: Refusal = bad(Limit::Host, "a request has one valid Host");
-/// Of a head whose request may end in two places, or nowhere.
+/// The error of a head whose request may end in two places, or nowhere.
 pub(crate) const FRAMING: Refusal = bad(
     Limit::Framing,
     "where the request ends is ambiguous: send one Content-Length, a number, or Transfer-Encoding: chunked",
 );
-/// Of a head that cannot be read.
+/// The error of a head that cannot be read.
 pub(crate) const GRAMMAR: Refusal = bad(Limit::Grammar, "the head of the request is malformed");
-/// Of a head beyond [`Limits::head_bytes`] or [`Limits::headers`].
+/// The error of a head beyond [`Limits::head_bytes`] or [`Limits::headers`].
 pub(crate) const HEAD_TOO_LONG: Refusal = Refusal {
     limit: Limit::HeadSize,
     status: StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,

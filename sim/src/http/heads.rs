@@ -29,7 +29,7 @@ pub(crate) struct Verdict {
     given: AtomicU64,
     /// Requests that the service has seen.
     seen: AtomicU64,
-    /// Of the last head that was given.
+    /// The refusal of the last head that was given.
     refusal: OnceLock<Refusal>,
 }
 
@@ -55,11 +55,11 @@ pub(crate) struct Heads<S> {
 /// The place of the buffer's first byte in the stream.
 #[derive(Debug)]
 enum Place {
-    /// In a head, of which so many bytes were looked at.
+    /// A head, of which so many bytes were looked at.
     Head(usize),
-    /// In a judged head, or the stand-in for a refused one, of which so many bytes are left, before what follows.
+    /// A judged head, or the stand-in for a refused one, of which so many bytes are left, before what follows.
     Judged(usize, Framing),
-    /// In a body of which so many bytes are left.
+    /// A body of which so many bytes are left.
     Length(u64),
     Chunked(Chunks),
     /// Behind a head that was refused.

@@ -13,9 +13,9 @@
 use std::collections::HashMap;
 use std::ops::Range;
 
-use crate::check::go_float::canonical;
 use crate::exposition::series_key;
 use crate::fault::Fault;
+use crate::go_float::canonical;
 use crate::kind::Kind;
 use crate::number;
 

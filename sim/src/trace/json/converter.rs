@@ -25,7 +25,7 @@ pub(crate) struct Converter<'a> {
     form: Option<Form>,
     /// The time of the last row of each session.
     sessions: HashMap<String, u64>,
-    /// Whether a row had a timestamp, and one that is no whole number.
+    /// True if a row had a timestamp, and if one was no whole number.
     timed: bool,
     fractions: bool,
     without_time: u64,
@@ -35,7 +35,7 @@ pub(crate) struct Converter<'a> {
 
 /// The settled form of the rows.
 struct Form {
-    /// Whether the first row with a timestamp has Bailian's keys.
+    /// True if the first row with a timestamp has Bailian's keys.
     is_bailian: bool,
     unit: SettledUnit,
     block_sizes: BlockSizes,

@@ -4,11 +4,22 @@
 
 /// Returns the text that Prometheus 3 stores for a number as the value of `le` or `quantile`; `None` if it is no number for Go,
 /// or beyond the largest f64, and stored as it is.
-pub(super) fn canonical(text: &str) -> Option<String> {
+pub(crate) fn canonical(text: &str) -> Option<String> {
     parse(text).map(format)
 }
 
-fn parse(text: &str) -> Option<f64> {
+/// Returns the number that a text is for Go's `strconv.ParseFloat`: decimal or hexadecimal, with underscores between digits, an
+/// infinity with or without sign, or NaN without one. `None` for another text, and for a number beyond the largest `f64`.
+///
+/// ```
+/// use dynamo_metrics_parser::go_float::parse;
+///
+/// assert_eq!(parse("0x1p3"), Some(8.0));
+/// assert_eq!(parse("1_0"), Some(10.0));
+/// assert_eq!((parse("+nan"), parse("1e400")), (None, None));
+/// ```
+#[must_use]
+pub fn parse(text: &str) -> Option<f64> {
     let unsigned = text.strip_prefix(['+', '-']).unwrap_or(text);
     let is_negative = text.starts_with('-');
     if text.eq_ignore_ascii_case("nan") {
