@@ -13,7 +13,6 @@ use crate::mode::{Mode, Reading};
 use crate::record::{self, Content, Kind, Record, Tag};
 use crate::slot::cells_of;
 use std::collections::HashMap;
-use std::collections::hash_map::Entry;
 use std::fs::File;
 use std::io;
 use std::sync::atomic::Ordering;
@@ -41,8 +40,6 @@ pub(super) struct Merge {
 pub(super) struct Used {
     kind: Kind,
     bounds: Vec<u64>,
-    /// The number of the process's file.
-    file: u32,
 }
 
 /// A family of one file.
@@ -92,7 +89,7 @@ impl Merge {
         self.used
     }
 
-    pub(super) fn add(&mut self, number: u32, file: &File) -> io::Result<()> {
+    pub(super) fn add(&mut self, file: &File) -> io::Result<()> {
         if !file.metadata()?.is_file() {
             return Ok(());
         }
@@ -104,7 +101,7 @@ impl Merge {
         self.page.files += 1;
         self.page.refused = self.page.refused.saturating_add(header(record::REFUSED_AT));
         let pid = header(record::PID_AT);
-        let mut source = Source { number, file, mapping: &mapping, pid, runs: None };
+        let mut source = Source { file, mapping: &mapping, pid, runs: None };
         let mut known: HashMap<usize, Option<Known>> = HashMap::new();
         let mut placed: HashMap<usize, Placed> = HashMap::new();
         let mut waiting: Vec<SeriesRecord<'_>> = Vec::new();
@@ -202,21 +199,17 @@ impl Merge {
             return Ok(place);
         }
         if self.looks_for_users && known.user != 0 && known.user == source.pid && source.runs()? {
-            self.add_user(known, source.number);
+            self.add_user(known);
         }
         let place = self.find_place(known);
         known.place = Some(place);
         Ok(place)
     }
 
-    /// Keeps the family that the process of the first file uses; of several of one process, the last one.
-    fn add_user(&mut self, known: &Known, file: u32) {
-        let used = Used { kind: known.kind, bounds: bits(&known.family.bounds), file };
-        match self.used.entry(known.family.name.clone()) {
-            Entry::Occupied(mut other) if other.get().file == file => _ = other.insert(used),
-            Entry::Occupied(_) => {}
-            Entry::Vacant(place) => _ = place.insert(used),
-        }
+    /// Keeps the first family of its name that a process uses.
+    fn add_user(&mut self, known: &Known) {
+        let used = || Used { kind: known.kind, bounds: bits(&known.family.bounds) };
+        self.used.entry(known.family.name.clone()).or_insert_with(used);
     }
 
     /// Returns whether a running process uses another family of this name.

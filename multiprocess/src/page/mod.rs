@@ -116,7 +116,7 @@ impl Page {
                 match File::open(path) {
                     // Deleted meanwhile.
                     Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                    file => merge.add(number, &file?)?,
+                    file => merge.add(&file?)?,
                 }
             }
             Ok(merge)

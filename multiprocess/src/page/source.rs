@@ -10,7 +10,6 @@ use std::sync::atomic::Ordering;
 
 /// A file that is being read.
 pub(super) struct Source<'f> {
-    pub(super) number: u32,
     pub(super) file: &'f File,
     pub(super) mapping: &'f Mapping,
     pub(super) pid: u64,

@@ -72,6 +72,15 @@ fn of_processes_that_run_the_first_one_decides() {
 }
 
 #[test]
+fn of_one_process_the_family_that_was_first_decides() {
+    let directory = Directory::new();
+    let process = Processes::join(&directory.0).unwrap();
+    observe(&process, &BEFORE);
+    observe(&process, &NOW);
+    assert_eq!(shown(&directory.page()), (BEFORE.to_vec(), 1));
+}
+
+#[test]
 fn a_family_that_a_process_removed_takes_its_name_from_no_process_that_uses_another() {
     let directory = Directory::new();
     let first = Processes::join(&directory.0).unwrap();
