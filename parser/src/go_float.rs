@@ -2,6 +2,8 @@
 //! one spelling that a number gets. The models of `strconv.ParseFloat` and of `formatOpenMetricsFloat` in
 //! `model/textparse/openmetricsparse.go`. Values of samples know fewer spellings (`number`).
 
+use std::borrow::Cow;
+
 /// Returns the text that Prometheus 3 stores for a number as the value of `le` or `quantile`; `None` if it is no number for Go,
 /// or beyond the largest f64, and stored as it is.
 pub(crate) fn canonical(text: &str) -> Option<String> {
@@ -44,9 +46,9 @@ pub fn parse(text: &str) -> Option<f64> {
 }
 
 /// Removes underscores, each of which stands between digits; the prefix `0x` counts as one.
-fn without_underscores(text: &str) -> Option<String> {
+fn without_underscores(text: &str) -> Option<Cow<'_, str>> {
     if !text.contains('_') {
-        return Some(text.to_owned());
+        return Some(Cow::Borrowed(text));
     }
     let prefix = text
         .get(..2)
@@ -64,7 +66,7 @@ fn without_underscores(text: &str) -> Option<String> {
         }
         before = if is_digit { '0' } else { found };
     }
-    (before != '_').then(|| text.replace('_', ""))
+    (before != '_').then(|| Cow::Owned(text.replace('_', "")))
 }
 
 /// Reads what follows `0x`: hexadecimal digits with at most one point, and a binary exponent.
