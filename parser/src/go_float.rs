@@ -4,10 +4,16 @@
 
 use std::borrow::Cow;
 
+use crate::grammar;
+
 /// Returns the text that Prometheus 3 stores for a number as the value of `le` or `quantile`; `None` if it is no number for Go,
 /// or beyond the largest f64, and stored as it is.
 pub(crate) fn canonical(text: &str) -> Option<String> {
-    parse(text).map(format)
+    // Zero has no sign, as Prometheus writes it.
+    let spell = |number: f64| {
+        if number.is_nan() { "NaN".to_owned() } else { grammar::canonical(number + 0.0) }
+    };
+    parse(text).map(spell)
 }
 
 /// Returns the number that a text is for Go's `strconv.ParseFloat`: decimal or hexadecimal, with underscores between digits, an
@@ -125,29 +131,6 @@ fn scaled(bits: u64, lowest: i64) -> Option<f64> {
         _ => f64::from_bits(1 << (lowest + 1074)),
     };
     Some(kept as f64 * power)
-}
-
-/// The shortest digits that are this number, with a point or an exponent. Of two that are equally near Go takes the even one, and
-/// Rust may not; that shows only beside a label that is spelled so and is stored as it is.
-fn format(number: f64) -> String {
-    if number.is_nan() {
-        return "NaN".to_owned();
-    }
-    if number.is_infinite() {
-        return if number > 0.0 { "+Inf" } else { "-Inf" }.to_owned();
-    }
-    if number == 0.0 {
-        return "0.0".to_owned();
-    }
-    let shortest = format!("{number:e}");
-    let (digits, exponent) = shortest.split_once('e').unwrap_or((&shortest, "0"));
-    match exponent.parse::<i32>() {
-        Ok(exponent @ (..-4 | 6..)) => {
-            let sign = if exponent < 0 { '-' } else { '+' };
-            format!("{digits}e{sign}{:02}", exponent.abs())
-        }
-        _ => format!("{number:?}"),
-    }
 }
 
 #[cfg(test)]

@@ -205,8 +205,8 @@ pub fn is_canonical(text: &str, value: f64) -> bool {
     !value.is_nan() && text == canonical(value)
 }
 
-/// The canonical spelling of a number that is not NaN.
-fn canonical(value: f64) -> String {
+/// Returns the canonical spelling of a number that is not NaN.
+pub(crate) fn canonical(value: f64) -> String {
     if value.is_infinite() {
         return if value > 0.0 { "+Inf" } else { "-Inf" }.to_owned();
     }

@@ -292,22 +292,18 @@ impl Passthrough {
         weaker.begin_round();
         merged.clear();
         reports.clear();
-        for (number, Source { filter, .. }) in sources.clone().into_iter().enumerate() {
-            pages[number].settle(store, filter, wanted, weaker);
-            reports.push(pages[number].counts());
-        }
+        store.restore();
         // Names that are escaped come last, so that none takes the place of one that is spelled so.
         for escaped in [false, true] {
             for (number, Source { filter, .. }) in sources.clone().into_iter().enumerate() {
-                if !escaped || pages[number].has_escaped() {
-                    let whose = (number as u32, filter, escaped);
-                    pages[number].sort(
-                        (store, merged),
-                        whose,
-                        wanted,
-                        weaker,
-                        &mut reports[number],
-                    );
+                let page = &mut pages[number];
+                if !escaped {
+                    page.settle(store, filter, wanted, weaker);
+                    reports.push(page.counts());
+                }
+                if !escaped || page.has_escaped() {
+                    let (whose, report) = ((number as u32, filter, escaped), &mut reports[number]);
+                    page.sort((store, merged), whose, wanted, weaker, report);
                 }
             }
         }

@@ -83,9 +83,6 @@ impl Page {
                         before = store.before(reading.name);
                     }
                 }
-                Line::Type { word, admitted, .. } if !admitted => {
-                    below = Word::parse(store.arena.get(word)).with_bounds();
-                }
                 other => {
                     if let Line::Type { word, .. } = other {
                         below = Word::parse(store.arena.get(word)).with_bounds();
@@ -123,7 +120,7 @@ impl Page {
     fn add_metadata(&mut self, store: &Store, line: &Line) {
         let (names, arena, seed) = (&mut self.names, &store.arena, &store.seed);
         match *line {
-            Line::Nothing | Line::Eof | Line::Sample(_) => {}
+            Line::Nothing | Line::Eof | Line::Sample(_) | Line::Type { admitted: false, .. } => {}
             Line::Help { name, text } => names.declarations.help(arena, seed, name, text),
             Line::Unit { name, unit } => names.declarations.unit(arena, seed, name, unit),
             Line::Type { name, word, .. } => {

@@ -10,12 +10,12 @@ use dynamo_metrics_core::Escaping;
 
 use super::alike::Before;
 use super::arena::{Arena, NONE, Seed, Span};
-use super::bound;
+use super::bound::{self, Respelled};
 use super::cursor::Label;
 use super::labels::Labels;
 use super::line::Reading;
 use super::role::Role;
-use crate::number::{Text, write_f64_openmetrics};
+use crate::number::Text;
 use dynamo_metrics_parser::Kind;
 use dynamo_metrics_parser::grammar::{label_name_len, literal, metric_name_len};
 
@@ -74,7 +74,9 @@ pub(super) struct Store {
     /// A name that is being escaped.
     escaped: String,
     /// A number that is being spelled.
-    spelled: BytesMut,
+    pub(super) spelled: BytesMut,
+    /// The labels that this round has respelled.
+    pub(super) respelled: Vec<Respelled>,
     /// True if a sample of this source has a timestamp.
     timestamps: bool,
 }
@@ -86,6 +88,7 @@ impl Store {
         self.labels.clear();
         self.extras.clear();
         self.added.clear();
+        self.respelled.clear();
         self.escaping = escaping;
     }
 
@@ -268,24 +271,6 @@ impl Store {
         }
     }
 
-    /// Spells the number in a label as Prometheus 3 stores it, because the page that is written would not make Prometheus do so.
-    pub(super) fn respell_number(&mut self, at: u32, label: &[u8]) {
-        let sample = &self.samples[at as usize];
-        let labels = self.labels(sample);
-        let Some(place) = labels.iter().position(|own| self.arena.get(own.name) == label) else {
-            return;
-        };
-        let text = self.arena.get(labels[place].value);
-        let Some(number) = bound::read(text) else { return };
-        spell(&mut self.spelled, number);
-        if text == &self.spelled[..] {
-            return;
-        }
-        let place = sample.first_label as usize + place;
-        self.labels[place].value = self.arena.push(&self.spelled);
-        self.samples[at as usize].braces = Span::default();
-    }
-
     /// Returns whether a sample without a time comes after one of the same series with a time. Prometheus stores the first one at that time
     /// and the second one at the time of the scrape, if the series is spelled otherwise; spelled the same it leaves the second one out.
     pub(super) fn is_now(&self, a: u32, b: u32) -> bool {
@@ -364,7 +349,7 @@ impl Store {
                 let Some(bound) = plain.or_else(|| bound::read(text)) else { return false };
                 // Stored as it is spelled, which this page would change, or which some consumers of it would not take.
                 if kind == Kind::GaugeHistogram || sample.below != kind {
-                    spell(&mut self.spelled, bound);
+                    bound::spell(&mut self.spelled, bound);
                     if text != &self.spelled[..] {
                         return false;
                     }
@@ -373,21 +358,14 @@ impl Store {
                     Role::Bucket => !bound.is_nan(),
                     _ => (0.0..=1.0).contains(&bound),
                 };
-                if plain.is_none() {
-                    sample.braces = Span::default();
-                    self.labels[first_label + own].value =
-                        self.arena.push(Text::of(bound).as_bytes());
-                }
                 sample.bound = bound;
+                if plain.is_none() {
+                    let value = self.arena.push(Text::of(bound).as_bytes());
+                    self.set_value(at, first_label + own, value);
+                }
                 in_range
             }
             Role::Value | Role::Stray => false,
         }
     }
-}
-
-/// Spells a bound as OpenMetrics does. Zero has no sign, as Prometheus writes it.
-fn spell(out: &mut BytesMut, bound: f64) {
-    out.clear();
-    write_f64_openmetrics(out, bound + 0.0);
 }

@@ -44,6 +44,12 @@ def full_name(kind: str, name: str, namespace: str, subsystem: str, unit: str) -
     return whole
 
 
+def _check_texts(name: object, **texts: object) -> None:
+    for argument, text in {"name": name, **texts}.items():
+        if not isinstance(text, str):
+            raise TypeError(f"metric {name!r}: {argument} must be str, not {type(text).__name__}")
+
+
 class MetricWrapperBase(Labelled):
     """A metric of any kind: one series, or with label names a family of them, which are objects of the same class."""
 
@@ -67,10 +73,10 @@ class MetricWrapperBase(Labelled):
         _kwargs: dict[str, Any] | None = None,
     ) -> None:
         unit = unit or ""
-        texts = {"documentation": documentation, "namespace": namespace or "", "subsystem": subsystem or "", "unit": unit}
-        for argument, text in {"name": name, **texts}.items():
-            if not isinstance(text, str):
-                raise TypeError(f"metric {name!r}: {argument} must be str, not {type(text).__name__}")
+        if not _labelvalues:  # a series has those of its family
+            _check_texts(
+                name, documentation=documentation, namespace=namespace or "", subsystem=subsystem or "", unit=unit
+            )
         self._name = full_name(self._type, name, namespace, subsystem, unit)
         check_metric_name(self._name)
         self._labelnames = check_label_names(labelnames, self._reserved_labelnames)

@@ -31,7 +31,7 @@ pub(crate) struct Limits {
 
 impl Limits {
     /// A stream keeps its connection for as long as it has tokens, so this is also how many are in progress: a
-    /// hundred times what a worker has slots for. Each costs some 30 KiB.
+    /// hundred times what a worker has slots for. Each costs some 20 KiB, and a buffer of 8 KiB for what it sends.
     pub(crate) const CONNECTIONS: usize = 4096;
     /// Longest time to a whole head, as for the metrics port and in VictoriaMetrics. A head is one packet; a client that needs
     /// longer sends slowly on purpose.

@@ -2,7 +2,9 @@
 //! page is what it stores of ours. `encoder/tests/scrapers/engine.rs` shows the same pages to it.
 
 use super::support::{OPENMETRICS, TEXT, merge, merge_as};
-use dynamo_metrics_encoder::passthrough::{Filter, Source};
+use bytes::BytesMut;
+use dynamo_metrics_encoder::name_filter::NameFilter;
+use dynamo_metrics_encoder::passthrough::{Filter, Passthrough, Source};
 
 const REST: &str = "h_bucket{le=\"+Inf\"} 1\nh_sum 1\nh_count 1\n";
 
@@ -41,6 +43,22 @@ fn a_bound_that_is_stored_as_it_is_spelled_costs_its_family_the_type() {
     // Spelled as Prometheus would, the type stays, wherever it stands.
     let page = format!("h_bucket{{le=\"1.0\"}} 1\n{REST}# TYPE h histogram\n");
     assert!(merge(&[&page]).0.starts_with("# TYPE h histogram\nh_bucket{le=\"1.0\"} 1\n"));
+}
+
+#[test]
+fn the_place_of_a_type_line_on_the_page_before_does_not_matter() {
+    let behind = format!("h_bucket{{le=\"1\"}} 1\n{REST}# TYPE h histogram\n");
+    let before = format!("# TYPE h histogram\nh_bucket{{le=\"1\"}} 1\n{REST}");
+    let (mut kept, all) = (Passthrough::new(), Filter::all());
+    let merged = |passthrough: &mut Passthrough, page: &str| {
+        let (names, mut out) = (NameFilter::default(), BytesMut::new());
+        let source = Source::new(&all, page.as_bytes());
+        passthrough.merge([source], &|_| false, TEXT, &names, &mut out);
+        String::from_utf8(out.to_vec()).unwrap()
+    };
+    for page in [&behind, &before, &behind, &behind, &before, &before] {
+        assert_eq!(merged(&mut kept, page), merged(&mut Passthrough::new(), page), "{page}");
+    }
 }
 
 #[test]
