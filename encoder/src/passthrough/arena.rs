@@ -8,6 +8,7 @@
 //! may collide and engines' label values may come from their clients. Records of equal hash are
 //! chained through a field of their own, so that the index stores plain integers only.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::hash::{BuildHasher, BuildHasherDefault, Hasher, RandomState};
 
@@ -56,7 +57,7 @@ impl Arena {
         &self.bytes[span.start as usize..span.end as usize]
     }
 
-    /// The bytes of a span that is known to hold a name, hence ASCII.
+    /// The bytes of a span that is known to hold a name, hence UTF-8, as it is spelled in quotes.
     pub(super) fn name(&self, span: Span) -> &str {
         std::str::from_utf8(self.get(span)).unwrap_or_default()
     }
@@ -104,6 +105,32 @@ impl Arena {
     fn since(&self, start: usize) -> Span {
         Span { start: start as u32, end: self.bytes.len() as u32 }
     }
+}
+
+/// Returns the name that is spelled so in quotes.
+pub(super) fn unescaped(name: &str) -> Cow<'_, str> {
+    if memchr::memchr(b'\\', name.as_bytes()).is_none() {
+        return Cow::Borrowed(name);
+    }
+    let mut plain = Vec::with_capacity(name.len());
+    unescape(name.as_bytes(), &mut plain);
+    Cow::Owned(String::from_utf8(plain).unwrap_or_default())
+}
+
+/// Appends what an escaped text stands for; a backslash that starts no escape stands for itself.
+pub(super) fn unescape(mut text: &[u8], out: &mut Vec<u8>) {
+    while let Some(at) = text.iter().position(|&byte| byte == b'\\') {
+        out.extend_from_slice(&text[..at]);
+        let (byte, read) = match text.get(at + 1) {
+            Some(b'\\') => (b'\\', 2),
+            Some(b'n') => (b'\n', 2),
+            Some(b'"') => (b'"', 2),
+            _ => (b'\\', 1),
+        };
+        out.push(byte);
+        text = &text[at + read..];
+    }
+    out.extend_from_slice(text);
 }
 
 /// The key of all hashes of one merger, drawn at random: an engine cannot aim for collisions.

@@ -59,7 +59,7 @@ impl<'a> Cursor<'a> {
     /// A metric name, if the byte behind it may follow one.
     pub(super) fn name(&mut self, brace_may_follow: bool) -> Option<Span> {
         if !brace_may_follow && self.peek() == Some(b'"') {
-            return self.quoted_name();
+            return self.quoted_name(&mut false);
         }
         let start = self.at;
         self.at += metric_name_len(&self.bytes[start..]);
@@ -78,7 +78,7 @@ impl<'a> Cursor<'a> {
             self.skip_blanks();
             let quoted = self.peek()? == b'"';
             let name = if quoted {
-                self.quoted_name()?
+                self.quoted_name(&mut false)?
             } else {
                 self.at += label_name_len(&self.bytes[self.at..]);
                 Span::default()
@@ -101,13 +101,12 @@ impl<'a> Cursor<'a> {
         Some(name)
     }
 
-    /// A name in quotes, without escapes, and without NUL, which ends Prometheus' reading.
-    pub(super) fn quoted_name(&mut self) -> Option<Span> {
-        let mut respell = false;
+    /// A name in quotes, escapes and all, without NUL, which ends Prometheus' reading.
+    pub(super) fn quoted_name(&mut self, respell: &mut bool) -> Option<Span> {
         self.expect(b'"')?;
-        let name = self.quoted(&mut respell)?;
-        let plain = !self.slice(name).iter().any(|byte| matches!(byte, b'\\' | b'\0'));
-        (plain && !name.is_empty() && std::str::from_utf8(self.slice(name)).is_ok()).then_some(name)
+        let name = self.quoted(respell)?;
+        let whole = !self.slice(name).contains(&0);
+        (whole && !name.is_empty() && std::str::from_utf8(self.slice(name)).is_ok()).then_some(name)
     }
 
     /// Reads from `{`, or from inside the braces, to behind `}`. Fails on a label name that is there twice with a value, as
@@ -128,7 +127,7 @@ impl<'a> Cursor<'a> {
             }
             let name = if self.peek()? == b'"' {
                 (plain, quoted) = (false, true);
-                self.quoted_name()?
+                self.quoted_name(&mut respell)?
             } else {
                 let start = self.at;
                 self.at += label_name_len(&self.bytes[start..]);
@@ -185,7 +184,7 @@ impl<'a> Cursor<'a> {
         Some(Braces { span: Span::default(), respell, quoted, repeated })
     }
 
-    /// The inside of a label value, from behind the opening quote to behind the closing one.
+    /// The inside of a label value or a name, from behind the opening quote to behind the closing one.
     fn quoted(&mut self, respell: &mut bool) -> Option<Span> {
         let start = self.at;
         loop {

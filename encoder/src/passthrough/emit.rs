@@ -5,6 +5,7 @@
 
 use bytes::BytesMut;
 
+use super::arena::unescaped;
 use super::merged::{Merged, Scratch, Shape};
 use super::point::stamp;
 use super::protobuf;
@@ -81,8 +82,8 @@ impl Merged {
         let family = &self.families[at];
         let kind = family.kind.as_str();
         names.admits_all()
-            || names.admits(store.arena.name(family.raw), kind)
-            || names.admits(store.arena.name(family.names[0]), kind)
+            || names.admits(&unescaped(store.arena.name(family.raw)), kind)
+            || names.admits(&unescaped(store.arena.name(family.names[0])), kind)
     }
 
     /// Appends the points of a family, with its head before the first of them.

@@ -45,7 +45,7 @@ pub(super) struct Reading {
     pub(super) name: Span,
     /// From `{` to `}` when that can be copied as it stands; else empty.
     pub(super) braces: Span,
-    /// True if a label value holds an escape that must be respelled.
+    /// True if a label value or a name holds an escape that must be respelled.
     pub(super) respell: bool,
     pub(super) value: f64,
     /// The value's text when it can be copied as it stands; else empty.

@@ -26,8 +26,8 @@
 //! source: a syntax error costs its family, in that source. **Every sample that Prometheus would store is written**: a family that
 //! cannot have its type, as a histogram without `+Inf`, is written under a weaker one (`weaker.rs`).
 //!
-//! UTF-8 names (`{"http.requests",route="/"} 1`) are read, and escaped as the scraper wants them; a name that itself
-//! holds a quote or a backslash is not read.
+//! UTF-8 names (`{"http.requests",route="/"} 1`) are read, and escaped as the scraper wants them. Tables keep a name as it is
+//! spelled in quotes, backslashes included; only where it is compared with others' or escaped, it is what it stands for.
 //!
 //! Cost: time linear in the text. All memory is kept for the next merge, so that a scrape of the same
 //! size allocates nothing; it is bounded by [`TEXT_BYTES_MAX`] and [`SAMPLES_MAX`].
@@ -214,7 +214,8 @@ impl Passthrough {
         names: &NameFilter,
         body: &mut BytesMut,
     ) -> Report {
-        let wanted = Wanted { asked, names, reserved };
+        let reserved = |name: &str| reserved(&arena::unescaped(name));
+        let wanted = Wanted { asked, names, reserved: &reserved };
         let page = self.read(sources.clone(), asked.escaping);
         // A scrape of some families sees only why these have no type, and so remembers nothing.
         let whole = names.admits_all();

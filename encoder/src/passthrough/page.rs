@@ -104,26 +104,37 @@ impl Page {
         below: Kind,
     ) -> bool {
         let room = store.samples.len() < SAMPLES_MAX;
-        let name = self.names.sample(&store.arena, &store.seed, reading.name).filter(|_| room);
+        let spelled = match reading.respell {
+            true => store.respelled(reading.name).0,
+            false => reading.name,
+        };
+        let name = self.names.sample(&store.arena, &store.seed, spelled).filter(|_| room);
         if name.is_some_and(|name| store.push(reading, name, first_label, below)) {
             return true;
         }
         store.labels.truncate(first_label);
         self.report.dropped_lines += 1;
         if name.is_some() {
-            self.names.bad_sample(&store.arena, &store.seed, reading.name);
+            self.names.bad_sample(&store.arena, &store.seed, spelled);
         }
         false
     }
 
     /// Notes any line that is no sample.
-    fn add_metadata(&mut self, store: &Store, line: &Line) {
-        let (names, arena, seed) = (&mut self.names, &store.arena, &store.seed);
+    fn add_metadata(&mut self, store: &mut Store, line: &Line) {
+        let names = &mut self.names;
         match *line {
             Line::Nothing | Line::Eof | Line::Sample(_) | Line::Type { admitted: false, .. } => {}
-            Line::Help { name, text } => names.declarations.help(arena, seed, name, text),
-            Line::Unit { name, unit } => names.declarations.unit(arena, seed, name, unit),
+            Line::Help { name, text } => {
+                let (name, arena, seed) = store.respelled(name);
+                names.declarations.help(arena, seed, name, text);
+            }
+            Line::Unit { name, unit } => {
+                let (name, arena, seed) = store.respelled(name);
+                names.declarations.unit(arena, seed, name, unit);
+            }
             Line::Type { name, word, .. } => {
+                let (name, arena, seed) = store.respelled(name);
                 match names.declarations.kind(arena, seed, (name, word)) {
                     Declared::Fine => {}
                     Declared::Unreadable => self.report.dropped_lines += 1,
@@ -131,12 +142,14 @@ impl Page {
             }
             Line::BadSample(name) => {
                 if let Some(name) = name {
+                    let (name, arena, seed) = store.respelled(name);
                     names.bad_sample(arena, seed, name);
                 }
                 self.report.dropped_lines += 1;
             }
             Line::BadMetadata(name) => {
                 if let Some(name) = name {
+                    let (name, arena, seed) = store.respelled(name);
                     names.declarations.bad_metadata(arena, seed, name);
                 }
                 self.report.dropped_lines += 1;

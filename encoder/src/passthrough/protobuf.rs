@@ -6,7 +6,7 @@
 
 use bytes::{BufMut, BytesMut};
 
-use super::arena::Span;
+use super::arena::{Span, unescape};
 use super::cursor::Label;
 use super::exemplar;
 use super::merged::Family;
@@ -34,7 +34,7 @@ pub(super) fn begin(store: &Store, family: &Family, message: &mut Vec<u8>) {
         Kind::Histogram => 4,
         _ => 3,
     };
-    let _ = Growing(message).string(1, store.arena.get(family.names[0]));
+    nested(message, 1, |out| unescape(store.arena.get(family.names[0]), out));
     if !family.help.is_empty() {
         nested(message, 2, |out| unescape(store.arena.get(family.help), out));
     }
@@ -137,7 +137,7 @@ fn count_of(store: &Store, sample: &Sample) -> Option<u64> {
 
 fn write_label(store: &Store, label: &Label, out: &mut Vec<u8>) {
     nested(out, 1, |out| {
-        let _ = Growing(out).string(1, store.arena.get(label.name));
+        nested(out, 1, |out| unescape(store.arena.get(label.name), out));
         nested(out, 2, |out| unescape(store.arena.get(label.value), out));
     });
 }
@@ -182,20 +182,4 @@ fn nested(out: &mut Vec<u8>, field: u32, write: impl FnOnce(&mut Vec<u8>)) {
         length >>= 7;
     }
     out[start + digits - 1] &= 0x7f;
-}
-
-/// Appends what an escaped text stands for; a backslash that starts no escape stands for itself.
-fn unescape(mut text: &[u8], out: &mut Vec<u8>) {
-    while let Some(at) = text.iter().position(|&byte| byte == b'\\') {
-        out.extend_from_slice(&text[..at]);
-        let (byte, read) = match text.get(at + 1) {
-            Some(b'\\') => (b'\\', 2),
-            Some(b'n') => (b'\n', 2),
-            Some(b'"') => (b'"', 2),
-            _ => (b'\\', 1),
-        };
-        out.push(byte);
-        text = &text[at + read..];
-    }
-    out.extend_from_slice(text);
 }

@@ -9,7 +9,7 @@ use bytes::BytesMut;
 use dynamo_metrics_core::Escaping;
 
 use super::alike::Before;
-use super::arena::{Arena, NONE, Seed, Span};
+use super::arena::{Arena, NONE, Seed, Span, unescaped};
 use super::bound::{self, Respelled};
 use super::cursor::Label;
 use super::labels::Labels;
@@ -18,6 +18,9 @@ use super::role::Role;
 use crate::number::Text;
 use dynamo_metrics_parser::Kind;
 use dynamo_metrics_parser::grammar::{label_name_len, literal, metric_name_len};
+
+/// The characters that a backslash escapes in the quotes of names and label values.
+const ESCAPES: &[u8] = b"\\n\"";
 
 /// The position of no label.
 pub(super) const NO_LABEL: u16 = u16::MAX;
@@ -128,11 +131,13 @@ impl Store {
         let mut braces = reading.braces;
         if reading.respell {
             for label in &mut self.labels[first_label..] {
-                label.value = self.arena.respell(label.value, b"\\n\"");
+                label.name = self.arena.respell(label.name, ESCAPES);
+                label.value = self.arena.respell(label.value, ESCAPES);
             }
         }
         let changes = match self.escaping {
-            Escaping::AllowUtf8 => false,
+            // Two spellings of one name.
+            Escaping::AllowUtf8 => reading.quoted && reading.respell,
             Escaping::Dots => true,
             _ => reading.quoted,
         };
@@ -289,6 +294,11 @@ impl Store {
         at(a).zip(at(b)).is_some_and(|(a, b)| a > b)
     }
 
+    /// A metric's name, spelled with known escapes only, and its surroundings.
+    pub(super) fn respelled(&mut self, name: Span) -> (Span, &Arena, &Seed) {
+        (self.arena.respell(name, ESCAPES), &self.arena, &self.seed)
+    }
+
     /// A metric's name, escaped as the scraper wants it.
     pub(super) fn escape_name(&mut self, name: Span) -> Span {
         if self.stands(name, metric_name_len) {
@@ -304,15 +314,19 @@ impl Store {
         self.escape(name, Escaping::write_label_name)
     }
 
-    /// Returns whether a name is legacy-valid and hence stays as it is; dots change those too.
+    /// Returns whether a name stays as it is: a legacy-valid one, but for dots, and in UTF-8 any.
     fn stands(&self, name: Span, valid_len: fn(&[u8]) -> usize) -> bool {
         let bytes = self.arena.get(name);
-        self.escaping != Escaping::Dots && valid_len(bytes) == bytes.len()
+        match self.escaping {
+            Escaping::AllowUtf8 => true,
+            Escaping::Dots => false,
+            _ => valid_len(bytes) == bytes.len(),
+        }
     }
 
     fn escape(&mut self, name: Span, write: impl Fn(Escaping, &str, &mut String)) -> Span {
         self.escaped.clear();
-        write(self.escaping, self.arena.name(name), &mut self.escaped);
+        write(self.escaping, &unescaped(self.arena.name(name)), &mut self.escaped);
         if self.escaped.as_bytes() == self.arena.get(name) {
             return name;
         }

@@ -22,12 +22,15 @@ const STORED: [&str; 8] = [
     "a{x=\"\",x=\"1\"} 1\na{x=\"2\"} 2\n",
 ];
 
-/// The same with names in quotes, which Prometheus reads since 3.0.
-const STORED_UTF8: [&str; 4] = [
+/// The same with names in quotes, which Prometheus reads since 3.0, and such names with escapes.
+const STORED_UTF8: [&str; 7] = [
     "{\"a\",x=\"\",x=\"1\"} 1\n",
     "a{\"x\"=\"\",x=\"1\"} 1\n",
     "{\"a.b\",\"x.y\"=\"1\",\"x.y\"=\"\"} 1\n",
     "a{\"x.y\"=\"\",x_y=\"1\"} 1\n",
+    "{\"a\\\"b\\\\c\\nd\",\"l\\\"m\"=\"1\"} 1\n{\"a\\tb\",\"l\\tm\"=\"x\\ty\"} 2\n",
+    "# TYPE \"x\\\"y_total\" counter\n# HELP \"x\\\"y_total\" X.\n{\"x\\\"y_total\"} 1\n{\"x_y_total\"} 2\n",
+    "# TYPE \"h\\\"\" histogram\n{\"h\\\"_bucket\",le=\"+Inf\"} 1\n{\"h\\\"_sum\"} 1\n{\"h\\\"_count\"} 1\n",
 ];
 
 /// `le` and `quantile`, which Prometheus 3 respells by the last TYPE line that it has read, and names anywhere in braces.

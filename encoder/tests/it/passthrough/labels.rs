@@ -142,10 +142,47 @@ fn names_that_become_one_are_one() {
 
 #[test]
 fn names_that_cannot_be_read_cost_a_line() {
-    let text = "{\"a\\\"b\"} 1\n{\"\"} 1\n{\"a} 1\n{a=\"1\"} 1\n{\"a\" x=\"1\"} 1\n{} 1\nb 1\n# TYPE \"x gauge\n";
+    let text = "{\"a\\\"} 1\n{\"\"} 1\n{\"a} 1\n{a=\"1\"} 1\n{\"a\" x=\"1\"} 1\n{} 1\nb 1\n# TYPE \"x gauge\n";
     let (out, report) = escaped(Format::Text, Escaping::AllowUtf8, text);
     assert_eq!(out, "# TYPE b untyped\nb{worker_id=\"7\"} 1\n");
     assert_eq!(report.dropped_lines, 7);
+}
+
+#[test]
+fn a_name_with_escapes_is_written_with_them_and_is_what_they_stand_for() {
+    let text =
+        "# TYPE \"a\\\"b_total\" counter\n{\"a\\\"b_total\",\"l\\\\m\"=\"1\"} 1\n{\"t\\tu\"} 2\n";
+    let cases = [
+        (
+            Escaping::AllowUtf8,
+            "# TYPE \"a\\\"b_total\" counter\n{\"a\\\"b_total\",\"l\\\\m\"=\"1\",worker_id=\"7\"} 1\n\
+             # TYPE \"t\\\\tu\" untyped\n{\"t\\\\tu\",worker_id=\"7\"} 2\n",
+        ),
+        (
+            Escaping::Underscores,
+            "# TYPE a_b_total counter\na_b_total{l_m=\"1\",worker_id=\"7\"} 1\n\
+             # TYPE t_tu untyped\nt_tu{worker_id=\"7\"} 2\n",
+        ),
+        (
+            Escaping::Values,
+            "# TYPE U__a_22_b__total counter\n\
+             U__a_22_b__total{U__l_5c_m=\"1\",worker_id=\"7\"} 1\n\
+             # TYPE U__t_5c_tu untyped\nU__t_5c_tu{worker_id=\"7\"} 2\n",
+        ),
+    ];
+    for (escaping, expected) in cases {
+        let (out, report) = escaped(Format::Text, escaping, text);
+        assert_eq!((out.as_str(), report.withheld()), (expected, 0), "{escaping}");
+    }
+    // The names in two spellings are the same ones.
+    let text = "{\"a\\tb\"} 1\n{\"a\\\\tb\"} 2\nc{\"a\\tb\"=\"1\",\"a\\\\tb\"=\"2\"} 1\n";
+    let (out, report) = escaped(Format::Text, Escaping::AllowUtf8, text);
+    assert_eq!(out, "# TYPE \"a\\\\tb\" untyped\n{\"a\\\\tb\",worker_id=\"7\"} 1\n");
+    assert_eq!((report.duplicates, report.dropped_lines), (1, 1));
+    // The caller's own names have no escapes.
+    let (asked, all) = (Negotiated::new(Format::Text, Escaping::AllowUtf8), Filter::all());
+    let (out, report) = merge_as(asked, &[Source::new(&all, b"{\"a\\\"b\"} 1\n")], &["a\"b"]);
+    assert_eq!((out.len(), report.clashes), (0, 1));
 }
 
 /// Prometheus takes it for the end of the page.

@@ -4,6 +4,8 @@ use dynamo_metrics_test_support::pages;
 
 use super::support::{PROTOBUF, TEXT, merge_as, vllm_text};
 use crate::decode::{Family, decode, line, samples};
+use dynamo_metrics_core::Escaping;
+use dynamo_metrics_encoder::negotiate::{Format, Negotiated};
 use dynamo_metrics_encoder::passthrough::{Filter, Labels, Source};
 use dynamo_metrics_parser as strict;
 use proptest::prelude::*;
@@ -46,6 +48,17 @@ fn every_type() {
     assert_eq!(samples[4], histogram);
     let timestamps: Vec<_> = families.iter().map(|family| family.timestamps.as_slice()).collect();
     assert_eq!(timestamps, [&[1_700_000_000_123][..], &[], &[], &[], &[]]);
+}
+
+#[test]
+fn names_have_no_escapes() {
+    let text = br#"{"a\"b\\c","l\"m"="1"} 1
+"#;
+    let (all, asked) = (Filter::all(), Negotiated::new(Format::Protobuf, Escaping::AllowUtf8));
+    let (body, report) = merge_as(asked, &[Source::new(&all, text)], &[]);
+    let families = decode(&body);
+    assert_eq!((&families[0].name[..], report.withheld()), ("a\"b\\c", 0));
+    assert_eq!(families[0].samples, ["a\"b\\c{l\"m=\"1\"} 1.0"]);
 }
 
 #[test]

@@ -7,7 +7,7 @@ use dynamo_metrics_encoder::passthrough::{Filter, Source};
 const WITHHELD: &[(&str, &str, &str, [u64; 4])] = &[
     (
         "a name that cannot be",
-        "a.b 1\n{\"q\\\\\"} 1\n9 1\nc 1\n",
+        "a.b 1\n{\"q\\\"} 1\n9 1\nc 1\n",
         "# TYPE c untyped\nc 1\n",
         [0, 0, 0, 3],
     ),
