@@ -15,15 +15,31 @@ if [ "${1:-}" = --build ]; then
   cargo "+$toolchain" fuzz build -s none
   exit
 fi
+run() { # target, arguments of libFuzzer
+  local target=$1
+  shift
+  cargo "+$toolchain" fuzz run -s none "$target" "$@" -timeout=10 -rss_limit_mb=8192 -verbosity=0
+}
+fuzz() { # target, a folder for what is found, so that a run leaves the repository as it was
+  local corpus=("fuzz/corpus/$1" "fuzz/regressions/$1")
+  mkdir -p "$2" "${corpus[@]}"
+  # First the inputs that once crashed, and the seeds: a fixed bug that is back fails here at once.
+  run "$1" "${corpus[@]}" -- -runs=0 &&
+    run "$1" "$2" "${corpus[@]}" -- -max_total_time="$seconds" -max_len=4096 -print_final_stats=1
+}
+
+# One on each processor.
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
 for target in $targets; do
   echo "fuzzing $target for $seconds s"
-  mkdir -p "fuzz/corpus/$target" "fuzz/regressions/$target"
-  # First the inputs that once crashed, and the seeds: a fixed bug that is back fails here at once.
-  cargo "+$toolchain" fuzz run -s none "$target" "fuzz/regressions/$target" "fuzz/corpus/$target" -- \
-    -runs=0 -timeout=10 -rss_limit_mb=8192 -verbosity=0
-  # What is found goes to a directory of its own, so that a run leaves the repository as it was.
-  found=$(mktemp -d)
-  cargo "+$toolchain" fuzz run -s none "$target" "$found" "fuzz/corpus/$target" "fuzz/regressions/$target" -- \
-    -max_total_time="$seconds" -max_len=4096 -timeout=10 -rss_limit_mb=8192 -verbosity=0 -print_final_stats=1
-  rm -rf "$found"
+  (fuzz "$target" "$work/found/$target" >"$work/$target" 2>&1 || echo "$target" >>"$work/failed") &
+  while [ "$(jobs -rp | wc -l)" -ge "$(nproc)" ]; do wait -n || true; done
 done
+wait
+for target in $targets; do
+  grep -E '^(stat::number_of_executed_units|Done)' "$work/$target" | sed "s/^/$target: /" || true
+done
+[ -e "$work/failed" ] || exit 0
+while read -r target; do cat "$work/$target"; echo "$target: FAILED" >&2; done <"$work/failed"
+exit 1

@@ -46,9 +46,13 @@ API_JUNK = [
     b"POST /v1/completions HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
 ]
 ENGINE_PAGE = b"# TYPE vllm:running gauge\nvllm:running 3\n"
-# What a quarter of the time may add to the median, beyond noise. A leak of one byte a scrape is within it; a leak
-# of a descriptor or a thread a minute, or of a page a request, is not.
-SLACK = {"memory_kib": 2048, "descriptors": 8, "threads": 4}
+# What a quarter of the time may add to the median, beyond noise. A leak of one byte a scrape is within it; one of a page a request is
+# not.
+MEMORY_SLACK_KIB = 2048
+# A fetch of the engine's page may be under way at either time, and the runtime keeps a thread for it.
+LEFT_SLACK = {"descriptors": 3, "threads": 2}
+# Idle threads of the runtime go after 10 s, connections without a request after 30 s.
+LEFT_SECONDS = 60
 
 
 class Engine(http.server.BaseHTTPRequestHandler):
@@ -221,38 +225,52 @@ def sample(pid):
     }
 
 
-def judge(samples):
-    """What is not flat in the second half: its last quarter of all against the one before."""
+def judge(samples, idle, after):
+    """What leaks: memory that grows in the second half, from its first part to its last, and descriptors and threads that are
+    still there when the load is over."""
     half = samples[len(samples) // 2 :]
     third, last = half[: len(half) // 2], half[len(half) // 2 :]
     if not third:
         return ["too few samples to judge by: more seconds, or SOAK_SAMPLE less"]
     problems = []
-    for what, slack in SLACK.items():
-        before, after = (statistics.median(s[what] for s in part) for part in (third, last))
-        if after - before > slack:
-            problems.append(f"{what} grow from {before:.0f} to {after:.0f}, more than {slack}")
+    before, then = (statistics.median(one["memory_kib"] for one in part) for part in (third, last))
+    if then - before > MEMORY_SLACK_KIB:
+        problems.append(f"memory_kib grow from {before:.0f} to {then:.0f}, more than {MEMORY_SLACK_KIB}")
+    for what in LEFT_SLACK:
+        if not is_back(what, idle, after):
+            problems.append(f"{what}: {after[what]} are left of the load, {idle[what]} were there before it")
     return problems
 
 
-def self_test():
-    """The judge lets noise pass and finds a leak of a descriptor or a thread a sample, and of 400 KiB."""
-    def run(leak):
-        noise = random.Random(1)
-        return [
-            {
-                "memory_kib": 20000 + noise.randrange(1500) + at * leak.get("memory_kib", 0),
-                "descriptors": 40 + noise.randrange(5) + at * leak.get("descriptors", 0),
-                "threads": 9 + noise.randrange(4) + at * leak.get("threads", 0),
-            }
-            for at in range(60)
-        ]
+def is_back(what, idle, after):
+    return after[what] <= idle[what] + LEFT_SLACK[what]
 
-    assert judge(run({})) == [], judge(run({}))
-    for what, leak in [("memory_kib", 400), ("descriptors", 1), ("threads", 1)]:
-        problems = judge(run({what: leak}))
+
+def settled(pid, idle):
+    """The last sample, once descriptors and threads are as few as before the load, or after LEFT_SECONDS."""
+    begin = time.monotonic()
+    while True:
+        now = sample(pid)
+        if all(is_back(what, idle, now) for what in LEFT_SLACK) or time.monotonic() - begin > LEFT_SECONDS:
+            return now
+        time.sleep(0.2)
+
+
+def self_test():
+    """The judge lets noise pass, and finds a leak of 400 KiB a sample, of some descriptors and of some threads."""
+    def run(leak=0):
+        noise = random.Random(1)
+        return [{"memory_kib": 20000 + noise.randrange(1500) + at * leak} for at in range(60)]
+
+    idle = {"descriptors": 20, "threads": 6}
+    assert judge(run(), idle, idle) == [], judge(run(), idle, idle)
+    problems = judge(run(400), idle, idle)
+    assert len(problems) == 1 and problems[0].startswith("memory_kib"), problems
+    for what, slack in LEFT_SLACK.items():
+        assert judge(run(), idle, idle | {what: idle[what] + slack}) == []
+        problems = judge(run(), idle, idle | {what: idle[what] + slack + 1})
         assert len(problems) == 1 and problems[0].startswith(what), problems
-    assert judge([]) != []
+    assert judge([], idle, idle) != []
 
 
 def free_ports():
@@ -276,6 +294,7 @@ def soak(options):
     for port in (options.frontend, options.system):
         wait_for(port)
     time.sleep(0.5)  # The worker joins the fleet.
+    idle = sample(options.pid)
     load = Load(options.frontend, options.system)
     kinds = [load.scrapes] * 2 + [load.slow] * 12
     kinds += [load.probes, load.completions, load.bursts, load.junk, load.strangers]
@@ -297,7 +316,9 @@ def soak(options):
     for thread in threads:
         thread.join(30)
     print(", ".join(f"{count} {what}" for what, count in sorted(load.done.items())))
-    problems = judge(samples) + sorted(set(load.failures))[:10]
+    after = settled(options.pid, idle)
+    print(f"left of the load: {after['descriptors']} descriptors, {after['threads']} threads")
+    problems = judge(samples, idle, after) + sorted(set(load.failures))[:10]
     if not load.done.get("scrapes") or not load.done.get("completions"):
         problems.append("nothing was served")
     if not load.done.get("pages with the engine's metrics"):

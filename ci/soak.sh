@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Soak: 10 minutes (SOAK_SECONDS), and a release build of the program before. One `dynamo-metrics serve` under load:
 # completions, scrapes in every format with and without gzip, stampedes of them, probes, slow and silent clients, and
-# junk on both ports, and an engine that is passed through when it is not slow or broken. Its memory, descriptors and threads are sampled every 10 s (SOAK_SAMPLE); they must be flat in the second
-# half, and everybody who behaves must be served. Linux; needs nothing but Rust and python3.
+# junk on both ports, and an engine that is passed through when it is not slow or broken. Its memory is sampled every 10 s (SOAK_SAMPLE) and must be flat in the second half; when the load is over, descriptors and
+# threads must be as few as before it, and everybody who behaves must be served. Linux; needs nothing but Rust and python3.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 seconds=${SOAK_SECONDS:-600}

@@ -38,6 +38,8 @@ pub use escaping::Escaping;
 pub use exemplar::Exemplar;
 pub use family::{DynamicFamily, DynamicLookup, EnumeratedFamily, Family};
 pub use handle::Metric;
+#[doc(hidden)]
+pub use label::same_bytes;
 pub use label::{LabelEnum, LabelEnums};
 pub use layout::{BOUNDS_DEFAULT, Buckets, IntegerSum, NativeBuckets, Scale, SummaryOpts};
 pub use registry::Registry;

@@ -1,12 +1,12 @@
 //! Numbers, and the atomic cells that hold them where there is no shard.
 
 use crate::lookup::Cache;
-use crate::plan::Series;
+use crate::series::AnySeries;
 use crate::value::Value;
 use dynamo_metrics_core::DetachedCounter;
 use std::ops::{AddAssign, SubAssign};
-use std::sync::Arc;
 use std::sync::atomic::{self, Ordering};
+use triomphe::Arc;
 
 /// A number that a counter or gauge can have.
 pub trait Number:
@@ -64,7 +64,7 @@ pub trait Atomic: Send + Sync {
     }
     /// Returns the series of a value that registries can read without its message.
     #[doc(hidden)]
-    fn __series(_value: &Arc<Value<Self>>) -> Option<Arc<dyn Series>>
+    fn __series(_value: &Arc<Value<Self>>) -> Option<AnySeries>
     where
         Self: Sized,
     {
@@ -150,8 +150,8 @@ impl Atomic for AtomicF64 {
         self.inc_by(-delta);
     }
 
-    fn __series(value: &Arc<Value<Self>>) -> Option<Arc<dyn Series>> {
-        Some(Arc::clone(value) as _)
+    fn __series(value: &Arc<Value<Self>>) -> Option<AnySeries> {
+        Some(AnySeries::Float(Arc::clone(value)))
     }
 
     cached!(AtomicF64);
@@ -190,8 +190,8 @@ impl Atomic for AtomicI64 {
         self.inner.fetch_sub(delta, Ordering::Relaxed);
     }
 
-    fn __series(value: &Arc<Value<Self>>) -> Option<Arc<dyn Series>> {
-        Some(Arc::clone(value) as _)
+    fn __series(value: &Arc<Value<Self>>) -> Option<AnySeries> {
+        Some(AnySeries::Signed(Arc::clone(value)))
     }
 
     cached!(AtomicI64);
@@ -256,8 +256,8 @@ impl Atomic for AtomicU64 {
         cells.get().wrapping_sub(base)
     }
 
-    fn __series(value: &Arc<Value<Self>>) -> Option<Arc<dyn Series>> {
-        Some(Arc::clone(value) as _)
+    fn __series(value: &Arc<Value<Self>>) -> Option<AnySeries> {
+        Some(AnySeries::Unsigned(Arc::clone(value)))
     }
 
     cached!(AtomicU64);

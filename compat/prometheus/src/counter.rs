@@ -51,7 +51,7 @@ impl<P: Atomic> GenericCounter<P> {
     /// # Errors
     /// As [`Desc::new`]; variable labels, which have no values here.
     pub fn with_opts(opts: Opts) -> Result<Self> {
-        Self::of(&Arc::new(Family::new(opts.describe()?)), &Arc::default())
+        Self::of(&Arc::new(Family::new(opts.describe()?)), &LabelValues::default())
     }
 
     /// Adds `v`.
@@ -112,7 +112,7 @@ impl<P: Atomic> ValueMetric for GenericCounter<P> {
     type Number = P;
     const TYPE: MetricType = MetricType::COUNTER;
 
-    fn of(family: &Arc<Family>, values: &Arc<LabelValues>) -> Result<Self> {
+    fn of(family: &Arc<Family>, values: &LabelValues) -> Result<Self> {
         Ok(Self { value: Lease::new(Value::counter(family, values)?) })
     }
 
@@ -245,7 +245,7 @@ impl<P: Atomic> GenericLocalCounterVec<P> {
     /// If there are more or fewer values than labels.
     pub fn with_label_values<'a>(&'a mut self, vals: &[&str]) -> &'a mut GenericLocalCounter<P> {
         let vec = &self.vec;
-        let make = |_: &Arc<_>| Ok(vec.get_metric_with_label_values(vals)?.local());
+        let make = |_: &LabelValues| Ok(vec.get_metric_with_label_values(vals)?.local());
         self.local.get_or_insert(vals, make).unwrap_or_else(|error: crate::Error| panic!("{error}"))
     }
 

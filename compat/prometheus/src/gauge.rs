@@ -46,7 +46,7 @@ impl<P: Atomic> GenericGauge<P> {
     /// # Errors
     /// As [`Desc::new`]; variable labels, which have no values here.
     pub fn with_opts(opts: Opts) -> Result<Self> {
-        Self::of(&Arc::new(Family::new(opts.describe()?)), &Arc::default())
+        Self::of(&Arc::new(Family::new(opts.describe()?)), &LabelValues::default())
     }
 
     /// Sets the value.
@@ -110,7 +110,7 @@ impl<P: Atomic> ValueMetric for GenericGauge<P> {
     type Number = P;
     const TYPE: MetricType = MetricType::GAUGE;
 
-    fn of(family: &Arc<Family>, values: &Arc<LabelValues>) -> Result<Self> {
+    fn of(family: &Arc<Family>, values: &LabelValues) -> Result<Self> {
         Ok(Self { value: Lease::new(Value::gauge(family, values)?) })
     }
 

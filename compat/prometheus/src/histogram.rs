@@ -9,8 +9,9 @@ use crate::instant::Instant;
 use crate::local_histogram::{LocalHistogram, LocalHistogramVec};
 use crate::lookup::{self, Cache, Cached, Lease};
 use crate::metric::{Collector, Metric};
-use crate::plan::{self, Plan, Series};
+use crate::plan::{self, Plan};
 use crate::proto::{self, MetricType};
+use crate::series::{AnySeries, Series};
 use crate::table::LabelValues;
 use crate::vec::{MetricVec, MetricVecBuilder};
 use dynamo_metrics_core::DetachedHistogram;
@@ -25,15 +26,17 @@ enum Store {
     Locked(Mutex<(Box<[u64]>, f64)>),
 }
 
+/// One histogram.
+#[doc(hidden)]
 #[derive(Debug)]
-struct Core {
+pub struct HistogramCore {
     family: Arc<Family>,
-    values: Arc<LabelValues>,
+    values: LabelValues,
     bounds: Arc<Bounds>,
     store: Store,
 }
 
-impl Core {
+impl HistogramCore {
     /// Adds the counts of all buckets, `+Inf` last, and returns the sum of the same observations.
     fn read(&self, counts: &mut [u64]) -> f64 {
         match &self.store {
@@ -50,7 +53,7 @@ impl Core {
 /// A histogram. Clones are the same histogram.
 #[derive(Clone, Debug)]
 pub struct Histogram {
-    core: Lease<Core>,
+    core: Lease<HistogramCore>,
 }
 
 impl Histogram {
@@ -60,12 +63,12 @@ impl Histogram {
     /// As [`Desc::new`]; the label `le`; bounds that do not increase; variable labels, which have no values here.
     pub fn with_opts(opts: HistogramOpts) -> Result<Self> {
         let family = Arc::new(Family::new(opts.describe()?));
-        Self::of(&family, &Arc::default(), || Bounds::new(&opts).map(Arc::new))
+        Self::of(&family, &LabelValues::default(), || Bounds::new(&opts).map(Arc::new))
     }
 
     fn of(
         family: &Arc<Family>,
-        values: &Arc<LabelValues>,
+        values: &LabelValues,
         bounds: impl FnOnce() -> Result<Arc<Bounds>>,
     ) -> Result<Self> {
         let desc = &family.desc;
@@ -82,8 +85,8 @@ impl Histogram {
             Some(histogram) => Store::Shards(histogram),
             None => Store::Locked(Mutex::new((vec![0; buckets].into(), 0.0))),
         };
-        let (family, values) = (Arc::clone(family), Arc::clone(values));
-        Ok(Self { core: Lease::new(Core { family, values, bounds, store }) })
+        let (family, values) = (Arc::clone(family), values.clone());
+        Ok(Self { core: Lease::new(HistogramCore { family, values, bounds, store }) })
     }
 
     /// Adds one observation. NaN is counted in no bucket but `+Inf`, and makes the sum NaN.
@@ -176,11 +179,11 @@ impl Metric for Histogram {
     }
 }
 
-impl Cached for Core {
+impl Cached for HistogramCore {
     #[inline]
     fn with<R>(f: impl FnOnce(&Cache<Self>) -> R) -> Option<R> {
         thread_local! {
-            static CACHE: Cache<Core> = const { Cache::new() };
+            static CACHE: Cache<HistogramCore> = const { Cache::new() };
         }
         CACHE.try_with(f).ok()
     }
@@ -191,7 +194,7 @@ impl Cached for Core {
     }
 }
 
-impl Series for Core {
+impl Series for HistogramCore {
     fn family(&self) -> &Arc<Family> {
         &self.family
     }
@@ -206,7 +209,7 @@ impl Series for Core {
 
     fn read(&self, numbers: &mut [u64]) {
         let [counts @ .., sum, count] = numbers else { return };
-        *sum = Core::read(self, counts).to_bits();
+        *sum = HistogramCore::read(self, counts).to_bits();
         for bucket in counts {
             *count = count.wrapping_add(*bucket);
             *bucket = *count;
@@ -224,7 +227,7 @@ impl Collector for Histogram {
     }
 
     fn __plan(&self, kept: &OnceLock<Arc<Plan>>) -> Option<Arc<Plan>> {
-        let series = || vec![Arc::clone(self.core.shared()) as _];
+        let series = || vec![AnySeries::Histogram(self.core.shared().clone())];
         let plan = || Arc::new(Plan::new(&self.core.family, MetricType::HISTOGRAM, series()));
         Some(Arc::clone(kept.get_or_init(plan)))
     }
@@ -243,7 +246,7 @@ impl MetricVecBuilder for HistogramVecBuilder {
 
     fn build<V: AsRef<str>>(&self, opts: &HistogramOpts, values: &[V]) -> Result<Histogram> {
         let family = Arc::new(Family::new(opts.describe()?));
-        let values = Arc::new(LabelValues::new(values));
+        let values = LabelValues::new(values);
         Histogram::of(&family, &values, || Bounds::new(opts).map(Arc::new))
     }
 
@@ -251,7 +254,7 @@ impl MetricVecBuilder for HistogramVecBuilder {
         &self,
         family: &Arc<Family>,
         opts: &HistogramOpts,
-        values: &Arc<LabelValues>,
+        values: &LabelValues,
     ) -> Result<Histogram> {
         Histogram::of(family, values, || match self.bounds.get() {
             Some(bounds) => Ok(Arc::clone(bounds)),
@@ -262,8 +265,8 @@ impl MetricVecBuilder for HistogramVecBuilder {
         })
     }
 
-    fn __series(&self, metric: &Histogram) -> Option<Arc<dyn Series>> {
-        Some(Arc::clone(metric.core.shared()) as _)
+    fn __series(&self, metric: &Histogram) -> Option<AnySeries> {
+        Some(AnySeries::Histogram(metric.core.shared().clone()))
     }
 
     #[inline]

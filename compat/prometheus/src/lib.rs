@@ -64,6 +64,7 @@ mod pulling_gauge;
 #[cfg(feature = "push")]
 mod push;
 mod registry;
+mod series;
 mod table;
 #[doc(hidden)] // prometheus-static-metric's generated code calls it
 pub mod timer;

@@ -5,9 +5,8 @@ use crate::histogram::{Histogram, HistogramVec};
 use crate::histogram_timer::LocalHistogramTimer;
 use crate::instant::Instant;
 use crate::metric::LocalMetric;
-use crate::table::Table;
+use crate::table::{LabelValues, Table};
 use std::cell::RefCell;
-use std::sync::Arc;
 
 /// A histogram of one thread. It is flushed when it is dropped.
 #[derive(Debug)]
@@ -140,7 +139,7 @@ impl LocalHistogramVec {
     /// If there are more or fewer values than labels.
     pub fn with_label_values<'a>(&'a mut self, vals: &[&str]) -> &'a LocalHistogram {
         let vec = &self.vec;
-        let make = |_: &Arc<_>| Ok(vec.get_metric_with_label_values(vals)?.local());
+        let make = |_: &LabelValues| Ok(vec.get_metric_with_label_values(vals)?.local());
         self.local.get_or_insert(vals, make).unwrap_or_else(|error: crate::Error| panic!("{error}"))
     }
 

@@ -16,11 +16,11 @@
 //! family is dropped, each thread forgets everything at its next lookup in a table.
 
 use crate::table::{self, LabelValues};
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
 use std::fmt::{self, Debug};
 use std::ops::Deref;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use triomphe::Arc;
 
 /// Number of sets of a thread's cache, and of entries of a set: 4 KiB. One entry a set would let two series evict each other.
 const SETS: usize = 32;
@@ -129,15 +129,50 @@ pub struct Cache<V> {
     next: [Cell<u8>; SETS],
     /// [`DROPPED`] when everything was forgotten.
     swept: Cell<u64>,
-    entries: [RefCell<Option<Entry<V>>>; SETS * WAYS],
+    entries: [Entry<V>; SETS * WAYS],
 }
 
+/// A place for one series: cells, because nothing of the thread is borrowed while a share is dropped.
 struct Entry<V> {
     /// The family's key when the series was looked up.
-    key: u64,
-    value: Arc<V>,
-    /// A second share, to hand out.
-    spare: Option<Arc<V>>,
+    key: Cell<u64>,
+    /// A share to hand out; `None` while it is out.
+    spare: Cell<Option<Arc<V>>>,
+    /// A share that stays, to make others of; `None` in an empty place.
+    kept: Cell<Option<Arc<V>>>,
+    /// The address of the series, to know a share that comes back.
+    address: Cell<usize>,
+}
+
+impl<V> Entry<V> {
+    const fn new() -> Self {
+        Self {
+            key: Cell::new(0),
+            spare: Cell::new(None),
+            kept: Cell::new(None),
+            address: Cell::new(0),
+        }
+    }
+
+    /// Stores a series, or nothing. Returns the shares that were there.
+    fn replace(&self, key: u64, value: Option<Arc<V>>) -> [Option<Arc<V>>; 2] {
+        self.key.set(key);
+        self.address.set(value.as_ref().map_or(0, address));
+        [self.kept.replace(value), self.spare.take()]
+    }
+
+    /// Returns another share of the series.
+    #[cold]
+    fn share(&self) -> Option<Arc<V>> {
+        let kept = self.kept.take();
+        let share = kept.clone();
+        self.kept.set(kept);
+        share
+    }
+}
+
+fn address<V>(value: &Arc<V>) -> usize {
+    Arc::as_ptr(value).addr()
 }
 
 impl<V> Debug for Cache<V> {
@@ -153,27 +188,22 @@ impl<V> Cache<V> {
             tags: [const { [const { Cell::new(0) }; WAYS] }; SETS],
             next: [const { Cell::new(0) }; SETS],
             swept: Cell::new(0),
-            entries: [const { RefCell::new(None) }; SETS * WAYS],
+            entries: [const { Entry::new() }; SETS * WAYS],
         }
     }
 
-    /// Takes back a share that was handed out, or returns it.
+    /// Takes back a share that was handed out. Returns one to be dropped, if there is one.
     #[inline]
     fn put_back(&self, home: u8, value: Arc<V>) -> Option<Arc<V>> {
-        let Ok(mut entry) = self.entries[usize::from(home) % (SETS * WAYS)].try_borrow_mut() else {
+        let entry = &self.entries[usize::from(home) % (SETS * WAYS)];
+        if entry.address.get() != address(&value) {
             return Some(value);
-        };
-        match &mut *entry {
-            Some(Entry { value: known, spare: spare @ None, .. }) if Arc::ptr_eq(known, &value) => {
-                *spare = Some(value);
-                None
-            }
-            _ => Some(value),
         }
+        entry.spare.replace(Some(value))
     }
 
-    fn forget(&self) -> Vec<Option<Entry<V>>> {
-        self.entries.iter().filter_map(|entry| Some(entry.try_borrow_mut().ok()?.take())).collect()
+    fn forget(&self) -> Vec<[Option<Arc<V>>; 2]> {
+        self.entries.iter().map(|entry| entry.replace(0, None)).collect()
     }
 }
 
@@ -212,12 +242,15 @@ impl<V: Cached> Cache<V> {
 
     #[inline]
     fn lease<S: AsRef<str>>(&self, at: u8, key: u64, values: &[S]) -> Option<Lease<V>> {
-        let mut entry = self.entries[usize::from(at) % (SETS * WAYS)].try_borrow_mut().ok()?;
-        let entry = entry.as_mut()?;
-        if entry.key != key || !entry.value.label_values().are(values) {
+        let entry = &self.entries[usize::from(at) % (SETS * WAYS)];
+        if entry.key.get() != key {
             return None;
         }
-        let value = entry.spare.take().unwrap_or_else(|| Arc::clone(&entry.value));
+        let value = entry.spare.take().or_else(|| entry.share())?;
+        if !value.label_values().are(values) {
+            entry.spare.set(Some(value));
+            return None;
+        }
         Some(Lease { value: Some(value), home: at })
     }
 
@@ -228,11 +261,9 @@ impl<V: Cached> Cache<V> {
             if self.swept.replace(dropped) == dropped { Vec::new() } else { self.forget() };
         let (set, tag) = place(key, hash);
         let way = usize::from(self.next[set].get());
-        if let Ok(mut entry) = self.entries[set * WAYS + way].try_borrow_mut() {
-            self.next[set].set(((way + 1) % WAYS) as u8);
-            self.tags[set][way].set(tag);
-            gone.push(entry.replace(Entry { key, value: Arc::clone(value), spare: None }));
-        }
+        self.next[set].set(((way + 1) % WAYS) as u8);
+        self.tags[set][way].set(tag);
+        gone.push(self.entries[set * WAYS + way].replace(key, Some(Arc::clone(value))));
         gone
     }
 }

@@ -12,38 +12,18 @@
 //! Counters in the shards are read through their cells, shard by shard, unless one of the family was ever reset. A plan keeps its
 //! series, so their cells have no other owner.
 
-use crate::buckets::Bounds;
 use crate::encoder::{push_escaped, push_head};
 use crate::family::Family;
 use crate::page::Page;
 use crate::proto::{
     Bucket, Counter, Gauge, Histogram, LabelPair, Metric, MetricFamilyMessage, MetricType,
 };
-use crate::table::LabelValues;
+use crate::series::{AnySeries, Series};
 use dynamo_metrics_core::DetachedCell;
 use parking_lot::Mutex;
 use std::cmp::Ordering;
 use std::fmt;
 use std::sync::Arc;
-
-/// One series of this crate.
-#[doc(hidden)]
-pub trait Series: Send + Sync {
-    /// Returns the descriptor that it shares.
-    fn family(&self) -> &Arc<Family>;
-    /// Returns the values of the variable labels.
-    fn values(&self) -> &LabelValues;
-    /// Returns the cell of a counter in the shards.
-    fn cell(&self) -> Option<DetachedCell> {
-        None
-    }
-    /// Returns the bounds of a histogram.
-    fn bounds(&self) -> Option<&Bounds> {
-        None
-    }
-    /// Writes its numbers, as many as [`words`] says.
-    fn read(&self, numbers: &mut [u64]);
-}
 
 /// Numbers of a histogram beside those of its finite bounds: `+Inf`, sum and count.
 const HISTOGRAM_WORDS: usize = 3;
@@ -54,7 +34,7 @@ fn words(series: &dyn Series) -> usize {
 }
 
 /// The series of a family.
-pub(crate) type AllSeries = Arc<[Arc<dyn Series>]>;
+pub(crate) type AllSeries = Arc<[AnySeries]>;
 
 /// The fixed part of a family.
 #[doc(hidden)]
@@ -82,7 +62,7 @@ impl fmt::Debug for Plan {
 
 impl Plan {
     /// Returns the plan of a family with these series, in whatever order.
-    pub(crate) fn new(family: &Family, kind: MetricType, mut series: Vec<Arc<dyn Series>>) -> Self {
+    pub(crate) fn new(family: &Family, kind: MetricType, mut series: Vec<AnySeries>) -> Self {
         // Stable, as the order of series with equal labels is that in which they were collected.
         series.sort_by(|a, b| order(&**a, &**b));
         let cells = series.iter().map(|series| series.cell()).collect::<Option<Vec<_>>>();

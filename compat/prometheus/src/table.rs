@@ -1,64 +1,105 @@
 //! Series by their label values, which are compared and not only hashed.
 
+use dynamo_metrics_core::same_bytes;
 use foldhash::fast::FixedState;
 use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
 use std::hash::{BuildHasher, Hasher};
-use std::sync::Arc;
+use triomphe::ThinArc;
 
-/// The label values of one series, in one text.
+/// The label values of one series, in one allocation that the series and its family's table share: each value behind its length,
+/// which is one more than it in one byte, or in eight behind a [`LONG`].
 #[doc(hidden)]
-#[derive(Debug, Default)]
-pub struct LabelValues {
-    text: Box<str>,
-    /// The end of each value.
-    ends: Box<[usize]>,
+#[derive(Clone, Debug)]
+pub struct LabelValues(ThinArc<(), u8>);
+
+/// The byte before a length of eight bytes: what no short length is, so that a comparison looks for it only where values differ.
+const LONG: u8 = 0;
+
+impl Default for LabelValues {
+    fn default() -> Self {
+        Self::new::<&str>(&[])
+    }
 }
 
 impl LabelValues {
     pub(crate) fn new<V: AsRef<str>>(values: &[V]) -> Self {
-        let mut text = String::new();
-        let ends = values.iter().map(|value| {
-            text.push_str(value.as_ref());
-            text.len()
-        });
-        let ends = ends.collect();
-        Self { text: text.into(), ends }
+        let mut packed = Vec::new();
+        for value in values {
+            let value = value.as_ref();
+            let short = u8::try_from(value.len() + 1).unwrap_or(LONG);
+            packed.push(short);
+            if short == LONG {
+                packed.extend_from_slice(&(value.len() as u64).to_le_bytes());
+            }
+            packed.extend_from_slice(value.as_bytes());
+        }
+        Self(ThinArc::from_header_and_slice((), &packed))
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.ends.len()
+        self.bytes().count()
     }
 
     /// Returns the value of the label at this place; empty for a place that there is not.
     pub(crate) fn get(&self, at: usize) -> &str {
-        let start = if at == 0 { Some(0) } else { self.ends.get(at - 1).copied() };
-        match (start, self.ends.get(at)) {
-            (Some(start), Some(&end)) => &self.text[start..end],
-            _ => "",
-        }
+        self.iter().nth(at).unwrap_or_default()
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &str> {
-        (0..self.len()).map(|at| self.get(at))
+        let text =
+            |value| str::from_utf8(value).unwrap_or_else(|_| unreachable!("made of a `str`"));
+        self.bytes().map(text)
     }
 
+    #[inline]
     pub(crate) fn are<V: AsRef<str>>(&self, values: &[V]) -> bool {
-        // Bytes, which need no search for the boundaries of characters.
-        let (text, mut start) = (self.text.as_bytes(), 0);
-        self.len() == values.len()
-            && self.ends.iter().zip(values).all(|(&end, value)| {
-                let own = text.get(start..end);
-                start = end;
-                own == Some(value.as_ref().as_bytes())
-            })
+        let mut rest = &self.0.slice;
+        for value in values {
+            let value = value.as_ref().as_bytes();
+            let split = match rest {
+                [short, after @ ..] if usize::from(*short) == value.len() + 1 => {
+                    after.split_at_checked(value.len())
+                }
+                [LONG, ..] => first(rest),
+                _ => None,
+            };
+            let Some((own, after)) = split else { return false };
+            if own.len() != value.len() || !same_bytes(own, value) {
+                return false;
+            }
+            rest = after;
+        }
+        rest.is_empty()
+    }
+
+    fn bytes(&self) -> impl Iterator<Item = &[u8]> {
+        let mut rest = &self.0.slice;
+        std::iter::from_fn(move || {
+            let (value, after) = first(rest)?;
+            rest = after;
+            Some(value)
+        })
+    }
+}
+
+/// Splits the first value off.
+#[inline]
+fn first(packed: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (&short, rest) = packed.split_first()?;
+    match short {
+        LONG => {
+            let (long, rest) = rest.split_first_chunk()?;
+            rest.split_at_checked(usize::try_from(u64::from_le_bytes(*long)).ok()?)
+        }
+        short => rest.split_at_checked(usize::from(short) - 1),
     }
 }
 
 /// A map from label values.
 #[derive(Debug)]
 pub(crate) struct Table<T> {
-    entries: HashTable<(Arc<LabelValues>, T)>,
+    entries: HashTable<(LabelValues, T)>,
 }
 
 impl<T> Default for Table<T> {
@@ -86,7 +127,7 @@ impl<T> Table<T> {
     pub(crate) fn get_or_insert<V: AsRef<str>, E>(
         &mut self,
         values: &[V],
-        make: impl FnOnce(&Arc<LabelValues>) -> Result<T, E>,
+        make: impl FnOnce(&LabelValues) -> Result<T, E>,
     ) -> Result<&mut T, E> {
         let entry = self.entries.entry(
             hash_values(values),
@@ -96,7 +137,7 @@ impl<T> Table<T> {
         let entry = match entry {
             Entry::Occupied(entry) => entry,
             Entry::Vacant(entry) => {
-                let values = Arc::new(LabelValues::new(values));
+                let values = LabelValues::new(values);
                 let value = make(&values)?;
                 entry.insert((values, value))
             }
@@ -117,20 +158,20 @@ impl<T> Table<T> {
 
 /// Returns the hash of these values.
 pub(crate) fn hash_values<V: AsRef<str>>(values: &[V]) -> u64 {
-    hash(values.iter().map(AsRef::as_ref))
+    hash(values.iter().map(|value| value.as_ref().as_bytes()))
 }
 
 /// Returns the hash of the values of a series.
 pub(crate) fn hash_of(values: &LabelValues) -> u64 {
-    hash(values.iter())
+    hash(values.bytes())
 }
 
 /// Returns a hash of the values. An end that no text contains stands behind each, or values that only together are equal
 /// would all share one place.
-fn hash<'a>(values: impl Iterator<Item = &'a str>) -> u64 {
+fn hash<'a>(values: impl Iterator<Item = &'a [u8]>) -> u64 {
     let mut hasher = FixedState::default().build_hasher();
     for value in values {
-        hasher.write(value.as_bytes());
+        hasher.write(value);
         hasher.write_u8(0xff);
     }
     hasher.finish()
@@ -161,6 +202,17 @@ mod tests {
         let values = LabelValues::new(&["", "é", "", "x"]);
         assert_eq!(values.iter().collect::<Vec<_>>(), ["", "é", "", "x"]);
         assert_eq!(values.get(4), "");
-        assert!(!values.are(&["", "é", ""]));
+        assert!(!values.are(&["", "é", ""]) && values.are(&["", "é", "", "x"]));
+    }
+
+    #[test]
+    fn lengths_of_one_and_of_nine_bytes() {
+        for length in [0, 1, 254, 255, 256, 70_000] {
+            let long = "x".repeat(length);
+            let values = LabelValues::new(&[&long, "y", &long]);
+            assert_eq!((values.len(), values.get(0), values.get(1)), (3, long.as_str(), "y"));
+            assert!(values.are(&[&long, "y", &long]) && !values.are(&[&long, "y"]), "{length}");
+            assert!(!values.are(&[&long, "y", &format!("{long}x")]), "{length}");
+        }
     }
 }

@@ -4,8 +4,8 @@ use crate::atomic::{Atomic, Cells, Number};
 use crate::error::Result;
 use crate::family::Family;
 use crate::lookup::{Cache, Cached};
-use crate::plan::Series;
 use crate::proto::{Counter, Gauge, Metric, MetricFamily, MetricType};
+use crate::series::Series;
 use crate::table::LabelValues;
 use dynamo_metrics_core::DetachedCell;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use std::sync::atomic::{Ordering, fence};
 #[derive(Debug)]
 pub struct Value<P> {
     pub(crate) family: Arc<Family>,
-    values: Arc<LabelValues>,
+    values: LabelValues,
     store: Store<P>,
 }
 
@@ -34,7 +34,7 @@ enum Store<P> {
 }
 
 impl<P: Atomic> Value<P> {
-    pub(crate) fn counter(family: &Arc<Family>, values: &Arc<LabelValues>) -> Result<Self> {
+    pub(crate) fn counter(family: &Arc<Family>, values: &LabelValues) -> Result<Self> {
         let zero = || P::new(P::T::from_i64(0));
         Self::with(family, values, || match P::__cells() {
             Some(cells) => Store::Shards { cells, base: zero() },
@@ -42,17 +42,17 @@ impl<P: Atomic> Value<P> {
         })
     }
 
-    pub(crate) fn gauge(family: &Arc<Family>, values: &Arc<LabelValues>) -> Result<Self> {
+    pub(crate) fn gauge(family: &Arc<Family>, values: &LabelValues) -> Result<Self> {
         Self::with(family, values, || Store::Gauge(P::new(P::T::from_i64(0))))
     }
 
     fn with(
         family: &Arc<Family>,
-        values: &Arc<LabelValues>,
+        values: &LabelValues,
         store: impl FnOnce() -> Store<P>,
     ) -> Result<Self> {
         family.check(values.len())?;
-        Ok(Self { family: Arc::clone(family), values: Arc::clone(values), store: store() })
+        Ok(Self { family: Arc::clone(family), values: values.clone(), store: store() })
     }
 
     #[inline]

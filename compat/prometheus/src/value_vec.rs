@@ -6,8 +6,9 @@ use crate::error::Result;
 use crate::family::Family;
 use crate::lookup::{self, Lease};
 use crate::metric::{Metric, Opts};
-use crate::plan::{Plan, Series};
+use crate::plan::Plan;
 use crate::proto::MetricType;
+use crate::series::AnySeries;
 use crate::table::LabelValues;
 use crate::value::Value;
 use crate::vec::{MetricVec, MetricVecBuilder};
@@ -21,7 +22,7 @@ pub trait ValueMetric: Metric + Sized {
     type Number: Atomic;
     const TYPE: MetricType;
 
-    fn of(family: &Arc<Family>, values: &Arc<LabelValues>) -> Result<Self>;
+    fn of(family: &Arc<Family>, values: &LabelValues) -> Result<Self>;
     fn of_value(value: Lease<Value<Self::Number>>) -> Self;
     fn value(&self) -> &Lease<Value<Self::Number>>;
 }
@@ -57,14 +58,14 @@ impl<M: ValueMetric> MetricVecBuilder for ValueVecBuilder<M> {
 
     fn build<V: AsRef<str>>(&self, opts: &Opts, values: &[V]) -> Result<M> {
         let family = Arc::new(Family::new(opts.describe()?));
-        M::of(&family, &Arc::new(LabelValues::new(values)))
+        M::of(&family, &LabelValues::new(values))
     }
 
-    fn __build(&self, family: &Arc<Family>, _: &Opts, values: &Arc<LabelValues>) -> Result<M> {
+    fn __build(&self, family: &Arc<Family>, _: &Opts, values: &LabelValues) -> Result<M> {
         M::of(family, values)
     }
 
-    fn __series(&self, metric: &M) -> Option<Arc<dyn Series>> {
+    fn __series(&self, metric: &M) -> Option<AnySeries> {
         M::Number::__series(metric.value().shared())
     }
 

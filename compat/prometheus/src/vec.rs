@@ -6,8 +6,9 @@ use crate::family::Family;
 use crate::lazy::MetricFamily;
 use crate::lookup;
 use crate::metric::{Collector, Metric};
-use crate::plan::{Plan, Series};
+use crate::plan::Plan;
 use crate::proto::MetricType;
+use crate::series::AnySeries;
 use crate::table::{LabelValues, Table};
 use parking_lot::{Mutex, RwLock, RwLockWriteGuard};
 use std::collections::HashMap;
@@ -35,14 +36,14 @@ pub trait MetricVecBuilder: Send + Sync + Clone {
         &self,
         _family: &Arc<Family>,
         opts: &Self::P,
-        values: &Arc<LabelValues>,
+        values: &LabelValues,
     ) -> Result<Self::M> {
         self.build(opts, &values.iter().collect::<Vec<_>>())
     }
 
     /// Returns the series of a metric that registries can read without its message.
     #[doc(hidden)]
-    fn __series(&self, _metric: &Self::M) -> Option<Arc<dyn Series>> {
+    fn __series(&self, _metric: &Self::M) -> Option<AnySeries> {
         None
     }
 
@@ -93,7 +94,7 @@ impl<T: MetricVecBuilder> Core<T> {
             Some(found) => found,
             None => {
                 let Self { family, builder, opts, .. } = self;
-                let make = |values: &Arc<LabelValues>| builder.__build(family, opts, values);
+                let make = |values: &LabelValues| builder.__build(family, opts, values);
                 self.change().get_or_insert(vals, make)?.clone()
             }
         };

@@ -6,6 +6,7 @@ use prometheus::{
     Counter, Encoder, Gauge, GaugeVec, Histogram, HistogramOpts, IntCounter, IntCounterVec, Opts,
     Registry, TextEncoder,
 };
+use std::io::{self, IoSlice, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
@@ -272,4 +273,56 @@ fn a_writer_that_fails_or_encodes_meanwhile_harms_no_other() {
     assert!(within.1 >= length && within.1.is_multiple_of(length));
     TextEncoder::new().encode(&registry.gather(), &mut Full).unwrap_err();
     assert_eq!(text(&registry).len(), length);
+}
+
+/// A writer that takes some bytes at a time, of one slice or of several, and is interrupted before each.
+#[derive(Default)]
+struct Reluctant {
+    taken: Vec<u8>,
+    interrupted: bool,
+    full_at: Option<usize>,
+}
+
+impl Write for Reluctant {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.write_vectored(&[IoSlice::new(bytes)])
+    }
+
+    fn write_vectored(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        self.interrupted = !self.interrupted;
+        if self.interrupted {
+            return Err(io::ErrorKind::Interrupted.into());
+        }
+        let room = self.full_at.map_or(usize::MAX, |full| full - self.taken.len()).min(1_777);
+        let bytes: Vec<u8> =
+            slices.iter().flat_map(|slice| slice.iter().copied()).take(room).collect();
+        self.taken.extend_from_slice(&bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn a_writer_that_takes_less_than_it_is_given_gets_the_whole_page() {
+    let registry = Registry::new();
+    // Pages of many lines and of one, in turn.
+    for (at, series) in [300, 1, 1, 400, 300, 2, 500].into_iter().enumerate() {
+        let vec = IntCounterVec::new(Opts::new(format!("family_{at}"), "help"), &["n"]).unwrap();
+        (0..series).for_each(|n| vec.with_label_values(&[n.to_string()]).inc());
+        registry.register(Box::new(vec)).unwrap();
+    }
+    let families = registry.gather();
+    let page = TextEncoder::new().encode_to_string(&families).unwrap();
+    let mut writer = Reluctant::default();
+    TextEncoder::new().encode(&families, &mut writer).unwrap();
+    assert!(page.len() > 20_000 && writer.taken == page.as_bytes());
+
+    let mut full = Reluctant { full_at: Some(10_000), ..Reluctant::default() };
+    let error = TextEncoder::new().encode(&families, &mut full).unwrap_err();
+    let kind = io::ErrorKind::WriteZero;
+    assert!(matches!(&error, prometheus::Error::Io(error) if error.kind() == kind), "{error}");
+    assert_eq!(full.taken, page.as_bytes()[..10_000]);
 }

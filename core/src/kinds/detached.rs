@@ -54,6 +54,16 @@ impl Drop for Cells {
     }
 }
 
+/// One cell for integers, given back when it is dropped: the seven bytes of a span, which says nothing of what it is.
+#[derive(Debug)]
+struct Word(Span);
+
+impl Drop for Word {
+    fn drop(&mut self) {
+        pool().give_back(Rank::Word, self.0, 1);
+    }
+}
+
 /// Records in the calling thread's shard, or in the fallback.
 #[inline(always)]
 fn record(write: impl FnOnce(Writer)) {
@@ -73,28 +83,28 @@ fn record(write: impl FnOnce(Writer)) {
 /// assert_eq!(tokens.get(), 42);
 /// ```
 #[derive(Debug)]
-pub struct DetachedCounter(Cells);
+pub struct DetachedCounter(Word);
 
 impl DetachedCounter {
     /// Returns a counter at zero, or `None` when the process has no cells left (`docs/limits.md`).
     pub fn new() -> Option<Self> {
-        Cells::take(Rank::Word, 1).map(Self)
+        Some(Self(Word(pool().take(Rank::Word, 1)?)))
     }
 
     /// Adds `n`.
     #[inline]
     pub fn add(&self, n: u64) {
-        record(|writer| _ = writer.add(self.0.span.cell(), n));
+        record(|writer| _ = writer.add(self.0.0.cell(), n));
     }
 
     /// Returns the counter's place in the shards, to read many at once.
     pub fn cell(&self) -> DetachedCell {
-        DetachedCell(self.0.span.cell())
+        DetachedCell(self.0.0.cell())
     }
 
     /// Returns the sum over all threads. Cost: a read of each shard.
     pub fn get(&self) -> u64 {
-        shards().iter().map(|shard| shard.read(self.0.span.cell())).fold(0, u64::wrapping_add)
+        shards().iter().map(|shard| shard.read(self.0.0.cell())).fold(0, u64::wrapping_add)
     }
 }
 

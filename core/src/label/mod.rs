@@ -171,7 +171,7 @@ impl<'a> LabelValues<'a> {
                 return false;
             }
             let Some((packed, after)) = after.split_at_checked(value.len()) else { return false };
-            if !same(packed, value.as_bytes()) {
+            if !same_bytes(packed, value.as_bytes()) {
                 return false;
             }
             rest = after;
@@ -187,10 +187,12 @@ fn length(packed: &[u8]) -> Option<(usize, &[u8])> {
     Some((usize::from(u16::from_le_bytes(*length)), after))
 }
 
-/// Returns whether two values of equal length are equal. Most label values have 8 to 16 bytes, so two overlapping words cover
+/// Returns whether two values of equal length are equal. Not for programs: `compat/prometheus` compares label values as lookups here do.
+/// Most label values have 8 to 16 bytes, so two overlapping words cover
 /// them; a call of `memcmp` takes three times as long.
+#[doc(hidden)]
 #[inline(always)]
-fn same(a: &[u8], b: &[u8]) -> bool {
+pub fn same_bytes(a: &[u8], b: &[u8]) -> bool {
     let ends = |value: &[u8]| {
         let (first, last) = (*value.first_chunk()?, *value.last_chunk()?);
         Some((u64::from_ne_bytes(first), u64::from_ne_bytes(last)))

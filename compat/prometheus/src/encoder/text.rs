@@ -3,9 +3,11 @@
 use super::{Encoder, check};
 use crate::buckets::BUCKET_LABEL;
 use crate::error::Result;
+use crate::page::Page;
 use crate::proto::{Metric, MetricFamily, MetricType};
 use std::fmt::Write as _;
-use std::io::Write;
+use std::io::{self, IoSlice, Write};
+use std::sync::Arc;
 
 /// The content type of the text format.
 pub const TEXT_FORMAT: &str = "text/plain; version=0.0.4";
@@ -55,7 +57,7 @@ impl TextEncoder {
 
 impl Encoder for TextEncoder {
     fn encode<W: Write>(&self, metric_families: &[MetricFamily], writer: &mut W) -> Result<()> {
-        let mut chunks = Chunks { text: String::new(), writer };
+        let mut chunks = Chunks { pages: Vec::new(), text: String::new(), writer };
         let appended = metric_families.iter().try_for_each(|family| append(&mut chunks, family));
         // The families before one with an error are written, too.
         chunks.flush()?;
@@ -73,8 +75,8 @@ trait Sink {
     fn text(&mut self) -> &mut String;
 
     /// Appends a whole page.
-    fn push_page(&mut self, page: &str) -> Result<()> {
-        self.text().push_str(page);
+    fn push_page(&mut self, page: Arc<Page>) -> Result<()> {
+        self.text().push_str(page.text());
         Ok(())
     }
 
@@ -90,18 +92,42 @@ impl Sink for String {
     }
 }
 
-/// A writer, and a text that it gets in chunks.
+/// A writer, and the pages and then the text that it gets next.
 struct Chunks<'a, W> {
+    pages: Vec<Arc<Page>>,
     text: String,
     writer: &'a mut W,
 }
 
 impl<W: Write> Chunks<'_, W> {
     fn flush(&mut self) -> Result<()> {
-        self.writer.write_all(self.text.as_bytes())?;
+        if self.pages.is_empty() {
+            self.writer.write_all(self.text.as_bytes())?;
+        } else {
+            // In one call, so that a `Vec` makes room for all of them at once.
+            let texts = self.pages.iter().map(|page| page.text()).chain([&self.text[..]]);
+            let mut slices: Vec<_> = texts.map(|text| IoSlice::new(text.as_bytes())).collect();
+            write_all_vectored(self.writer, &mut slices)?;
+        }
+        self.pages.clear();
         self.text.clear();
         Ok(())
     }
+}
+
+/// Writes all slices, as [`Write::write_all`] writes one.
+fn write_all_vectored(writer: &mut impl Write, mut slices: &mut [IoSlice<'_>]) -> io::Result<()> {
+    // Without the empty ones in front, of which nothing can be written.
+    IoSlice::advance_slices(&mut slices, 0);
+    while !slices.is_empty() {
+        match writer.write_vectored(slices) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(written) => IoSlice::advance_slices(&mut slices, written),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
 }
 
 impl<W: Write> Sink for Chunks<'_, W> {
@@ -109,13 +135,16 @@ impl<W: Write> Sink for Chunks<'_, W> {
         &mut self.text
     }
 
-    fn push_page(&mut self, page: &str) -> Result<()> {
-        if page.len() < CHUNK {
-            self.text.push_str(page);
+    fn push_page(&mut self, page: Arc<Page>) -> Result<()> {
+        if page.text().len() < CHUNK {
+            self.text.push_str(page.text());
             return self.end_series();
         }
-        self.flush()?;
-        Ok(self.writer.write_all(page.as_bytes())?)
+        if !self.text.is_empty() {
+            self.flush()?;
+        }
+        self.pages.push(page);
+        Ok(())
     }
 
     fn end_series(&mut self) -> Result<()> {
@@ -127,7 +156,7 @@ impl<W: Write> Sink for Chunks<'_, W> {
 fn append(sink: &mut impl Sink, family: &MetricFamily) -> Result<()> {
     check(family)?;
     if let Some(reading) = family.reading() {
-        return sink.push_page(reading.plan().page(reading.numbers()).text());
+        return sink.push_page(reading.plan().page(reading.numbers()));
     }
     let text = sink.text();
     let (name, kind) = (family.name(), family.get_field_type());
