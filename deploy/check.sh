@@ -9,6 +9,7 @@ program="${DYNAMO_METRICS:-target/release/dynamo-metrics}"
 bash deploy/install.sh
 promtool check rules deploy/prometheus/rules/*.yml
 promtool test rules deploy/prometheus/tests/alerts.yml
+python deploy/check/intervals.py "$@"
 promtool check config deploy/prometheus/prometheus.yml
 amtool check-config deploy/alertmanager/alertmanager.yml
 python deploy/grafana/build.py --check
