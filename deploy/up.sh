@@ -6,12 +6,13 @@
 #
 # The second form starts only the two monitors, for roles that run already. Without WORKERS they ask the first frontend for its
 # workers (`/sd`, with DYN_METRICS_WORKER_TOKEN if it has one). PROMETHEUS_PORT and ALERTMANAGER_PORT choose other
-# ports. Data lives in a folder that is removed at the end.
+# ports, SCRAPE_SECONDS (5) the interval of scrapes and evaluations. Data lives in a folder that is removed at the end.
 set -euo pipefail
 cd "$(dirname "$0")"
 
 PROMETHEUS_PORT="${PROMETHEUS_PORT:-9090}"
 ALERTMANAGER_PORT="${ALERTMANAGER_PORT:-9093}"
+SCRAPE_SECONDS="${SCRAPE_SECONDS:-5}"
 FRONTENDS="${FRONTENDS:-127.0.0.1:${DYN_HTTP_PORT:-8000}}"
 WORKERS="${WORKERS:-}"
 monitor_only=false
@@ -65,6 +66,9 @@ trap stop EXIT
 trap 'exit 0' INT TERM
 mkdir "$folder/targets"
 cp -r prometheus/prometheus.yml prometheus/rules "$folder/"
+# A timeout is no longer than its interval.
+sed -i -e "s/_interval: 5s/_interval: ${SCRAPE_SECONDS}s/" \
+  -e "s/scrape_timeout: 4s/scrape_timeout: $((SCRAPE_SECONDS < 4 ? SCRAPE_SECONDS : 4))s/" "$folder/prometheus.yml"
 # shellcheck disable=SC2086 # a list of addresses
 targets frontend $FRONTENDS
 if [ -n "$WORKERS" ]; then

@@ -5,8 +5,6 @@ import re
 from pathlib import Path
 
 DEPLOY = Path(__file__).resolve().parent.parent
-# Four scrapes, as Grafana makes $__rate_interval of a scrape interval of 5 s.
-RATE_INTERVAL = "20s"
 
 
 def boards():
@@ -14,13 +12,16 @@ def boards():
     return [(path.name, json.loads(path.read_text())) for path in sorted((DEPLOY / "grafana/dashboards").glob("*.json"))]
 
 
-def expressions():
-    """Returns (dashboard, panel, expression) of every query, with the variables replaced by all of their values."""
+def expressions(rate_seconds):
+    """Returns (dashboard, panel, expression) of every query, with the variables replaced by all of their values.
+
+    `rate_seconds` is for $__rate_interval, which Grafana makes of four scrapes.
+    """
     found = []
     for name, board in boards():
         for panel in board["panels"]:
             for target in panel.get("targets", []):
-                asked = target["expr"].replace("$__rate_interval", RATE_INTERVAL)
+                asked = target["expr"].replace("$__rate_interval", f"{rate_seconds}s")
                 found.append((name, panel["title"], re.sub(r"\$\w+", ".*", asked)))
     return found
 

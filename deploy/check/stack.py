@@ -168,7 +168,7 @@ class Stack:
         )
         ready = f"http://127.0.0.1:{self.alertmanager_port}/-/ready"
         self.until("Alertmanager is ready", lambda: answers(ready), 60)
-        self.until("every target is up", lambda: len(self.query('up{job=~"dynamo-.*"} == 1')) == workers + 1, 60)
+        self.until("every target is up", lambda: len(self.query('up{job=~"dynamo-.*"} == 1')) == workers + 1, 120)
 
     def start(self, arguments, **environment):
         """Starts a process that ends with the stack."""
