@@ -26,7 +26,7 @@ const selector = ({ model }, more = "") => {
 /** The matcher of a bucket: Prometheus 3 stores the bound 1 as 1.0. @param {number} bound */
 const bounded = (bound) => (Number.isInteger(bound) ? `le=~"${bound}([.]0)?"` : `le="${bound}"`);
 /** @param {string} name @param {Choice} choice @param {string} [more] */
-const rate = (name, choice, more) => `sum(rate(${name}${selector(choice, more)}[1m]))`;
+const rate = (name, choice, more) => `sum(rate(${name}${selector(choice, more)}[5m]))`;
 /** @param {number | null} over @param {number | null} under */
 const ratio = (over, under) => (over === null || !under ? null : over / under);
 
@@ -45,7 +45,7 @@ export const TILES = [
   },
   {
     id: "refused", title: "Refused", unit: "rate",
-    promql: () => `sum(rate(${F}rejected_requests_total[1m]))`,
+    promql: () => `sum(rate(${F}rejected_requests_total[5m]))`,
     value: (window) => window.rate(`${F}rejected_requests_total`),
   },
   counted("output", "Output tokens", `${F}output_tokens_total`),
@@ -101,7 +101,7 @@ export const TILES = [
   counted("worked", "Requests of the worker", "dynamo_component_requests_total"),
   {
     id: "errors", title: "Errors of the worker", unit: "rate",
-    promql: () => "sum(rate(dynamo_component_errors_total[1m]))",
+    promql: () => "sum(rate(dynamo_component_errors_total[5m]))",
     value: (window) => window.rate("dynamo_component_errors_total"),
   },
 ];
@@ -140,7 +140,7 @@ export const QUANTILES = [0.5, 0.95, 0.99];
 
 /** @param {Latency} latency @param {number} q @param {Choice} choice */
 export function quantilePromql({ family }, q, choice) {
-  return `histogram_quantile(${q}, sum by (le) (rate(${family}_bucket${selector(choice)}[1m])))`;
+  return `histogram_quantile(${q}, sum by (le) (rate(${family}_bucket${selector(choice)}[5m])))`;
 }
 
 /** One query with a series for each quantile. @param {Latency} latency @param {Choice} choice */
@@ -173,7 +173,7 @@ function gauged(id, title, name) {
 function split(id, title, name, label, hasModel = true) {
   return {
     id, title, unit: "rate",
-    promql: (choice) => `sum by (${label}) (rate(${name}${hasModel ? selector(choice) : ""}[1m]))`,
+    promql: (choice) => `sum by (${label}) (rate(${name}${hasModel ? selector(choice) : ""}[5m]))`,
     lines: (window, choice) => window.rates(name, label, hasModel ? ofModel(choice) : {}),
   };
 }
