@@ -100,7 +100,7 @@ pub(super) struct Ticket {
 /// The state of a source at the end of a scrape's wait.
 #[derive(Debug)]
 pub(super) struct Collected {
-    /// The last good copy and its age, unless that is above [`ENGINE_COPY_AGE_MAX`].
+    /// The last good copy and its age, unless that was above [`ENGINE_COPY_AGE_MAX`] when the scrape began.
     pub(super) copy: Option<(Arc<Vec<u8>>, Duration)>,
     /// True if the last fetch that ended brought the copy, in time, and no fetch is overdue.
     pub(super) up: bool,
@@ -152,7 +152,7 @@ impl Fetcher {
             Some(began) => began + timeout,
             None => deadline,
         };
-        let until = if state.late || state.copy(ticket.at).is_some() {
+        let until = if state.late || state.copy(ticket.at, ticket.at).is_some() {
             // Counted from the request, since a scrape waits for all sources together.
             due.min(ticket.at + self.refresh_wait).min(deadline)
         } else {
@@ -170,7 +170,8 @@ impl Fetcher {
             state.late = true;
             state.news.failure = Some(EngineError::Timeout { timeout });
         }
-        let copy = state.copy(now);
+        // Old enough or not as when the wait was decided: a scrape that did not wait for the new copy has the old one.
+        let copy = state.copy(ticket.at, now);
         let news = std::mem::take(&mut state.news);
         let up = state.succeeded && !state.late && copy.is_some();
         Collected { up, copy, took: state.took, news }
@@ -193,11 +194,11 @@ impl Fetcher {
 }
 
 impl State {
-    /// Returns the last good copy and its age, unless it is too old.
-    fn copy(&self, now: Instant) -> Option<(Arc<Vec<u8>>, Duration)> {
+    /// Returns the last good copy and its age now, unless it was too old when it was asked for.
+    fn copy(&self, asked: Instant, now: Instant) -> Option<(Arc<Vec<u8>>, Duration)> {
         let copy = self.copy.as_ref()?;
-        let age = now.saturating_duration_since(copy.began);
-        (age <= ENGINE_COPY_AGE_MAX).then(|| (Arc::clone(&copy.text), age))
+        let age = |at: Instant| at.saturating_duration_since(copy.began);
+        (age(asked) <= ENGINE_COPY_AGE_MAX).then(|| (Arc::clone(&copy.text), age(now)))
     }
 }
 

@@ -160,6 +160,20 @@ fn a_copy_is_served_until_it_is_too_old() {
     assert!(scrape(&fetcher).up);
 }
 
+/// As with a scrape every 60 s of an engine that takes longer than a scrape waits where there is a copy.
+#[test]
+fn a_copy_that_becomes_too_old_while_a_scrape_waits_is_served() {
+    let (fetcher, go, _) = released_by_test();
+    go.send(()).unwrap();
+    assert_eq!(text(&scrape(&fetcher)), Some(&b"x 0\n"[..]));
+    let ticket = fetcher.want();
+    fetcher.shared.state.lock().copy.as_mut().unwrap().began = ticket.at - ENGINE_COPY_AGE_MAX;
+    let collected = fetcher.collect(&ticket, Instant::now());
+    let (copy, age) = collected.copy.unwrap();
+    assert_eq!((collected.up, copy.as_slice()), (true, &b"x 0\n"[..]));
+    assert!(age > ENGINE_COPY_AGE_MAX, "{age:?}");
+}
+
 #[test]
 fn a_failure_between_scrapes_is_reported_to_the_next_one() {
     let fetcher = fetcher(|| Err("down".into()));
