@@ -214,8 +214,13 @@ impl Passthrough {
         names: &NameFilter,
         body: &mut BytesMut,
     ) -> Report {
-        let reserved = |name: &str| reserved(&arena::unescaped(name));
-        let wanted = Wanted { asked, names, reserved: &reserved };
+        // Only names that stand in quotes can have escapes; others were escaped otherwise, without a backslash.
+        let unescaping = |name: &str| reserved(&arena::unescaped(name));
+        let reserved = match asked.escaping {
+            Escaping::AllowUtf8 => &unescaping,
+            _ => reserved,
+        };
+        let wanted = Wanted { asked, names, reserved };
         let page = self.read(sources.clone(), asked.escaping);
         // A scrape of some families sees only why these have no type, and so remembers nothing.
         let whole = names.admits_all();

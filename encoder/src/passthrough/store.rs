@@ -296,7 +296,13 @@ impl Store {
 
     /// A metric's name, spelled with known escapes only, and its surroundings.
     pub(super) fn respelled(&mut self, name: Span) -> (Span, &Arena, &Seed) {
-        (self.arena.respell(name, ESCAPES), &self.arena, &self.seed)
+        // Only a name in quotes has escapes.
+        let before = Span { start: name.start.saturating_sub(1), end: name.start };
+        let name = match self.arena.get(before) {
+            b"\"" => self.arena.respell(name, ESCAPES),
+            _ => name,
+        };
+        (name, &self.arena, &self.seed)
     }
 
     /// A metric's name, escaped as the scraper wants it.
