@@ -7,7 +7,7 @@ use crate::engine::{Engine, EngineSource, GatheredEngines};
 use crate::error::{ListenError, SourceError};
 use crate::names::ENGINE_PREFIX_DEFAULT;
 use crate::page::{MetricsExposition, Sources};
-use dynamo_metrics_core::{Opts, Registry};
+use dynamo_metrics_core::{Counter, Gauge, Opts, Registry};
 use dynamo_metrics_server::{
     MetricsService, RunningServer, ScrapeDeadline, Server, ServerBuilder, StartError,
 };
@@ -244,10 +244,8 @@ impl Exporter {
         I: IntoIterator<Item = ([L; N], f64)>,
     {
         let opts = opts.into();
-        let (name, key) = (opts.name().to_string(), self.key(&opts));
-        let family = self.registry.gauge_family(opts, label_names)?;
-        let callback =
-            LabelledCallback::new(&name, family, values, self.callbacks(), &self.registry)?;
+        let (key, sources) = (self.key(&opts), (&self.registry, self.callbacks()));
+        let callback = LabelledCallback::<Gauge, N>::new(sources, opts, label_names, values)?;
         Ok(self.sources.collectors.add_update(key, callback)?)
     }
 
@@ -279,10 +277,8 @@ impl Exporter {
         I: IntoIterator<Item = ([L; N], u64)>,
     {
         let opts = opts.into();
-        let (name, key) = (opts.name().to_string(), self.key(&opts));
-        let family = self.registry.counter_family(opts, label_names)?;
-        let callback =
-            LabelledCallback::new(&name, family, values, self.callbacks(), &self.registry)?;
+        let (key, sources) = (self.key(&opts), (&self.registry, self.callbacks()));
+        let callback = LabelledCallback::<Counter, N>::new(sources, opts, label_names, values)?;
         Ok(self.sources.collectors.add_update(key, callback)?)
     }
 

@@ -5,7 +5,7 @@
 
 use super::{CollectorErrors, Update};
 use crate::callback::{Callbacks, Called, Guard};
-use dynamo_metrics_core::{Counter, Family, Gauge, RegisterError, Registry};
+use dynamo_metrics_core::{Counter, Family, Gauge, Opts, RegisterError, Registry};
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::fmt;
@@ -18,6 +18,15 @@ type Values<V, const N: usize> = Arc<Vec<([String; N], V)>>;
 pub(crate) trait Settable: Sized {
     /// The value of one series.
     type Value: Copy + PartialEq + fmt::Debug + Send + Sync + 'static;
+
+    /// Registers a family of this kind.
+    fn family<const N: usize>(
+        registry: &Registry,
+        opts: Opts,
+        label_names: [&str; N],
+    ) -> Result<Family<Self, N>, RegisterError>
+    where
+        Self: dynamo_metrics_core::Metric;
 
     /// Sets the series to `now`, after `before`.
     fn set<const N: usize>(
@@ -32,6 +41,14 @@ pub(crate) trait Settable: Sized {
 impl Settable for Gauge {
     type Value = f64;
 
+    fn family<const N: usize>(
+        registry: &Registry,
+        opts: Opts,
+        label_names: [&str; N],
+    ) -> Result<Family<Self, N>, RegisterError> {
+        registry.gauge_family(opts, label_names)
+    }
+
     fn set<const N: usize>(family: &Family<Self, N>, labels: [&str; N], _: Option<f64>, now: f64) {
         family.visit(labels, |gauge| gauge.set(now));
     }
@@ -39,6 +56,14 @@ impl Settable for Gauge {
 
 impl Settable for Counter {
     type Value = u64;
+
+    fn family<const N: usize>(
+        registry: &Registry,
+        opts: Opts,
+        label_names: [&str; N],
+    ) -> Result<Family<Self, N>, RegisterError> {
+        registry.counter_family(opts, label_names)
+    }
 
     fn set<const N: usize>(
         family: &Family<Self, N>,
@@ -65,19 +90,20 @@ pub(crate) struct LabelledCallback<M: Settable, const N: usize> {
 }
 
 impl<M: Settable + dynamo_metrics_core::Metric, const N: usize> LabelledCallback<M, N> {
-    /// A callback for a family whose errors are counted as those of the collector `name`, in `registry`.
+    /// Registers a family, and a callback for it whose errors are counted as those of a collector of the family's name.
     pub(crate) fn new<L, I>(
-        name: &str,
-        family: Family<M, N>,
+        (registry, callbacks): (&Registry, &Callbacks),
+        opts: Opts,
+        label_names: [&str; N],
         callback: impl Fn() -> I + Send + Sync + 'static,
-        callbacks: &Callbacks,
-        registry: &Registry,
     ) -> Result<Self, RegisterError>
     where
         L: Into<String>,
         I: IntoIterator<Item = ([L; N], M::Value)>,
     {
-        let errors = CollectorErrors::new(name, registry)?;
+        let name = opts.name().to_string();
+        let family = M::family(registry, opts, label_names)?;
+        let errors = CollectorErrors::new(&name, registry)?;
         let owned = |(labels, value): ([L; N], M::Value)| (labels.map(Into::into), value);
         let callback = move || Arc::new(callback().into_iter().map(owned).collect());
         Ok(Self { guard: callbacks.guard(callback), family, series: Mutex::default(), errors })
