@@ -16,6 +16,7 @@ use crate::table::LabelValues;
 use crate::vec::{MetricVec, MetricVecBuilder};
 use dynamo_metrics_core::DetachedHistogram;
 use parking_lot::Mutex;
+use std::panic::RefUnwindSafe;
 use std::sync::{Arc, OnceLock};
 
 /// The observations of one histogram.
@@ -35,6 +36,9 @@ pub struct HistogramCore {
     bounds: Arc<Bounds>,
     store: Store,
 }
+
+/// A panic leaves no observation half done: nothing of a program runs while the counts are locked.
+impl RefUnwindSafe for HistogramCore {}
 
 impl HistogramCore {
     /// Adds the counts of all buckets, `+Inf` last, and returns the sum of the same observations.

@@ -8,9 +8,11 @@
 /// ```
 #[macro_export]
 macro_rules! labels {
-    ($($KEY:expr => $VALUE:expr),* $(,)?) => {
-        ::std::collections::HashMap::from([$(($KEY, $VALUE)),*])
-    };
+    ($($KEY:expr => $VALUE:expr),* $(,)?) => {{
+        // In scope of the arguments, which may name it.
+        use ::std::collections::HashMap;
+        HashMap::from([$(($KEY, $VALUE)),*])
+    }};
 }
 
 /// Returns the [`Opts`](crate::Opts) with a name, a help text and maps of constant labels.
@@ -24,8 +26,10 @@ macro_rules! labels {
 #[macro_export]
 macro_rules! opts {
     ($NAME:expr, $HELP:expr $(, $CONST_LABELS:expr)* $(,)?) => {{
+        // In scope of the arguments, which may name it.
+        use ::std::collections::HashMap;
         #[allow(unused_mut)]
-        let mut labels = ::std::collections::HashMap::<String, String>::new();
+        let mut labels = HashMap::<String, String>::new();
         $(labels.extend($CONST_LABELS.iter().map(|(k, v)| ((*k).into(), (*v).into())));)*
         $crate::Opts::new($NAME, $HELP).const_labels(labels)
     }};

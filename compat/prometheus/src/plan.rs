@@ -23,6 +23,7 @@ use dynamo_metrics_core::DetachedCell;
 use parking_lot::Mutex;
 use std::cmp::Ordering;
 use std::fmt;
+use std::panic::RefUnwindSafe;
 use std::sync::Arc;
 
 /// Numbers of a histogram beside those of its finite bounds: `+Inf`, sum and count.
@@ -53,6 +54,9 @@ pub struct Plan {
     /// Made by the first encoding.
     page: Mutex<Option<Arc<Page>>>,
 }
+
+/// A panic leaves no page half made: nothing of a program runs while it is locked.
+impl RefUnwindSafe for Plan {}
 
 impl fmt::Debug for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
