@@ -1,11 +1,13 @@
 //! The promises that the `prometheus` crate does not keep, and those of recordings from many threads.
 
 use prometheus::core::{Collector, Desc, Metric};
+use prometheus::local::{LocalHistogram, LocalIntCounter};
 use prometheus::proto::MetricFamily;
 use prometheus::{
-    Counter, Encoder, Gauge, GaugeVec, Histogram, HistogramOpts, IntCounter, IntCounterVec, Opts,
-    Registry, TextEncoder,
+    Counter, Encoder, Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter,
+    IntCounterVec, Opts, Registry, TextEncoder,
 };
+use std::cell::RefCell;
 use std::io::{self, IoSlice, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -325,4 +327,56 @@ fn a_writer_that_takes_less_than_it_is_given_gets_the_whole_page() {
     let kind = io::ErrorKind::WriteZero;
     assert!(matches!(&error, prometheus::Error::Io(error) if error.kind() == kind), "{error}");
     assert_eq!(full.taken, page.as_bytes()[..10_000]);
+}
+
+/// Records when a thread ends.
+struct Last(IntCounter, Histogram, IntCounterVec, HistogramVec, LocalHistogram, LocalIntCounter);
+
+impl Drop for Last {
+    fn drop(&mut self) {
+        self.0.inc();
+        self.1.observe(1.0);
+        self.2.with_label_values(&["a"]).inc();
+        self.3.with_label_values(&["a"]).observe(1.0);
+        self.2.with_label_values(&["new"]).inc();
+        self.4.observe(2.0);
+        self.5.inc();
+        self.5.flush();
+        self.0.reset();
+        self.0.inc_by(self.0.get() + 1);
+    }
+}
+
+thread_local! {
+    static BEFORE: RefCell<Option<Last>> = const { RefCell::new(None) };
+    static AFTER: RefCell<Option<Last>> = const { RefCell::new(None) };
+}
+
+#[test]
+fn recordings_of_destructors_of_thread_locals_are_counted() {
+    let opts = || HistogramOpts::new("h", "h");
+    let (c, h) = (IntCounter::new("c", "h").unwrap(), Histogram::with_opts(opts()).unwrap());
+    let v = IntCounterVec::new(Opts::new("c", "h"), &["l"]).unwrap();
+    let hv = HistogramVec::new(opts(), &["l"]).unwrap();
+    let f = IntCounter::new("f", "h").unwrap();
+    for _ in 0..20 {
+        let (c, h, v, hv, f) = (c.clone(), h.clone(), v.clone(), hv.clone(), f.clone());
+        thread::spawn(move || {
+            let last =
+                || Some(Last(c.clone(), h.clone(), v.clone(), hv.clone(), h.local(), f.local()));
+            BEFORE.set(last());
+            c.inc();
+            h.observe(1.0);
+            v.with_label_values(&["a"]).inc();
+            hv.with_label_values(&["a"]).observe(1.0);
+            AFTER.set(last());
+        })
+        .join()
+        .unwrap();
+    }
+    assert_eq!(f.get(), 40);
+    assert_eq!((h.get_sample_count(), h.get_sample_sum()), (100, 140.0));
+    assert_eq!((v.with_label_values(&["a"]).get(), v.with_label_values(&["new"]).get()), (60, 40));
+    assert_eq!(hv.with_label_values(&["a"]).get_sample_count(), 60);
+    assert_eq!(c.get(), 1);
 }
