@@ -15,6 +15,11 @@ judges=(
   "opentelemetry-prometheus 0.33 --tests --lib"
   "actix-web-prom 0.10 --tests --lib"
   "rocket_prometheus 0.11 --tests --lib"
+  "cdk-prometheus 0.18 --tests --lib --no-default-features"
+  "mixtrics 0.2 --tests --lib --features prometheus"
+  "prometheus_push 0.4 --tests --lib --features prometheus_crate,with_reqwest,with_reqwest_blocking"
+  "tonic_prometheus_layer 0.3 --tests --lib"
+  "metrics-prometheus 0.11 --doc"
 )
 
 bad=0

@@ -1,4 +1,8 @@
 //! Code that the published `prometheus` crate accepts is accepted here: the same file is compiled with both crates.
+//!
+//! With the feature `protobuf`, as the published crate has it in these tests anyway.
+
+#![cfg(feature = "protobuf")]
 
 #[allow(dead_code, deprecated, unused)]
 mod ours {
@@ -40,4 +44,19 @@ fn all_features_of_the_published_crate_exist() {
     ] {
         assert!(features.iter().any(|(found, _)| *found == name), "{name}");
     }
+}
+
+#[test]
+fn fields_of_a_family_have_the_forms_of_the_documentation() {
+    use prometheus::proto::{Metric, MetricFamily, MetricFamilyMessage};
+    let message = MetricFamilyMessage { name: Some("a".to_owned()), ..Default::default() };
+    let mut family: MetricFamily = message.into();
+    family.metric.push(Metric::default());
+    let taken = family.clone().take_metric().len();
+    let MetricFamilyMessage { name, metric, .. } = family.clone().into();
+    assert_eq!((taken, name.as_deref(), metric.len()), (1, Some("a"), 1));
+    let family = &mut *family;
+    let name = &family.name;
+    family.metric.clear();
+    assert_eq!(name.as_deref(), Some("a"));
 }

@@ -174,7 +174,7 @@ impl Atomic for Own<'_> {
     }
 }
 
-fn own_numbers<'a>(opts: Opts) -> Result<()> {
+fn own_numbers<'a>(_: &'a str, opts: Opts) -> Result<()> {
     counters::<Own<'a>>(opts.clone())?;
     gauges::<Own<'a>>(opts)?.with_label_values(&["x"]).dec();
     Ok(())
@@ -264,7 +264,7 @@ fn values(vec: &CounterVec, histograms: &HistogramVec) -> Result<()> {
     vec.with_label_values(&[&boxed]);
     vec.with_label_values(&[shared]);
     vec.with_label_values::<&str>(&[]);
-    vec.with_label_values(&vec![owned]);
+    vec.with_label_values(&Vec::from([owned]));
     vec.with_label_values(&[&&"a"]);
     let labels: Map<&str, String> = Map::new();
     vec.with(&labels);
@@ -359,10 +359,8 @@ impl HistogramDelegator<Root> for Delegator {
     }
 }
 
-static FLUSHED: OnceLock<(
-    AFLocalCounter<Root, LocalIntCounter, Delegator>,
-    AFLocalHistogram<Root, Delegator>,
-)> = OnceLock::new();
+static COUNTER: OnceLock<AFLocalCounter<Root, LocalIntCounter, Delegator>> = OnceLock::new();
+static HISTOGRAM: OnceLock<AFLocalHistogram<Root, Delegator>> = OnceLock::new();
 
 // Families as messages.
 
