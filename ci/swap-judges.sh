@@ -61,7 +61,7 @@ print(*[pathlib.Path(p["manifest_path"]).parent for p in packages if p["name"] =
     return
   fi
   # The patch is of no use where the crate asks for another version.
-  if ! cargo tree --quiet --manifest-path "$work/source/Cargo.toml" -i prometheus 2>/dev/null | grep -q "prometheus v0.14.0 ($compat)"; then
+  if ! cargo tree --quiet --manifest-path "$work/source/Cargo.toml" --all-features -i prometheus@0.14.0 2>/dev/null | grep -q "prometheus v0.14.0 ($compat)"; then
     skipped "$crate $version does not use prometheus 0.14"
     return
   fi

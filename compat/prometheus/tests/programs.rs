@@ -130,7 +130,7 @@ macro_rules! player {
 
             type Answer = std::result::Result<String, Error>;
 
-            /// What a program can do with a metric of any type.
+            /// The uses of a metric of any type.
             struct Made {
                 names: &'static [&'static str],
                 collector: Box<dyn Fn() -> Box<dyn Collector>>,

@@ -314,7 +314,7 @@ fn caught(histogram: Histogram, counter: IntCounter, families: Vec<proto::Metric
     let _ = catch_unwind(|| TextEncoder::new().encode_to_string(&families));
 }
 
-// What prometheus-static-metric generates.
+// Code as prometheus-static-metric generates it.
 
 struct Root {
     counter: LocalIntCounter,
