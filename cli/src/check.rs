@@ -118,7 +118,7 @@ fn report(input: &str, judged: &Result<Judgement, String>) -> Value {
 
 /// Returns the body, and the format in which it is to be read.
 fn read(input: &str, asked: Option<parser::Format>) -> Result<(Vec<u8>, parser::Format), String> {
-    if input.starts_with("http://") {
+    if input.get(..7).is_some_and(|scheme| scheme.eq_ignore_ascii_case("http://")) {
         return fetch::fetch(input, asked);
     }
     if input.contains("://") {
@@ -131,6 +131,10 @@ fn read(input: &str, asked: Option<parser::Format>) -> Result<(Vec<u8>, parser::
         std::fs::read(input)
     };
     let body = body.map_err(|error| error.to_string())?;
+    // An address says so in a header, and is unpacked; of a file each line would be a fault.
+    if body.starts_with(b"\x1f\x8b") {
+        return Err("it is compressed by gzip; unpack it first".into());
+    }
     let format = asked.unwrap_or_else(|| parser::Format::guess(&body));
     Ok((body, format))
 }

@@ -79,10 +79,16 @@ fn run_command(arguments: Arguments) -> u8 {
     match result {
         Ok(()) => 0,
         Err(failure) => {
-            eprintln!("dynamo-metrics: {failure}");
+            let mut said = failure.to_string();
+            eprintln!("dynamo-metrics: {said}");
             let mut cause = failure.source();
             while let Some(reason) = cause {
-                eprintln!("  because: {reason}");
+                let reason_text = reason.to_string();
+                // Some errors end in their cause.
+                if !said.ends_with(&reason_text) {
+                    eprintln!("  because: {reason_text}");
+                }
+                said = reason_text;
                 cause = reason.source();
             }
             FAILURE

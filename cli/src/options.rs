@@ -45,7 +45,7 @@ pub(crate) struct ModelOptions {
     #[arg(long)]
     pub(crate) no_enable_prefix_caching: bool,
     /// Longest prompt and answer together, in tokens.
-    #[arg(long, default_value_t = 40_960)]
+    #[arg(long, default_value_t = 40_960, value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) context_length: u64,
     /// Number of times that a request may move to another worker when its own dies.
     #[arg(long, default_value_t = 3)]

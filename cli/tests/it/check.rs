@@ -44,6 +44,17 @@ fn the_exit_code_tells_errors_from_unreadable_inputs() {
     assert_eq!(code, Some(2));
     assert!(text.contains("http://"), "{text}");
     assert_eq!(check(&["http://127.0.0.1:1/metrics"], "").0, Some(2));
+    let (_, text) = check(&["HTTP://127.0.0.1:1/metrics"], "");
+    assert!(text.contains("cannot connect"), "{text}");
+
+    let packed = Path::new(env!("CARGO_TARGET_TMPDIR")).join("packed.txt.gz");
+    std::fs::write(&packed, b"\x1f\x8b\x08\0\0\0\0\0").unwrap();
+    let (code, text) = check(&[packed.to_str().unwrap()], "");
+    assert_eq!(code, Some(2));
+    assert!(
+        text.ends_with("cannot be read: it is compressed by gzip; unpack it first\n"),
+        "{text}"
+    );
 }
 
 #[test]

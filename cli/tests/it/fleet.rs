@@ -261,6 +261,7 @@ fn values_that_an_option_cannot_have_are_errors_that_name_it() {
     };
     for (arguments, said) in [
         (&["worker", "--max-num-seqs", "0"][..], "--max-num-seqs is 0; expected 1 to"),
+        (&["worker", "--context-length", "0"], "0 is not in 1.."),
         (&["worker", "--token-time-ms", "nan"], "--token-time-ms"),
         (&["worker", "--token-time-ms", "0"], "--token-time-ms is 0; expected 0.000001 to"),
         (&["worker", "--die-after", "nan"], "--die-after"),

@@ -180,6 +180,7 @@ fn every_refusal_is_an_error_in_openais_form_and_counted() {
         ("POST /v1/responses", 404, "not_found", Some("responses")),
         ("POST /v1/nope", 404, "not_found", None),
         ("GET /v1/models/a/b", 404, "not_found", None),
+        ("GET /v1/models/%ff", 404, "not_found", None),
         ("POST //v1/chat/completions", 404, "not_found", None),
         ("GET /nothing", 404, "not_found", None),
         ("OPTIONS *", 404, "not_found", None),

@@ -185,8 +185,9 @@ fn a_bad_line_is_an_error_with_its_number() {
     assert!(message.contains("bad.jsonl:1:"), "{message}");
     assert!(error("empty.csv", "").contains("empty"));
     assert!(error("other.txt", "hello\n").contains("other.txt"));
-    let missing = replay(&["/nonexistent/trace.csv"]);
-    assert!(String::from_utf8(missing.stderr).unwrap().contains("/nonexistent/trace.csv"));
+    let missing = String::from_utf8(replay(&["/nonexistent/trace.csv"]).stderr).unwrap();
+    assert!(missing.contains("/nonexistent/trace.csv"));
+    assert_eq!(missing.matches("No such file").count(), 1, "{missing}");
 }
 
 #[test]

@@ -278,7 +278,7 @@ fn settle_format(content_type: &str, text: &mut Vec<u8>) -> Result<(), EngineErr
 
 /// Names the format of a text that cannot be an exposition: no line of an exposition begins as HTML or a JSON list, with a control
 /// character in its name, and an exposition that begins with a brace is no JSON object. (A brace may begin a sample whose name
-/// is in quotes.)
+/// is in quotes.) Some line of it is a comment or may be a sample, which is not so of the `OK` of a probe.
 fn not_an_exposition(text: &[u8]) -> Option<&'static str> {
     let text = text.strip_prefix("\u{feff}".as_bytes()).unwrap_or(text).trim_ascii_start();
     let name = text.iter().take_while(|&&byte| !matches!(byte, b' ' | b'{' | b'"' | b'#'));
@@ -291,8 +291,27 @@ fn not_an_exposition(text: &[u8]) -> Option<&'static str> {
         b'<' => Some("HTML or XML"),
         b'[' => Some("JSON"),
         b'{' if json(text) => Some("JSON"),
+        _ if !text.split(|&byte| byte == b'\n').any(may_be_read) => Some("plain text"),
         _ => None,
     }
+}
+
+/// Returns whether a line is a comment, or ends as a sample does: behind a name, or its braces, is a number.
+fn may_be_read(line: &[u8]) -> bool {
+    let line = line.trim_ascii();
+    if line.starts_with(b"#") {
+        return true;
+    }
+    let brace = line.iter().rposition(|&byte| byte == b'}').map(|at| at + 1);
+    let Some(end) = brace.or_else(|| line.iter().position(u8::is_ascii_whitespace)) else {
+        return false;
+    };
+    let value = line[end..].trim_ascii_start();
+    let unsigned = value.strip_prefix(b"+").or(value.strip_prefix(b"-")).unwrap_or(value);
+    let word = |word: &[u8]| unsigned.get(..3).is_some_and(|it| it.eq_ignore_ascii_case(word));
+    unsigned.first().is_some_and(|&byte| byte.is_ascii_digit() || byte == b'.')
+        || word(b"nan")
+        || word(b"inf")
 }
 
 impl fmt::Debug for EngineSource {
@@ -337,6 +356,12 @@ mod tests {
             "a\u{0} \u{0}1\u{0}\n\u{0}",
             "\u{1f}x",
             "/\n\u{8}requests\u{12}\u{3}how",
+            "OK",
+            "Service is healthy\n",
+            "null",
+            "\"ok\"\n",
+            "status: ok\nengine: up\n",
+            "a{x=\"1\"",
         ] {
             assert_eq!(read(page).unwrap_err().reason(), "not_exposition", "{page}");
         }
@@ -347,6 +372,9 @@ mod tests {
             "a{x=\"\u{1}\"} 1\n",
             "# nothing\n",
             "x 1\n",
+            "broken\nx{y=\"}\"} +Inf\n",
+            "broken\r\nx\tnan\r\n",
+            "x{} -.5 1 # {t=\"1\"} 0x1p3\n",
             "{\"my.metric\",l=\"x\"} 3\n",
             "{\"my.metric\"} 3",
         ] {

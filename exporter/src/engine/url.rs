@@ -18,7 +18,8 @@ impl Url {
     pub(super) fn parse(url: &str) -> Result<Self, EngineError> {
         let wrong = |reason| EngineError::Url { url: url.into(), reason };
         let rest = url
-            .strip_prefix("http://")
+            .split_at_checked("http://".len())
+            .and_then(|(scheme, rest)| scheme.eq_ignore_ascii_case("http://").then_some(rest))
             .ok_or(wrong("it must begin with `http://`; other schemes are not read"))?;
         // No byte that could end the request line or begin a header.
         if !rest.bytes().all(|byte| byte.is_ascii_graphic()) || rest.contains('#') {
@@ -165,6 +166,7 @@ mod tests {
         let parts = |host: &str, port, path: &str| Ok((host.to_string(), port, path.to_string()));
         assert_eq!(parsed("http://localhost:9000/metrics"), parts("localhost", 9000, "/metrics"));
         assert_eq!(parsed("http://engine"), parts("engine", 80, "/"));
+        assert_eq!(parsed("HTTP://engine/M"), parts("engine", 80, "/M"));
         assert_eq!(parsed("http://h:1?name[]=x"), parts("h", 1, "/?name[]=x"));
         assert_eq!(parsed("http://[::1]:8081/m"), parts("::1", 8081, "/m"));
         assert_eq!(parsed("http://[::1]"), parts("::1", 80, "/"));

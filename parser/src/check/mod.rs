@@ -355,6 +355,50 @@ mod tests {
     }
 
     #[test]
+    fn consumers_that_refuse_a_line_for_one_reason_are_in_one_finding() {
+        for value in ["0x10", "1_000", "NULL", "-", "1,5", "\"1\"", "1e", "0b11"] {
+            let not_a_number = Fault::NotANumber { text: value.to_owned() };
+            for line in
+                [format!("a {value}\n"), format!("a{{}} {value}\n"), format!("a{{}}{value}\n")]
+            {
+                let judgement = judge(Format::Text, line.as_bytes());
+                let faults: Vec<_> = judgement.findings.iter().map(|it| &it.fault).collect();
+                assert_eq!(faults, [&not_a_number], "{line}");
+            }
+        }
+        for (text, expected) in [
+            ("a 1e400\n", "1e400 is beyond the range of a 64-bit float"),
+            ("a-b 1\n", "'-' in the metric name"),
+            ("a{x=1} 1\n", "expected =\" after the label name x"),
+            ("a{x:\"1\"} 1\n# EOF\n", "expected =\" after the label name x"),
+            ("a{} 1\n", "empty braces"),
+            ("a{,} 1\n", "expected a label name"),
+            ("a{\n", "expected a label name"),
+        ] {
+            let judgement = judge(Format::Text, text.as_bytes());
+            let first = judgement.findings[0].fault.to_string();
+            assert_eq!(first, expected, "{text}");
+        }
+        for line in ["a{x=\"1\"}1", "a{x=\"1\"}} 1", "a{x=\"1\"}"] {
+            let judgement = judge(Format::OpenMetrics, format!("{line}\n# EOF\n").as_bytes());
+            let text = judgement.findings.iter().map(ToString::to_string).collect::<Vec<_>>();
+            assert!(text[0].contains("refused by Prometheus and Python's"), "{line}: {text:?}");
+        }
+    }
+
+    #[test]
+    fn a_part_with_a_wrong_value_is_not_called_absent() {
+        let page = "# TYPE h histogram\nh_bucket{le=\"1.0\"} 1.5\nh_bucket{le=\"+Inf\"} 1.5\n\
+                    h_count 1.5\nh_sum 1\n";
+        assert_eq!(levels(Format::Text, page), [(2, W), (3, W), (4, W)]);
+        let page = format!("{page}# EOF\n");
+        assert_eq!(levels(Format::OpenMetrics, &page), [(2, E), (3, E), (4, E)]);
+        let page = page.replace("1.5", "x");
+        let judgement = judge(Format::OpenMetrics, page.as_bytes());
+        assert!(judgement.findings.iter().all(|it| it.line < 5 || it.level == W), "{page}");
+    }
+
+    #[test]
     fn findings_are_bounded() {
         let page = "a{x=1} 1\n".repeat(20_000);
         let judgement = judge(Format::Text, page.as_bytes());

@@ -110,6 +110,8 @@ struct Point {
     count: Option<u128>,
     sum: Option<f64>,
     negative_buckets: bool,
+    /// True if a count or a bound of it cannot be read: the part is there for all that.
+    partial: bool,
     /// True if there is anything besides `_created`.
     values: bool,
     created: bool,
@@ -196,8 +198,10 @@ impl Point {
                     problem(Fault::SumNan { name: name() });
                 }
             }
-            (_, "_count") if distribution => self.count = read_count(kind, sample, &mut problem),
-            (_, "_gcount") => self.count = read_count(kind, sample, &mut problem),
+            (_, "_count" | "_gcount") if distribution || kind == Kind::GaugeHistogram => {
+                self.count = read_count(kind, sample, &mut problem);
+                self.partial |= self.count.is_none();
+            }
             (_, "_bucket") => self.add_bucket(kind, sample, &mut problem),
             _ => {}
         }
@@ -207,7 +211,10 @@ impl Point {
         let bound = read_bound(sample, "le", |bound| !bound.is_nan(), problem);
         let count = read_count(kind, sample, problem);
         let name = || sample.name.clone();
-        let Some((bound, count)) = bound.zip(count) else { return };
+        let Some((bound, count)) = bound.zip(count) else {
+            self.partial = true;
+            return;
+        };
         let (below, below_count) = self.bucket.unwrap_or((f64::NEG_INFINITY, 0));
         if self.bucket.is_some() && bound <= below {
             let (bound, below) = (bound.to_string(), below.to_string());
@@ -236,6 +243,7 @@ impl Point {
             return;
         }
         match self.bucket {
+            _ if self.partial => {}
             Some((f64::INFINITY, bucket)) => {
                 if self.count.is_some_and(|count| count != bucket) {
                     problem(Fault::CountDiffers { name: name() });
@@ -243,7 +251,7 @@ impl Point {
             }
             _ => problem(Fault::NoInf { name: name() }),
         }
-        if self.count.is_some() != self.sum.is_some() {
+        if !self.partial && self.count.is_some() != self.sum.is_some() {
             problem(Fault::SumOrCount { name: name() });
         }
         if family.kind == Kind::Histogram && self.negative_buckets && self.sum.is_some() {

@@ -48,11 +48,14 @@ pub(super) fn check(family: &Family, problems: &mut Vec<Problem>) {
 struct Point {
     key: Vec<u8>,
     line: usize,
-    /// The bound and count of the last bucket.
+    /// The bound of the last bucket, and the bound and count of the last one that had a count.
+    bound: Option<f64>,
     bucket: Option<(f64, Count)>,
     /// The quantiles seen, as bits: `0.5` and `0.50` are one.
     quantiles: HashSet<u64>,
     sum: bool,
+    /// True if there is a `_count`, and its value if it is a count.
+    has_count: bool,
     count: Option<Count>,
 }
 
@@ -78,6 +81,7 @@ impl Point {
                 self.sum = true;
                 return;
             }
+            self.has_count = true;
             match Count::new(sample.text.as_bytes(), sample.value) {
                 Some(count) => self.count = Some(count),
                 None => problem(Fault::NotACount { kind, name: name(), text: sample.text.clone() }),
@@ -103,6 +107,7 @@ impl Point {
             }
             return;
         }
+        self.bound = Some(bound);
         let Some(count) = Count::new(sample.text.as_bytes(), sample.value) else {
             problem(Fault::NotACount { kind, name: name(), text: sample.text.clone() });
             return;
@@ -128,20 +133,18 @@ impl Point {
         if !self.sum {
             problem(Fault::NoSum { kind, name: name() });
         }
-        if self.count.is_none() {
+        if !self.has_count {
             problem(Fault::NoCount { kind, name: name() });
         }
         if family.kind == Kind::Summary {
             return;
         }
-        match (&self.bucket, &self.count) {
-            (Some((bound, bucket)), Some(count)) if *bound == f64::INFINITY => {
-                if bucket.order(count) != Ordering::Equal {
-                    problem(Fault::CountDiffers { name: name() });
-                }
-            }
-            (Some((f64::INFINITY, _)), None) => {}
-            _ => problem(Fault::NoInf { name: name() }),
+        if self.bound != Some(f64::INFINITY) {
+            problem(Fault::NoInf { name: name() });
+        } else if let (Some((f64::INFINITY, bucket)), Some(count)) = (&self.bucket, &self.count)
+            && bucket.order(count) != Ordering::Equal
+        {
+            problem(Fault::CountDiffers { name: name() });
         }
     }
 }

@@ -8,6 +8,7 @@ use super::tokenize;
 use crate::http::guard::{Refusal, Room};
 use crate::http::limits::{Limit, Limits};
 use axum::body::Body;
+use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Request, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode, header};
@@ -52,8 +53,12 @@ pub(super) async fn models(State(app): State<Arc<App>>) -> Json<Value> {
     Json(json!({"object": "list", "data": data}))
 }
 
-/// One model, by its whole name.
-pub(super) async fn model(State(app): State<Arc<App>>, Path(id): Path<String>) -> Response {
+/// One model, by its whole name. A name that is no UTF-8 is that of none.
+pub(super) async fn model(
+    State(app): State<Arc<App>>,
+    id: Result<Path<String>, PathRejection>,
+) -> Response {
+    let id = id.map_or_else(|_| "\u{fffd}".to_owned(), |Path(id)| id);
     if app.fleet.serves(&id) {
         return Json(described(&id)).into_response();
     }

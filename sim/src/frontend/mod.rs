@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! api         handlers of /v1/*: from bytes to a Generation and from its pieces to bytes
+//! message     a message of a chat
 //! openai      the fields of requests and the form of answers
 //! tokenize    the preprocessor
 //! generation  one request's way through the fleet
@@ -12,6 +13,7 @@
 mod api;
 pub(crate) mod fleet;
 mod generation;
+mod message;
 mod openai;
 mod tokenize;
 mod workers;

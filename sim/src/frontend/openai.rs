@@ -1,6 +1,7 @@
 //! The part of OpenAI's API that the frontend speaks: the fields of requests, and the form of answers.
 
 use super::generation::Piece;
+use super::message::Message;
 use crate::engine::real_time::OUTPUT_TOKENS_MAX;
 use crate::json::FromObject;
 use serde::Deserialize;
@@ -29,13 +30,6 @@ pub(crate) enum Input {
     Tokens(Vec<Vec<u32>>),
 }
 
-/// One turn of a conversation.
-#[derive(Debug)]
-pub(crate) struct Message {
-    pub(crate) role: String,
-    pub(crate) text: String,
-}
-
 #[derive(Debug, Deserialize)]
 struct Common {
     model: String,
@@ -57,14 +51,7 @@ struct StreamOptions {
 struct Chat {
     #[serde(flatten)]
     common: Common,
-    messages: Vec<FromObject<RawMessage>>,
-}
-
-#[derive(Debug, Deserialize)]
-struct RawMessage {
-    role: String,
-    #[serde(default)]
-    content: Value,
+    messages: Vec<FromObject<Message>>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -75,7 +62,10 @@ struct Completion {
 }
 
 #[derive(Debug, Deserialize)]
-#[serde(untagged)]
+#[serde(
+    untagged,
+    expecting = "prompt must be a string, a list of strings, a list of token numbers, or a list of such lists"
+)]
 enum RawPrompt {
     Text(String),
     Texts(Vec<String>),
@@ -85,21 +75,20 @@ enum RawPrompt {
 
 /// Reads a chat request. The error says what to change.
 pub(crate) fn chat(body: &[u8]) -> Result<Asked, String> {
-    let chat: Chat = serde_json::from_slice(body).map_err(|e| e.to_string())?;
+    let FromObject(chat): FromObject<Chat> =
+        serde_json::from_slice(body).map_err(|e| e.to_string())?;
     if chat.messages.is_empty() {
         return Err("messages must not be empty".into());
     }
-    let messages: Vec<Message> = chat
-        .messages
-        .into_iter()
-        .map(|FromObject(message)| Message { role: message.role, text: content(&message.content) })
-        .collect();
+    let messages: Vec<Message> =
+        chat.messages.into_iter().map(|FromObject(message)| message).collect();
     chat.common.checked(Input::Texts(vec![super::tokenize::conversation(&messages)]))
 }
 
 /// Reads a completion request. The error says what to change.
 pub(crate) fn completion(body: &[u8]) -> Result<Asked, String> {
-    let completion: Completion = serde_json::from_slice(body).map_err(|e| e.to_string())?;
+    let FromObject(completion): FromObject<Completion> =
+        serde_json::from_slice(body).map_err(|e| e.to_string())?;
     let input = match completion.prompt {
         RawPrompt::Text(text) => Input::Texts(vec![text]),
         RawPrompt::Texts(texts) => Input::Texts(texts),
@@ -195,15 +184,6 @@ impl ContextExceeded {
         );
         json!({"error": {"message": message, "type": "invalid_request_error", "param": param,
                          "code": "context_length_exceeded"}})
-    }
-}
-
-/// A message's text: a string, or the text parts of a list.
-fn content(content: &Value) -> String {
-    match content {
-        Value::String(text) => text.clone(),
-        Value::Array(parts) => parts.iter().filter_map(|part| part["text"].as_str()).collect(),
-        _ => String::new(),
     }
 }
 
@@ -376,6 +356,22 @@ mod tests {
         assert!(wrong(r#"{"model":"m","prompt":[]}"#).contains("prompts"));
         assert!(wrong(r#"{"model":"m","prompt":"a","n":2}"#).starts_with("n must be 1"));
         assert!(chat(br#"{"model":"m","messages":[]}"#).unwrap_err().contains("messages"));
+    }
+
+    #[test]
+    fn errors_have_no_names_of_the_program() {
+        for message in [
+            chat(b"null").unwrap_err(),
+            completion(b"5").unwrap_err(),
+            completion(br#"{"model":"m","prompt":[1,"a"]}"#).unwrap_err(),
+            completion(br#"{"model":"m","prompt":-1}"#).unwrap_err(),
+            completion(br#"{"model":"m","prompt":[-1]}"#).unwrap_err(),
+            completion(br#"{"model":"m","prompt":"a","max_tokens":"5"}"#).unwrap_err(),
+        ] {
+            for name in ["Chat", "Completion", "RawPrompt", "struct", "enum"] {
+                assert!(!message.contains(name), "{message}");
+            }
+        }
     }
 
     #[test]

@@ -2,7 +2,8 @@
 
 pub(crate) use crate::engine::prompt::Prompt;
 
-use super::openai::{Input, Message};
+use super::message::Message;
+use super::openai::Input;
 use dynamo_metrics::PreprocessorMetrics;
 use std::collections::VecDeque;
 use std::time::Instant;

@@ -80,6 +80,10 @@ impl Columns {
             *slot = place(name).ok_or_else(|| {
                 Fault::new(format!("the header has no column {name}"), format!("`{expected}`"))
             })?;
+            if header[*slot + 1..].iter().any(|field| is_name(field, name)) {
+                let reason = format!("the header has the column {name} twice");
+                return Err(Fault::new(reason, format!("`{expected}`")));
+            }
         }
         let given = reading.time_unit;
         Ok(Columns { names, places, is_burst: burst, given, times: None })
@@ -310,6 +314,21 @@ mod tests {
             .expect_err("one is missing");
         assert!(fault.to_string().starts_with("the header has no column GeneratedTokens;"));
         assert!(!is_header(b"a,b,c"));
+    }
+
+    #[test]
+    fn a_column_that_is_there_twice_is_an_error() {
+        for (header, name) in [
+            ("TIMESTAMP,TIMESTAMP,ContextTokens,GeneratedTokens", "TIMESTAMP"),
+            ("TIMESTAMP,ContextTokens,GeneratedTokens,x,\"contexttokens\"", "ContextTokens"),
+            ("Timestamp,Request tokens,Response tokens,Response tokens", "Response tokens"),
+        ] {
+            let fault = Columns::from_header(header.as_bytes(), &Reading::default()).unwrap_err();
+            let reason = format!("the header has the column {name} twice; expected `");
+            assert!(fault.to_string().starts_with(&reason), "{fault}");
+        }
+        let other = b"x,x,TIMESTAMP,ContextTokens,GeneratedTokens";
+        assert!(Columns::from_header(other, &Reading::default()).is_ok());
     }
 
     #[test]

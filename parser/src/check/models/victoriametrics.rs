@@ -86,7 +86,14 @@ fn labels(mut rest: &str, mut is_named: bool) -> Result<&str, Fault> {
 
 /// Reads a label up to the quote of its value: a name in quotes, or everything up to the `=` before the next quote.
 fn label(text: &str) -> Result<(&str, &str), Fault> {
-    let no_equal = |label: &str| Fault::NoEqual { label: label.to_owned() };
+    let no_equal = |text: &str| {
+        let label =
+            text.split(['=', ',', '}', '"']).next().unwrap_or_default().trim_end_matches(is_blank);
+        match label.is_empty() {
+            true => Fault::NoLabelName,
+            false => Fault::NoEqual { label: label.to_owned() },
+        }
+    };
     let from = text.strip_prefix('"').and_then(closing_quote).map_or(0, |end| end + 2);
     let (before, quoted) = text[from..].split_once('"').ok_or_else(|| no_equal(text))?;
     let before = text[..from + before.len()].trim_end_matches(is_blank);

@@ -3,7 +3,7 @@
 //! Tools write numbers in quotes, whole numbers as floats, and `null` for a key that they have no value of: these are read.
 
 use crate::json::FromObject;
-use crate::trace::{Fault, TIMESTAMP_SECONDS_MAX, TOKENS_MAX};
+use crate::trace::{Fault, TIMESTAMP_EXPECTED, TIMESTAMP_SECONDS_MAX, TOKENS_MAX};
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Deserializer};
 
@@ -71,10 +71,16 @@ pub(super) fn check(object: &Object) -> Result<(), Fault> {
             // A hundred years of nanoseconds. In the file's own unit they are checked when that is settled.
             && !(0.0..=TIMESTAMP_SECONDS_MAX * 1e9).contains(&value)
         {
-            return Err(fault(format!("{key} is {value}")));
+            let expected = if value < 0.0 { "a number from 0 on" } else { TIMESTAMP_EXPECTED };
+            return Err(Fault::new(format!("{key} is {}", shown(value)), expected));
         }
     }
     Ok(())
+}
+
+/// A number, of which 1e300 has no 301 digits.
+fn shown(number: f64) -> String {
+    if number.abs() < 1e20 { number.to_string() } else { format!("{number:e}") }
 }
 
 /// Returns whether a row has the keys of Bailian's traces.
@@ -108,6 +114,7 @@ fn maybe_whole<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>
             Ok(Some(number as u64))
         }
         Some(number) => {
+            let number = shown(number);
             Err(serde::de::Error::custom(format!("{number} is no whole number of tokens")))
         }
     }
@@ -132,8 +139,12 @@ mod tests {
                 r#"{{"timestamp":{timestamp},"input_length":{input},"output_length":1,"hash_ids":{ids}}}"#
             ))
         };
-        assert!(row("-1", "1", "[]").starts_with("timestamp is -1; expected an object with"));
-        assert!(row("1e99", "1", "[]").starts_with("timestamp is 1000000"));
+        assert_eq!(row("-1", "1", "[]"), "timestamp is -1; expected a number from 0 on");
+        let far = row("1e99", "1", "[]");
+        assert_eq!(far, "timestamp is 1e99; expected at most a hundred years; see --time-unit");
+        let delay = message(r#"{"delay":-4,"input_length":5}"#);
+        assert_eq!(delay, "delay is -4; expected a number from 0 on");
+        assert!(row("1", "1e99", "[]").contains("1e99 is no whole number"));
         assert!(row("\"now\"", "1", "[]").contains("\"now\" is no number"));
         assert!(row("1", "-5", "[]").contains("-5 is no whole number"));
         assert!(row("1", "1.5", "[]").contains("1.5 is no whole number"));

@@ -186,16 +186,16 @@ impl Reader<'_> {
         let mut entry =
             Entry { name: String::new(), labels, spelled: start, time: None, blank_before };
         let mut name = name;
-        let bare = name.is_some();
-        self.skip_blanks();
+        let mut attached = self.skip_blanks() == 0;
         if self.peek() == Some(b'{') {
+            attached = false;
             self.at += 1;
             self.labels(&mut name, &mut entry.labels)?;
             entry.spelled = self.at;
+            self.skip_blanks();
         }
         let Some(name) = name else { return Err((start, Fault::NameNotFirst)) };
         entry.name = name;
-        let attached = self.skip_blanks() == 0 && bare && entry.labels.is_empty();
         self.value(attached)?;
         entry.time = self.time()?;
         Ok(entry)

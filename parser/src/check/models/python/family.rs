@@ -19,6 +19,8 @@ pub(super) struct Family {
     pub(super) unit: Option<(usize, String)>,
     pub(super) allowed: Vec<String>,
     pub(super) samples: Vec<Sample>,
+    /// True if a line of it was refused: what its points lack may be on that line.
+    pub(super) is_partial: bool,
     pub(super) group: Option<Labels>,
     pub(super) group_time: Option<Time>,
     pub(super) group_series: HashSet<(String, Labels)>,

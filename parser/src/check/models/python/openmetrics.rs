@@ -135,7 +135,12 @@ impl Reader {
         }
         let sample = match read_sample(line, text) {
             Ok(sample) => sample,
-            Err(fault) => return vec![(line, fault)],
+            Err(fault) => {
+                if let Some(family) = &mut self.family {
+                    family.is_partial = true;
+                }
+                return vec![(line, fault)];
+            }
         };
         let mut found = Vec::new();
         if !self.family.as_ref().is_some_and(|family| family.allowed.contains(&sample.name)) {
@@ -155,6 +160,7 @@ impl Reader {
         if let Some(family) = &mut self.family
             && let Err(fault) = family.add(sample)
         {
+            family.is_partial = true;
             found.push((line, fault));
         }
         found
@@ -203,7 +209,7 @@ impl Reader {
         {
             found.push((*line, of_type(&family.name, word)));
         }
-        if matches!(kind, Kind::Histogram | Kind::GaugeHistogram) {
+        if matches!(kind, Kind::Histogram | Kind::GaugeHistogram) && !family.is_partial {
             found.extend(check_histogram(&family));
         }
         found

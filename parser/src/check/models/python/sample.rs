@@ -118,7 +118,14 @@ pub(super) fn read_sample(line: usize, text: Chars<'_>) -> Result<Sample, Fault>
                 None if name.is_empty() => return Err(Fault::NameNotFirst),
                 None => name,
             };
-            (name, labels, slice(text, close.map_or(1, |close| close + 2), Some(text.len())))
+            let rest = slice(text, close.map_or(1, |close| close + 2), Some(text.len()));
+            if rest.first().is_none_or(|c| *c == ' ')
+                && close.and_then(|close| text.get(close + 1)).is_some_and(|c| *c != ' ')
+            {
+                // It passes over the character behind the brace, whatever that is, and finds no value.
+                return Err(Fault::NoBlank { before: "value" });
+            }
+            (name, labels, rest)
         }
     };
     let (value, time, exemplar) = remaining(rest)?;
