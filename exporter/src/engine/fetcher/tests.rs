@@ -160,7 +160,7 @@ fn a_copy_is_served_until_it_is_too_old() {
     assert!(scrape(&fetcher).up);
 }
 
-/// As with a scrape every 60 s of an engine that takes longer than a scrape waits where there is a copy.
+/// Stands for a scrape every 60 s of an engine that takes longer than a scrape waits where there is a copy.
 #[test]
 fn a_copy_that_becomes_too_old_while_a_scrape_waits_is_served() {
     let (fetcher, go, _) = released_by_test();
