@@ -9,15 +9,17 @@ export CARGO_PROFILE_DEV_DEBUG=line-tables-only CARGO_PROFILE_TEST_DEBUG=line-ta
 # As tests are built, and in one folder: so the workspaces of python/ and compat/ share what they depend on with this one.
 export CARGO_PROFILE_DEV_OPT_LEVEL=1 CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-$PWD/target}"
 
+# Starts a command beside the next steps, in a process group of its own: `$!` is its number.
+start() { set -m; "$@" & set +m; }
 # A step that fails ends what runs beside it.
-trap 'kill $(jobs -p) 2>/dev/null || true' EXIT
+trap 'for job in $(jobs -p); do kill -- "-$job" 2>/dev/null || true; done' EXIT
 
 step "tools and the program, beside the next steps, which need neither"
 mkdir -p target
-bash ci/install.sh >target/install.log 2>&1 &
+start bash ci/install.sh >target/install.log 2>&1
 tools=$!
 # The end of this build, link-time optimisation, keeps one core busy for more than a minute.
-cargo build --release --locked -p dynamo-metrics-cli >target/program.log 2>&1 &
+start cargo build --release --locked -p dynamo-metrics-cli >target/program.log 2>&1
 program=$!
 
 step "formatting"
@@ -70,9 +72,9 @@ beside() {
   env -u CARGO_TARGET_DIR bash ci/fuzz.sh --build
 }
 rm -f target/python.passed
-beside >target/beside.log 2>&1 &
+start beside >target/beside.log 2>&1
 beside=$!
-renice -n 10 "$beside" >/dev/null
+renice -n 10 -g "$beside" >/dev/null
 cargo test --workspace --locked
 cargo test "${features[@]}"
 
@@ -89,7 +91,7 @@ step "the live page, without a browser (bash ci/dashboard.sh has one)"
 bash ci/dashboard.sh --short
 
 # Counts of instructions are the same whatever runs beside them, and the next step mostly waits, for alerts.
-nice bash ci/instructions.sh >target/instructions.log 2>&1 &
+start nice bash ci/instructions.sh >target/instructions.log 2>&1
 instructions=$!
 
 step "deploy: rules, dashboards, and faults at a real Alertmanager, short"
