@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Every test: 26 minutes on two cores from a fresh clone, some 12 where all is built. Installs what is missing first, and says so.
+# Every test: 20 minutes on two cores from a fresh clone, some 12 where all is built. Installs what is missing first, and says so.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 step() { printf "\n== %s (after %d:%02d)\n" "$*" $((SECONDS / 60)) $((SECONDS % 60)); }

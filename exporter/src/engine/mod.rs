@@ -23,6 +23,7 @@
 //! to fail and when it recovers, at most once in [`LOG_PERIOD`], whatever the number of scrapes.
 
 mod fetcher;
+mod format;
 mod gathered;
 mod http;
 
