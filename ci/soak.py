@@ -46,8 +46,8 @@ API_JUNK = [
     b"POST /v1/completions HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
 ]
 ENGINE_PAGE = b"# TYPE vllm:running gauge\nvllm:running 3\n"
-# What a quarter of the time may add to the median, beyond noise. A leak of one byte a scrape is within it; one of a page a request is
-# not.
+# Growth of the median from one quarter of the time to the next that is taken for noise. A leak of one byte a scrape is within it; one
+# of a page a request is not.
 MEMORY_SLACK_KIB = 2048
 # A fetch of the engine's page may be under way at either time, and the runtime keeps a thread for it.
 LEFT_SLACK = {"descriptors": 3, "threads": 2}
@@ -226,8 +226,8 @@ def sample(pid):
 
 
 def judge(samples, idle, after):
-    """What leaks: memory that grows in the second half, from its first part to its last, and descriptors and threads that are
-    still there when the load is over."""
+    """Returns the leaks: memory that grows in the second half, from its first part to its last, and descriptors and threads that
+    are still there when the load is over."""
     half = samples[len(samples) // 2 :]
     third, last = half[: len(half) // 2], half[len(half) // 2 :]
     if not third:
@@ -247,7 +247,7 @@ def is_back(what, idle, after):
 
 
 def settled(pid, idle):
-    """The last sample, once descriptors and threads are as few as before the load, or after LEFT_SECONDS."""
+    """Returns the last sample, once descriptors and threads are as few as before the load, or after LEFT_SECONDS."""
     begin = time.monotonic()
     while True:
         now = sample(pid)

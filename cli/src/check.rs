@@ -118,7 +118,7 @@ fn report(input: &str, judged: &Result<Judgement, String>) -> Value {
 
 /// Returns the body, and the format in which it is to be read.
 fn read(input: &str, asked: Option<parser::Format>) -> Result<(Vec<u8>, parser::Format), String> {
-    if input.get(..7).is_some_and(|scheme| scheme.eq_ignore_ascii_case("http://")) {
+    if input.get(.."http://".len()).is_some_and(|scheme| scheme.eq_ignore_ascii_case("http://")) {
         return fetch::fetch(input, asked);
     }
     if input.contains("://") {

@@ -187,9 +187,9 @@ fn length(packed: &[u8]) -> Option<(usize, &[u8])> {
     Some((usize::from(u16::from_le_bytes(*length)), after))
 }
 
-/// Returns whether two values of equal length are equal. Not for programs: `compat/prometheus` compares label values as lookups here do.
-/// Most label values have 8 to 16 bytes, so two overlapping words cover
-/// them; a call of `memcmp` takes three times as long.
+/// Returns whether two values of equal length are equal. Most label values have 8 to 16 bytes, so two overlapping words cover
+/// them; a call of `memcmp` takes three times as long. Public for `compat/prometheus`, which compares label values as lookups
+/// here do, and not for programs.
 #[doc(hidden)]
 #[inline(always)]
 pub fn same_bytes(a: &[u8], b: &[u8]) -> bool {
