@@ -248,7 +248,8 @@ impl<V: Cached> Cache<V> {
         }
         let value = entry.spare.take().or_else(|| entry.share())?;
         if !value.label_values().are(values) {
-            entry.spare.set(Some(value));
+            // Unless a series took its place meanwhile: the strings come from the program's code.
+            drop(self.put_back(at, value));
             return None;
         }
         Some(Lease { value: Some(value), home: at })
