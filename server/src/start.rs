@@ -245,6 +245,9 @@ fn path_problem(path: &str) -> Option<String> {
     if let Some(mark) = path.chars().find(|mark| matches!(mark, '?' | '#')) {
         return Some(format!("must not contain '{mark}', which ends a path: leave it out"));
     }
+    if path.split('/').any(|segment| matches!(segment, "." | "..")) {
+        return Some("has a segment '.' or '..', which clients leave out of a path".into());
+    }
     if PathAndQuery::try_from(path).is_err() {
         return Some("holds what no request can: percent-encode it, or leave it out".into());
     }
@@ -264,11 +267,13 @@ mod tests {
             ("/a#b", "'#'"),
             ("/a b", "percent-encode"),
             ("/a\n", "percent-encode"),
+            ("/..", "segment"),
+            ("/a/./b", "segment"),
         ] {
             let problem = path_problem(path).expect(path);
             assert!(problem.contains(reason), "{problem}");
         }
-        for path in ["/", "/metrics", "/a/b/", "/%41", "/~x", "//"] {
+        for path in ["/", "/metrics", "/a/b/", "/%41", "/~x", "//", "/...", "/.well-known"] {
             assert_eq!(path_problem(path), None, "{path}");
         }
     }

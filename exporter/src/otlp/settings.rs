@@ -3,6 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 use thiserror::Error;
+use ureq::http::{HeaderName, HeaderValue, Uri};
 
 /// The endpoint, interval and resource of a program's OTLP pushes.
 ///
@@ -55,7 +56,7 @@ impl fmt::Debug for OtlpSettings {
 pub struct OtlpSettingsError {
     /// The variable.
     pub variable: String,
-    /// The fault of the value, and values that are valid. Without the value, which may be a secret.
+    /// The fault of the value, and values that are valid. Addresses and headers are left out, as they may have secrets.
     pub reason: String,
 }
 
@@ -99,35 +100,32 @@ impl OtlpSettings {
             let mut names = names.into_iter().map(|begin| format!("{begin}{end}"));
             names.find_map(|name| get(&name).map(|value| (name, value)))
         };
-        if get("OTEL_SDK_DISABLED").is_some_and(|value| value.eq_ignore_ascii_case("true")) {
+        let is_disabled = get("OTEL_SDK_DISABLED").is_some_and(|value| {
+            let is = |word| value.eq_ignore_ascii_case(word);
+            if !is("true") && !is("false") {
+                // The specification asks for this, and that the value counts as false.
+                tracing::warn!(%value, "OTEL_SDK_DISABLED is neither true nor false; using false");
+            }
+            is("true")
+        });
+        if is_disabled {
             return Ok(None);
         }
-        let endpoint = match either("ENDPOINT") {
-            None => return Ok(None),
-            Some((name, value)) => {
-                if !value.starts_with("http://") && !value.starts_with("https://") {
-                    return Err(error(&name, "it does not begin with http:// or https://"));
-                }
-                match name.ends_with("METRICS_ENDPOINT") {
-                    true => value,
-                    false => format!("{}/v1/metrics", value.trim_end_matches('/')),
-                }
-            }
-        };
-        let mut settings = Self::new(endpoint);
+        let Some((name, value)) = either("ENDPOINT") else { return Ok(None) };
+        let mut settings = Self::new(endpoint(&name, &value)?);
         if let Some((name, value)) = either("PROTOCOL")
             && value != "http/protobuf"
         {
-            return Err(error(&name, "only http/protobuf is spoken"));
+            return Err(error(&name, format!("{value:?}: only http/protobuf is spoken")));
         }
         if let Some((name, value)) = either("HEADERS") {
-            settings.headers = pairs(&name, &value)?;
+            settings.headers = headers(&name, &value)?;
         }
         if let Some((name, value)) = either("COMPRESSION") {
             settings.gzip = match value.as_str() {
                 "gzip" => true,
                 "none" => false,
-                _ => return Err(error(&name, "it is neither gzip nor none")),
+                _ => return Err(error(&name, format!("{value:?} is neither gzip nor none"))),
             };
         }
         if let Some((name, value)) = either("TIMEOUT") {
@@ -158,14 +156,61 @@ impl OtlpSettings {
     }
 }
 
-fn error(variable: &str, reason: &str) -> OtlpSettingsError {
+fn error(variable: &str, reason: impl Into<String>) -> OtlpSettingsError {
     OtlpSettingsError { variable: variable.into(), reason: reason.into() }
+}
+
+/// Returns the address that requests go to: the variable for all signals has the one to which the metrics' path is appended.
+fn endpoint(variable: &str, value: &str) -> Result<String, OtlpSettingsError> {
+    let fault = |reason: &str| error(variable, format!("{reason}, as http://collector:4318"));
+    let uri: Uri = value.parse().map_err(|problem| fault(&format!("it is no URL: {problem}")))?;
+    let host = uri.authority().filter(|authority| !authority.host().is_empty());
+    let (Some(authority), Some("http" | "https")) = (host, uri.scheme_str()) else {
+        return Err(fault("it does not begin with http:// or https:// and a host"));
+    };
+    let after_host = &authority.as_str()[authority.as_str().rfind(']').unwrap_or(0)..];
+    if after_host.contains(':') && authority.port_u16().is_none() {
+        return Err(fault("its port is not one of 0 to 65535"));
+    }
+    if authority.as_str().contains('@') {
+        let remedy =
+            "it has a password, which no request would send: send it by OTEL_EXPORTER_OTLP_HEADERS";
+        return Err(error(variable, remedy));
+    }
+    if value.contains('#') {
+        return Err(fault("it has a fragment, which is never sent"));
+    }
+    if uri.scheme_str() == Some("https") && cfg!(not(feature = "tls")) {
+        return Err(error(variable, "https needs the feature tls, without which this was built"));
+    }
+    if variable.ends_with("METRICS_ENDPOINT") {
+        return Ok(value.into());
+    }
+    let (path, query) = value.split_once('?').unwrap_or((value, ""));
+    let query = if query.is_empty() { String::new() } else { format!("?{query}") };
+    Ok(format!("{}/v1/metrics{query}", path.trim_end_matches('/')))
+}
+
+fn headers(variable: &str, value: &str) -> Result<Vec<(String, String)>, OtlpSettingsError> {
+    let headers = pairs(variable, value)?;
+    for (name, value) in &headers {
+        if HeaderName::from_bytes(name.as_bytes()).is_err() {
+            return Err(error(variable, format!("{name:?} is no name of a header")));
+        }
+        if HeaderValue::from_str(value).is_err() {
+            return Err(error(
+                variable,
+                format!("the value of {name} has bytes that no header has"),
+            ));
+        }
+    }
+    Ok(headers)
 }
 
 fn milliseconds(name: &str, value: &str) -> Result<Duration, OtlpSettingsError> {
     match value.parse() {
         Ok(milliseconds @ 1..) => Ok(Duration::from_millis(milliseconds)),
-        _ => Err(error(name, "it is a number of milliseconds from 1, as 10000")),
+        _ => Err(error(name, format!("{value:?} is no number of milliseconds from 1, as 10000"))),
     }
 }
 
@@ -249,6 +294,17 @@ mod tests {
         let endpoint = ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://c:4318");
         for (name, value) in [
             ("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", "c:4318"),
+            ("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", "c"),
+            ("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", "ftp://c:4318"),
+            ("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", "http://"),
+            ("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", "http://:4318/"),
+            ("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", "http://c:99999/"),
+            ("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", "http://[::1]:99999/"),
+            ("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", "http://c/a b"),
+            ("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", "http://c/#metrics"),
+            ("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", "http://user:password@c/"),
+            ("OTEL_EXPORTER_OTLP_HEADERS", "a b=c"),
+            ("OTEL_EXPORTER_OTLP_HEADERS", "a=%0a"),
             ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc"),
             ("OTEL_EXPORTER_OTLP_HEADERS", "no-value"),
             ("OTEL_EXPORTER_OTLP_HEADERS", "a=%4"),
@@ -259,6 +315,30 @@ mod tests {
         ] {
             let error = read(&[(name, value), endpoint]).unwrap_err();
             assert_eq!(error.variable, name, "{value}");
+            assert!(!error.to_string().contains("password@"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_query_stays_behind_the_path_that_is_appended() {
+        for (value, endpoint) in [
+            ("http://c:4318", "http://c:4318/v1/metrics"),
+            ("http://[::1]:4318/", "http://[::1]:4318/v1/metrics"),
+            ("http://c/otlp/?key=7", "http://c/otlp/v1/metrics?key=7"),
+            ("http://c?", "http://c/v1/metrics"),
+            ("HTTP://c/", "HTTP://c/v1/metrics"),
+        ] {
+            let settings = read(&[("OTEL_EXPORTER_OTLP_ENDPOINT", value)]).unwrap().unwrap();
+            assert_eq!(settings.endpoint, endpoint);
+        }
+    }
+
+    #[test]
+    fn pushes_are_on_if_the_switch_is_no_word_that_turns_them_off() {
+        let endpoint = ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://c:4318");
+        for (value, is_on) in [("TRUE", false), ("false", true), ("maybe", true), ("1", true)] {
+            let settings = read(&[endpoint, ("OTEL_SDK_DISABLED", value)]).unwrap();
+            assert_eq!(settings.is_some(), is_on, "{value}");
         }
     }
 }

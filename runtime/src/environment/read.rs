@@ -265,6 +265,8 @@ pub(super) mod tests {
             ("DYN_SYSTEM_LIVE_PATH", "/metrics"),
             ("DYN_HTTP_SVC_LIVE_PATH", "/health"),
             ("DYN_HTTP_SVC_LIVE_PATH", "/liveé"),
+            ("DYN_HTTP_SVC_LIVE_PATH", "/.."),
+            ("DYN_SYSTEM_LIVE_PATH", "/a/./live"),
             ("DYN_HTTP_SVC_HEALTH_PATH", "/v1/models"),
             ("DYN_HTTP_SVC_METRICS_PATH", "/v1/models"),
             ("DYN_HTTP_SVC_LIVE_PATH", "/internal"),

@@ -57,6 +57,9 @@ pub(super) fn path(value: &str) -> Result<String, String> {
     if !value.bytes().all(plain) {
         return Err("it has a space, one of `?#{}*`, or what a URL must encode".into());
     }
+    if value.split('/').any(|segment| matches!(segment, "." | "..")) {
+        return Err("it has a segment `.` or `..`, which clients leave out of a path".into());
+    }
     Ok(value.into())
 }
 

@@ -101,11 +101,17 @@ struct Paths {
     live: String,
 }
 
+impl Paths {
+    fn has(&self, path: &str) -> bool {
+        [&self.metrics, &self.health, &self.live].into_iter().any(|known| known == path)
+    }
+}
+
 impl App {
     /// Makes the frontend's metrics in `registry` and the router's in `runtime`.
     ///
     /// # Errors
-    /// Metrics of these names exist already.
+    /// Metrics of these names exist already, or metrics or a probe have the path of one of the other pages.
     pub fn new(
         runtime: &DistributedRuntime,
         registry: &Registry,
@@ -116,6 +122,18 @@ impl App {
             unserved_models_max: options.unserved_models_max,
             ..FrontendConfig::from(environment)
         };
+        let paths = Paths {
+            metrics: environment.metrics_path.clone(),
+            health: environment.health_path.clone(),
+            live: environment.live_path.clone(),
+        };
+        if let Some(page) = options.pages.iter().find(|page| paths.has(page.path())) {
+            let path = page.path();
+            return Err(format!(
+                "the frontend has a page at {path}: give its metrics or probes another path"
+            )
+            .into());
+        }
         registry.print_details(environment.details);
         let metrics = FrontendMetrics::new(registry, config)?;
         let preprocessor = PreprocessorMetrics::new(registry)?;
@@ -145,11 +163,7 @@ impl App {
             scrapes,
             joining: options.joining(),
             telemetry,
-            paths: Paths {
-                metrics: environment.metrics_path.clone(),
-                health: environment.health_path.clone(),
-                live: environment.live_path.clone(),
-            },
+            paths,
             cors_origins: environment.cors_origins.clone(),
             pages: options.pages.clone(),
         }))
@@ -161,9 +175,7 @@ impl App {
     }
 
     fn has_page(&self, path: &str) -> bool {
-        let Paths { metrics, health, live } = &self.paths;
-        [metrics, health, live].into_iter().any(|known| known == path)
-            || self.pages.iter().any(|page| page.path() == path)
+        self.paths.has(path) || self.pages.iter().any(|page| page.path() == path)
     }
 
     /// Returns the names of the models that workers serve.

@@ -53,6 +53,21 @@ fn hosts_and_ports_are_listened_on() {
 }
 
 #[test]
+fn no_page_hides_another() {
+    let system = [("DYN_SYSTEM_PORT", "0"), ("DYN_SYSTEM_LIVE_PATH", "/dashboard")];
+    let error = errors(&run(&["frontend", "--http-port", "0"], &system));
+    assert!(error.contains("\"/dashboard\""), "{error}");
+    for name in ["DYN_HTTP_SVC_METRICS_PATH", "DYN_HTTP_SVC_HEALTH_PATH"] {
+        let moved = [("DYN_SYSTEM_PORT", "-1"), (name, "/dashboard")];
+        let error = errors(&run(&["frontend", "--http-port", "0"], &moved));
+        assert!(error.contains("a page at /dashboard"), "{error}");
+        let arguments = ["frontend", "--http-port", "0", "--dashboard=false"];
+        let program = Program::start(&arguments, &moved, &["frontend"]);
+        assert_eq!(get(program.address("frontend"), "/dashboard").status, 200);
+    }
+}
+
+#[test]
 fn a_token_is_asked_of_workers() {
     for command in ["serve", "frontend"] {
         for (token, status) in [(&[][..], 422), (&["--worker-token", "secret"], 401)] {
