@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Every test of the workspace ten times beside four busy loops: some 100 minutes on two cores.
+# Every test of the workspace ten times beside four busy loops: 70 minutes on two cores.
 #
 # A test whose result hangs on scheduling fails here sooner or later. RUNS and LOOPS choose other numbers; the rest are arguments of
 # `cargo test`, as in `RUNS=3 bash ci/repeat.sh -p dynamo-metrics-server`. Examples in documents are left out unless asked for

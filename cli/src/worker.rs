@@ -7,9 +7,9 @@ use crate::push;
 use crate::{environment, shutdown};
 use clap::Args;
 use dynamo_metrics::{DistributedRuntime, HealthStatus, RuntimeOptions};
+use dynamo_metrics_sim::http::address;
 use dynamo_metrics_sim::worker::{Event, Membership, Worker, random_id};
 use dynamo_metrics_sim::{Failure, STATS_PERIOD};
-use http::Uri;
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
@@ -113,26 +113,12 @@ pub(crate) fn run(options: Options) -> Result<(), Failure> {
     result
 }
 
-/// Reads an address that paths can be put behind.
 pub(crate) fn parse_url(text: &str) -> Result<String, String> {
-    parse_address(text, &["http"])
+    address::parse(text, &["http"])
 }
 
-/// Reads such an address, which may be one of TLS.
 fn parse_system_url(text: &str) -> Result<String, String> {
-    parse_address(text, &["http", "https"])
-}
-
-fn parse_address(text: &str, schemes: &[&str]) -> Result<String, String> {
-    let uri: Uri = text.parse().map_err(|error| format!("{error}; give http://HOST:PORT"))?;
-    let known = uri.scheme_str().is_some_and(|scheme| schemes.contains(&scheme));
-    if !known || uri.host().is_none_or(str::is_empty) {
-        return Err("it is not http://HOST:PORT".into());
-    }
-    if uri.query().is_some() {
-        return Err("it has a query; give http://HOST:PORT".into());
-    }
-    Ok(text.trim_end_matches('/').into())
+    address::parse(text, &["http", "https"])
 }
 
 /// Returns after this many seconds, or never.
@@ -141,26 +127,5 @@ async fn death(after_seconds: Option<f64>) {
         Some(Ok(after)) => tokio::time::sleep(after).await,
         // A time that has no representation never comes.
         _ => std::future::pending().await,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn addresses_are_taken_with_and_without_a_slash_and_nothing_else_is() {
-        for (given, taken) in [
-            ("http://h:8000/", "http://h:8000"),
-            ("http://[::1]:8000", "http://[::1]:8000"),
-            ("http://h/under/", "http://h/under"),
-        ] {
-            assert_eq!(parse_url(given).as_deref(), Ok(taken));
-        }
-        for given in ["", "h:8000", "https://h:8000", "http://h:8000/?a=1", "http://"] {
-            assert!(parse_url(given).unwrap_err().contains("http://HOST:PORT"), "{given}");
-        }
-        assert_eq!(parse_system_url("https://h:8081/").as_deref(), Ok("https://h:8081"));
-        assert!(parse_system_url("ftp://h").is_err());
     }
 }

@@ -8,8 +8,8 @@
 //!                                                                       when it is full, 503 when its engine is dead
 //! ```
 
+use crate::http::address;
 use dynamo_metrics::MODEL_NAME_BYTES_MAX;
-use hyper::Uri;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
@@ -78,14 +78,8 @@ impl Register {
     }
 }
 
-/// Returns whether this is an address without a user and a query, of one of these schemes.
 fn is_plain(url: &str, schemes: &[&str]) -> bool {
-    let url = (url.len() <= URL_BYTES_MAX).then(|| url.parse::<Uri>().ok()).flatten();
-    url.is_some_and(|url| {
-        url.scheme_str().is_some_and(|scheme| schemes.contains(&scheme))
-            && url.authority().is_some_and(|authority| !authority.as_str().contains('@'))
-            && url.query().is_none()
-    })
+    url.len() <= URL_BYTES_MAX && address::parse(url, schemes).is_ok()
 }
 
 /// A worker's figures.
@@ -181,7 +175,15 @@ mod tests {
         let long = "n".repeat(NAME_BYTES_MAX + 1);
         assert!(with(&|bad| bad.models[3].clone_from(&long)).contains("4096 bytes"));
         assert!(with(&|bad| bad.endpoint.clone_from(&long)).contains("4096 bytes"));
-        for url in ["", "ftp://a", "http://u:p@a:1", "/a", "http://a:1/?q", &long.repeat(2)] {
+        for url in [
+            "",
+            "ftp://a",
+            "http://u:p@a:1",
+            "/a",
+            "http://a:99999",
+            "http://a:1/?q",
+            &long.repeat(2),
+        ] {
             assert!(with(&|bad| bad.url = url.into()).contains("http://host:port"), "{url}");
             let error = with(&|bad| bad.system_url = Some(url.into()));
             assert!(error.starts_with("system_url is http://host:port or https"), "{url}: {error}");

@@ -7,6 +7,7 @@
 //! telemetry  the counters                         guard      hosts, bodies
 //! ```
 
+pub mod address;
 mod chunks;
 pub(crate) mod client;
 pub(crate) mod guard;
