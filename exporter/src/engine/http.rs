@@ -8,7 +8,7 @@
 use super::url::Url;
 use super::{ENGINE_BODY_BYTES_MAX, EngineError};
 use flate2::read::MultiGzDecoder;
-use httparse::Status;
+use httparse::{ParserConfig, Status};
 use std::io::{ErrorKind, Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
 use std::time::{Duration, Instant};
@@ -298,7 +298,12 @@ type Parsed<T> = Result<Status<(usize, T)>, EngineError>;
 fn head(bytes: &[u8]) -> Parsed<Head> {
     let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
     let mut response = httparse::Response::new(&mut headers);
-    let parsed = response.parse(bytes).map_err(|error| match error {
+    // As Prometheus' client reads heads: lines that go on and several spaces before the status, which RFC 9112 lets a client take.
+    let parsed = ParserConfig::default()
+        .allow_obsolete_multiline_headers_in_responses(true)
+        .allow_multiple_spaces_in_response_status_delimiters(true)
+        .parse_response(&mut response, bytes);
+    let parsed = parsed.map_err(|error| match error {
         httparse::Error::Version => malformed("it does not begin with HTTP/1."),
         httparse::Error::Status => malformed("it has no status"),
         httparse::Error::TooManyHeaders => malformed("it has too many headers"),
@@ -312,6 +317,7 @@ fn head(bytes: &[u8]) -> Parsed<Head> {
     let (mut gzip, mut location, mut content_type) = (false, None, String::new());
     for header in response.headers {
         let value = String::from_utf8_lossy(header.value);
+        let value = value.lines().map(str::trim).collect::<Vec<_>>().join(" ");
         let value = value.trim();
         match header.name.to_ascii_lowercase().as_str() {
             "content-length" => {

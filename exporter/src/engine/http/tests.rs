@@ -49,6 +49,9 @@ fn bodies_of_every_framing_are_read() {
         "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length:4\r\n\r\nx 1\n",
         "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nContent-Length: 99\r\n\r\n\
          2\r\nx \r\n2;a=b\r\n1\n\r\n0\r\nTrailer: t\r\n\r\n",
+        // Lines that go on, and spaces before the status: old servers write them, and Go's client reads them.
+        "HTTP/1.1 200 OK\r\nX-Note: one,\r\n two\r\nContent-Length:\r\n\t4\r\n\r\nx 1\nignored",
+        "HTTP/1.1  200 OK\r\nContent-Length: 4\r\n\r\nx 1\nignored",
     ] {
         assert_eq!(get(answer), Ok(b"x 1\n".to_vec()), "{answer:?}");
     }
