@@ -4,7 +4,8 @@ use super::{INFO_SUFFIX, Kind, Opts};
 use crate::error::RegisterError;
 use crate::escaping::Escaping;
 use crate::label::{
-    check_label_name, check_metric_name, check_utf8_label_name, check_utf8_metric_name,
+    check_label_name, check_metric_name, check_own_label, check_utf8_label_name,
+    check_utf8_metric_name,
 };
 
 /// Checks everything but label values. `labels` are the names of all labels: the scope's, the constant ones, the others.
@@ -12,6 +13,9 @@ pub(super) fn check(opts: &Opts, kind: Kind, labels: &[&str]) -> Result<(), Regi
     check_name(opts, kind)?;
     check_options(opts, kind)?;
     check_labels(opts, labels)?;
+    if let Some(own) = kind.own_label() {
+        labels.iter().try_for_each(|label| check_own_label(&opts.name, own, label))?;
+    }
     if kind == Kind::StateSet {
         check_state_label(&opts.name, labels)?;
     }

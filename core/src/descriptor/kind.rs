@@ -1,5 +1,7 @@
 //! The kinds of metrics, and the types that formats have for them.
 
+use crate::label::{BUCKET_LABEL, QUANTILE_LABEL};
+
 /// The suffix of every info metric's name.
 pub(crate) const INFO_SUFFIX: &str = "_info";
 
@@ -89,6 +91,15 @@ impl Kind {
                 name.strip_suffix("_total").unwrap_or(name)
             }
             _ => name,
+        }
+    }
+
+    /// Returns the label that samples of this kind have beside those of their series.
+    pub(crate) fn own_label(self) -> Option<&'static str> {
+        match self {
+            Self::Histogram | Self::NativeHistogram => Some(BUCKET_LABEL),
+            Self::Summary => Some(QUANTILE_LABEL),
+            _ => None,
         }
     }
 

@@ -16,6 +16,12 @@ pub const LABEL_VALUE_BYTES_MAX: usize = 128;
 /// and not truncated, because two identifiers must not become one.
 pub const OPERATOR_LABEL_VALUE_BYTES_MAX: usize = 4096;
 
+/// Label of a histogram's buckets.
+pub(crate) const BUCKET_LABEL: &str = "le";
+/// Label of a summary's quantiles.
+pub(crate) const QUANTILE_LABEL: &str = "quantile";
+const OWN_LABELS: [&str; 2] = [BUCKET_LABEL, QUANTILE_LABEL];
+
 /// Checks a metric name against `[a-zA-Z_:][a-zA-Z0-9_:]*` (Prometheus data model).
 pub(crate) fn check_metric_name(name: &str) -> Result<(), RegisterError> {
     if is_legacy_metric_name(name) {
@@ -76,17 +82,29 @@ pub(crate) fn check_utf8_label_name(name: &str, label: &str) -> Result<(), Regis
     usable(name, label, reason)
 }
 
+/// Checks the name of a label that metrics of every kind may have: it must not be the one that samples of some kind have of
+/// their own.
+pub(crate) fn check_shared_label_name(name: &str, label: &str) -> Result<(), RegisterError> {
+    check_label_name(name, label)?;
+    OWN_LABELS.iter().try_for_each(|own| check_own_label(name, own, label))
+}
+
+/// Checks that a label is not the one that samples of a metric's kind have of their own. Metrics of other kinds may have it, as in
+/// the official clients: a gauge with a label `quantile` shows quantiles that a program computes.
+pub(crate) fn check_own_label(name: &str, own: &str, label: &str) -> Result<(), RegisterError> {
+    let reason = "it is the label of histogram buckets or summary quantiles";
+    usable(name, label, (label == own).then_some(reason))
+}
+
 fn usable(name: &str, label: &str, reason: Option<&'static str>) -> Result<(), RegisterError> {
     reason.map_or(Ok(()), |reason| {
         Err(RegisterError::InvalidLabel { name: name.into(), label: label.into(), reason })
     })
 }
 
-/// Returns the reason why a label name is reserved, if it is.
+/// Returns the reason why a label name is reserved for all kinds of metrics, if it is.
 fn reserved(label: &str) -> Option<&'static str> {
-    if label == "le" || label == "quantile" {
-        Some("it is the label of histogram buckets and summary quantiles")
-    } else if label.starts_with("__") {
+    if label.starts_with("__") {
         Some("names that begin with `__` are Prometheus' own")
     } else if Escaping::ALL.iter().any(|scheme| scheme.label_name(label) == NAME_LABEL) {
         Some("some scrapers would get it escaped as `__name__`, which fails a scrape")
@@ -220,8 +238,12 @@ mod tests {
         for good in ["a", "_a", "model_9"] {
             assert!(check_label_name("x", good).is_ok(), "{good}");
         }
-        for bad in ["", "9a", "a:b", "le", "quantile", "__name__", "__x", "_name_"] {
+        for bad in ["", "9a", "a:b", "__name__", "__x", "_name_"] {
             assert!(check_label_name("x", bad).is_err(), "{bad}");
+        }
+        for own in ["le", "quantile"] {
+            assert!(check_label_name("x", own).is_ok(), "{own}");
+            assert!(check_shared_label_name("x", own).is_err(), "{own}");
         }
     }
 
@@ -237,7 +259,7 @@ mod tests {
             assert!(check_utf8_label_name("x", good).is_ok(), "{good:?}");
         }
         // The last three escape to `__name__` under `underscores` or `dots`.
-        for bad in ["", "\0", "le", "quantile", "__x", ".-name..", "-name_", "_name_"] {
+        for bad in ["", "\0", "__x", ".-name..", "-name_", "_name_"] {
             assert!(check_utf8_label_name("x", bad).is_err(), "{bad:?}");
         }
     }

@@ -14,7 +14,7 @@ use crate::descriptor::{Descriptor, Kind, Opts};
 use crate::error::RegisterError;
 use crate::family::{Family, FamilyCore};
 use crate::handle::Metric;
-use crate::label::{OPERATOR_LABEL_VALUE_BYTES_MAX, check_label_name, check_operator_value};
+use crate::label::{OPERATOR_LABEL_VALUE_BYTES_MAX, check_operator_value, check_shared_label_name};
 use crate::layout::Buckets;
 use crate::series::{FamilyMetadata, Reporter};
 use crate::shard::capacity;
@@ -161,7 +161,7 @@ impl Registry {
         let above = self.labels().map(|(label, _)| label);
         let all: Vec<&str> = above.chain(labels.iter().map(|&(label, _)| label)).collect();
         for (at, label) in all.iter().enumerate() {
-            check_label_name("(scope)", label)?;
+            check_shared_label_name("(scope)", label)?;
             if all[..at].contains(label) {
                 let (name, label) = ("(scope)".into(), label.to_string());
                 return Err(RegisterError::DuplicateLabel { name, label });

@@ -6,7 +6,7 @@ use crate::error::RegisterError;
 use crate::escaping::Escaping;
 use crate::family::Family;
 use crate::kinds::{EnumStateSet, STATES_MAX, StateSet};
-use crate::label::{LABEL_VALUE_BYTES_MAX, LabelEnum, check_label_name};
+use crate::label::{LABEL_VALUE_BYTES_MAX, LabelEnum, check_shared_label_name};
 
 impl Registry {
     /// Registers a state set without labels of its own.
@@ -51,7 +51,7 @@ impl Registry {
     ) -> Result<Family<StateSet, N>, RegisterError> {
         let mut opts = opts.into();
         check_states(&opts.name, states)?;
-        check_label_name(&opts.name, &opts.name)?;
+        check_shared_label_name(&opts.name, &opts.name)?;
         let constant = opts.const_labels.iter().map(|(label, _)| &**label);
         let mut labels = self.labels().map(|(label, _)| label).chain(constant).chain(label_names);
         // A label that escapes to the same name as the metric is refused like the name itself.

@@ -55,7 +55,7 @@ fn invalid_and_reserved_names_are_refused_with_a_reason() {
         let error = registry.counter((name, "")).unwrap_err();
         assert!(matches!(error, RegisterError::InvalidName { .. }), "{error}");
     }
-    for label in ["le", "quantile", "__x", "a:b", "", "0"] {
+    for label in ["__x", "a:b", "", "0"] {
         let error = registry.counter_family(("a_total", ""), [label]).unwrap_err();
         assert!(matches!(error, RegisterError::InvalidLabel { .. }), "{error}");
         assert!(error.to_string().contains("a_total"), "{error}");
@@ -71,6 +71,34 @@ fn invalid_and_reserved_names_are_refused_with_a_reason() {
     let unit = registry.gauge(Opts::new("a_ms", "").unit("seconds")).unwrap_err();
     assert!(matches!(unit, RegisterError::Unit { .. }));
     registry.counter(Opts::new("a_seconds_total", "").unit("seconds")).unwrap();
+}
+
+#[test]
+fn a_label_of_some_kinds_samples_is_refused_for_those_kinds_and_scopes() {
+    let registry = Registry::new();
+    let (buckets, native) = (buckets(), NativeBuckets::new());
+    let refused = [
+        registry.histogram_family(("h", ""), ["le"], &buckets).map(drop),
+        registry.native_histogram_family(("n", ""), ["le"], &native).map(drop),
+        registry.dynamic_histogram_family(("d", ""), &["le"], &buckets).map(drop),
+        registry.histogram(Opts::new("c", "").const_label("le", "1"), &buckets).map(drop),
+        registry.histogram_family(Opts::new("u", "").utf8_names(), ["le"], &buckets).map(drop),
+        registry.summary_family(("s", ""), ["quantile"], &SummaryOpts::new()).map(drop),
+        registry.scope(&[("le", "1")]).map(drop),
+        registry.scope(&[("quantile", "1")]).map(drop),
+    ];
+    for result in refused {
+        let error = result.unwrap_err();
+        assert!(matches!(error, RegisterError::InvalidLabel { .. }), "{error}");
+    }
+    registry.gauge_family(("g", ""), ["quantile", "le"]).unwrap().with(["0.5", "1"]).set(2.0);
+    registry.counter_family(("c_total", ""), ["le"]).unwrap().with(["1"]).inc();
+    registry.histogram_family(("q", ""), ["quantile"], &buckets).unwrap().with(["1"]).observe(1.0);
+    registry
+        .summary_family(("l", ""), ["le"], &SummaryOpts::new())
+        .unwrap()
+        .with(["1"])
+        .observe(1.0);
 }
 
 #[test]
