@@ -3,6 +3,6 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 manifest=compat/metrics/Cargo.toml
-cargo clippy --manifest-path "$manifest" --all-targets --locked -- -D warnings
+cargo clippy --manifest-path "$manifest" --workspace --all-targets --locked -- -D warnings
 RUSTDOCFLAGS="-D warnings" cargo doc --manifest-path "$manifest" --no-deps --locked --quiet
 cargo test --manifest-path "$manifest" --locked

@@ -30,7 +30,7 @@ cargo fmt --manifest-path compat/prometheus/Cargo.toml --all -- --check
 for example in patch rename beside migrate; do
   cargo fmt --manifest-path "compat/examples/$example/Cargo.toml" -- --check
 done
-cargo fmt --manifest-path compat/metrics/Cargo.toml -- --check
+cargo fmt --manifest-path compat/metrics/Cargo.toml --all -- --check
 
 step "clippy, warnings denied"
 cargo clippy --workspace --all-targets --features dynamo-metrics-benches/attack --locked -- -D warnings
