@@ -187,7 +187,7 @@ impl Merge {
         // Not of the series that has the record now.
         let Some(value) = value.filter(|_| record.is_still(state)) else { return Ok(()) };
         let Some(family) = self.place(known, source)? else { return Ok(()) };
-        if let Some(series) = self.add_series(known, family, &content.strings, value, source.pid) {
+        if let Some(series) = self.add_series(known, family, &content.strings, value, source)? {
             placed.insert(record.at, Placed { family, series, state });
         }
         Ok(())
@@ -269,32 +269,37 @@ impl Merge {
         family: usize,
         values: &[u8],
         (value, time): (Value, f64),
-        pid: u64,
-    ) -> Option<usize> {
-        let mut key = match &known.order {
-            Some(order) => in_order(order, values)?,
-            None => values.to_vec(),
+        source: &mut Source<'_>,
+    ) -> io::Result<Option<usize>> {
+        let ordered = match &known.order {
+            Some(order) => in_order(order, values),
+            None => Some(values.to_vec()),
         };
+        let Some(mut key) = ordered else { return Ok(None) };
         let each = matches!(known.kind, Kind::Gauge(mode) if mode.is_each());
         // No page may have a name twice.
         let each = each && !known.names.iter().any(|name| name == PID);
         if each {
-            key.extend_from_slice(&pid.to_le_bytes());
+            key.extend_from_slice(&source.pid.to_le_bytes());
         }
         let all = &mut self.page.families[family].series;
         let key = (family, known.shape, key);
         let Some(&at) = self.series.get(&key) else {
-            let values = record::unpack(values)?;
+            let Some(values) = record::unpack(values) else { return Ok(None) };
             let names = known.names.iter().cloned();
             let mut labels: Vec<_> = names.zip(values.into_iter().map(str::to_owned)).collect();
             if each {
-                labels.push((PID.into(), pid.to_string()));
+                labels.push((PID.into(), source.pid.to_string()));
             }
             all.push(PageSeries { labels, value, exemplars: Vec::new() });
             self.times.insert((family, all.len() - 1), time);
             self.series.insert(key, all.len() - 1);
-            return Some(all.len() - 1);
+            return Ok(Some(all.len() - 1));
         };
+        // Of a process that ended, whose number another one has now, which may be the one that runs.
+        if each && !source.runs()? {
+            return Ok(Some(at));
+        }
         match (&mut all[at].value, value) {
             (Value::Number(all), Value::Number(value)) => match known.kind {
                 Kind::Gauge(mode) => {
@@ -317,7 +322,7 @@ impl Merge {
             }
             _ => {}
         }
-        Some(at)
+        Ok(Some(at))
     }
 
     /// Keeps the newest exemplar of each bucket.

@@ -37,6 +37,28 @@ fn a_gauge_that_is_no_number_takes_no_extreme_of_processes_that_ended() {
 }
 
 #[test]
+fn a_running_process_with_the_number_of_one_that_ended_shows_its_own_gauge() {
+    let set = |processes: &Processes, value| {
+        processes.gauge(&Opts::new("g", "G."), Mode::All).unwrap().set(value);
+    };
+    for running in [0, 1] {
+        let directory = Directory::new();
+        // Both have the number of this process.
+        let mut both = [(); 2].map(|()| Some(Processes::join(&directory.0).unwrap()));
+        for processes in both.iter().flatten() {
+            set(processes, 2.0);
+        }
+        both[1 - running] = None;
+        set(both[running].as_ref().unwrap(), 3.0);
+        assert_eq!(
+            number(&directory.page(), "g"),
+            3.0,
+            "the file {running} is of the one that runs"
+        );
+    }
+}
+
+#[test]
 fn what_is_no_file_is_left_alone() {
     let directory = Directory::new();
     std::fs::create_dir_all(directory.0.join("process-0.metrics")).unwrap();
