@@ -1,6 +1,6 @@
 //! The settings of a recorder.
 
-use crate::distribution::{Distribution, Distributions};
+use crate::distribution::{Distribution, Distributions, default_summary};
 use crate::error::BuildError;
 use crate::handle::Handle;
 use crate::kinds::MetricKinds;
@@ -111,8 +111,24 @@ impl Builder {
         self
     }
 
-    /// Makes all histograms summaries with these quantiles, window and range, but for those that a matcher matches. Without this, they have
-    /// the quantiles 0, 0.5, 0.9, 0.95, 0.99, 0.999 and 1 of the last minute, to two digits, of values from 10^-6 to 10^8.
+    /// Returns the summary that histograms have without settings, for [`summaries`](Self::summaries) with a part of it changed: the quantiles
+    /// 0, 0.5, 0.9, 0.95, 0.99, 0.999 and 1 of the last minute, to two digits, of values from 10^-6 to 10^8. That range is wider than
+    /// the one of [`SummaryOpts::new`], which ends at 10^6.
+    ///
+    /// ```
+    /// use dynamo_metrics_facade::Builder;
+    ///
+    /// let recorder = Builder::new().summaries(&Builder::default_summary().quantiles([0.5])).build()?;
+    /// metrics::with_local_recorder(&recorder, || metrics::histogram!("size_bytes").record(5e7));
+    /// assert!(recorder.handle().render().contains("size_bytes{quantile=\"0.5\"} 49938432\n"), "to 1 %");
+    /// # Ok::<(), dynamo_metrics_facade::BuildError>(())
+    /// ```
+    pub fn default_summary() -> SummaryOpts {
+        default_summary()
+    }
+
+    /// Makes all histograms summaries with these quantiles, window and range, but for those that a matcher matches. Without this, they are
+    /// as [`default_summary`](Self::default_summary) says.
     pub fn summaries(mut self, summary: &SummaryOpts) -> Self {
         self.settings.distributions.others = Distribution::Summary(summary.clone());
         self

@@ -28,10 +28,15 @@ pub(crate) struct Distributions {
     pub(crate) others: Distribution,
 }
 
+/// Returns the form of histograms without settings.
+pub(crate) fn default_summary() -> SummaryOpts {
+    let summary = SummaryOpts::new().quantiles(QUANTILES).window(WINDOW).slices(SLICES);
+    summary.range(RANGE.0, RANGE.1)
+}
+
 impl Default for Distributions {
     fn default() -> Self {
-        let summary = SummaryOpts::new().quantiles(QUANTILES).window(WINDOW).slices(SLICES);
-        let others = Distribution::Summary(summary.range(RANGE.0, RANGE.1));
+        let others = Distribution::Summary(default_summary());
         Self { natives: Vec::new(), buckets: Vec::new(), others }
     }
 }

@@ -2,7 +2,7 @@
 //! in this file.
 
 use dynamo_metrics_facade::{
-    Buckets, Builder, DynamoRecorder, Matcher, MetricKinds, NativeBuckets, SummaryOpts,
+    Buckets, Builder, DynamoRecorder, Matcher, MetricKinds, NativeBuckets,
 };
 use metrics::{Key, Label, Level, Metadata, Recorder, Unit};
 use metrics_exporter_prometheus::{
@@ -24,6 +24,7 @@ fn play(recorder: &impl Recorder) {
     recorder.register_gauge(&Key::from_name("used"), &METADATA).set(1.5);
     let wait = recorder.register_histogram(&Key::from_name("wait_seconds"), &METADATA);
     [0.05, 0.5, 5.0].into_iter().for_each(|v| wait.record(v));
+    recorder.register_histogram(&Key::from_name("size_bytes"), &METADATA).record(5e7);
 }
 
 /// The lines of a page without quantiles, which differ in their digits.
@@ -41,6 +42,16 @@ fn same(ours: DynamoRecorder, theirs: PrometheusRecorder) {
     let their_lines = lines(&theirs).into_iter().filter(|line| !line.contains("quantile"));
     let our_lines = lines(&ours).into_iter().filter(|line| !line.contains("quantile"));
     assert_eq!(our_lines.collect::<Vec<_>>(), their_lines.collect::<Vec<_>>());
+    for (our, their) in largest(&ours).into_iter().zip(largest(&theirs)) {
+        assert!((our - their).abs() <= 0.01 * their, "{our} {their}");
+    }
+}
+
+/// The largest value of each summary, which is the same by every definition of quantiles.
+fn largest(page: &str) -> Vec<f64> {
+    let mut lines = lines(page);
+    lines.retain(|line| line.contains("quantile=\"1\""));
+    lines.into_iter().map(|line| line.rsplit_once(' ').unwrap().1.parse().unwrap()).collect()
 }
 
 #[test]
@@ -103,13 +114,13 @@ fn quantiles() -> Outcome {
     let (duration, count) = (Duration::from_secs(20), NonZeroU32::new(3).ok_or("zero")?);
     let theirs = theirs.set_bucket_duration(duration)?.set_bucket_count(count);
     let ours = Builder::new();
-    let summary = SummaryOpts::new().quantiles([0.5, 1.0]);
+    let summary = Builder::default_summary().quantiles([0.5, 1.0]);
     let summary = summary.window(duration * 3).slices(3);
     let ours = ours.summaries(&summary);
     let ours = ours.build()?;
     play(&ours);
     let page = ours.handle().render();
-    assert_eq!(page.matches("quantile=").count(), 2, "{page}");
+    assert_eq!(page.matches("quantile=").count(), 4, "{page}");
     same(Builder::new().summaries(&summary).build()?, theirs.build_recorder());
     Ok(())
 }

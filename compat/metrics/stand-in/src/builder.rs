@@ -1,7 +1,7 @@
 //! The settings of a recorder, by the names that they have in `metrics-exporter-prometheus`.
 
 use crate::{BuildError, Matcher, PrometheusHandle, PrometheusRecorder};
-use dynamo_metrics_facade::{Buckets, Builder, MetricKinds, NativeBuckets, SummaryOpts};
+use dynamo_metrics_facade::{Buckets, Builder, MetricKinds, NativeBuckets};
 use metrics_util::{MetricKind, MetricKindMask};
 use quanta::Clock;
 use std::future::Future;
@@ -229,7 +229,7 @@ impl PrometheusBuilder {
         let start = clock.now();
         let mut builder = self.builder.clock(move || clock.now().duration_since(start));
         if !self.buckets {
-            let summary = SummaryOpts::new().quantiles(self.quantiles).range(1e-6, 1e8);
+            let summary = Builder::default_summary().quantiles(self.quantiles);
             let summary = summary.window(self.duration * self.slices).slices(self.slices);
             builder = builder.summaries(&summary);
         }
