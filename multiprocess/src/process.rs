@@ -130,7 +130,10 @@ impl Processes {
     /// # Errors
     /// When the directory or the file cannot be made or mapped, and when [`PROCESSES_MAX`] processes run there.
     pub fn join(directory: impl AsRef<Path>) -> Result<Self, Error> {
-        let directory = directory.as_ref().to_path_buf();
+        let given = directory.as_ref();
+        // A program that changes its present directory later, and its forks, stay with the same one.
+        let directory = std::path::absolute(given)
+            .map_err(|source| Error::Join { directory: given.into(), source })?;
         let failed = |source| Error::Join { directory: directory.clone(), source };
         std::fs::create_dir_all(&directory).map_err(failed)?;
         let slot = take_slot(&directory).map_err(failed)?;
@@ -189,7 +192,7 @@ impl Processes {
         Ok(())
     }
 
-    /// Returns the directory.
+    /// Returns the directory, as an absolute path.
     pub fn directory(&self) -> &Path {
         &self.0.directory
     }

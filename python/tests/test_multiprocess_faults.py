@@ -155,3 +155,39 @@ def test_a_pipe_with_the_name_of_a_file_delays_no_page(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "process-0.metrics")
     text, _ = run("Counter('c', 'C.').inc()\nprint(page())", tmp_path)
     assert "c_total 1.0\n" in text
+
+
+@pytest.mark.parametrize("named", ["by the variable", "by share"])
+def test_a_relative_directory_stays_the_same_one_when_the_present_directory_changes(named: str, tmp_path: Path) -> None:
+    program = """
+import subprocess, sys
+os.chdir(sys.argv[1])
+os.environ.pop("PROMETHEUS_MULTIPROC_DIR", None)
+if sys.argv[2] == "by share":
+    from dynamo_metrics.prometheus import multiprocess
+    assert multiprocess.share("shared") == os.path.join(os.getcwd(), "shared")
+else:
+    os.environ["PROMETHEUS_MULTIPROC_DIR"] = "shared"
+from dynamo_metrics import DistributedRuntime
+from dynamo_metrics.prometheus import CollectorRegistry, Counter, generate_latest
+from dynamo_metrics.prometheus.multiprocess import MultiProcessCollector
+os.mkdir("elsewhere")
+registry = CollectorRegistry()
+MultiProcessCollector(registry, "shared")
+runtime = DistributedRuntime(multiprocess="shared")
+os.chdir("elsewhere")
+counter = Counter("n", "N.")
+counter.inc()
+if (child := os.fork()) == 0:
+    counter.inc()
+    os._exit(0)
+os.waitpid(child, 0)
+started = "from dynamo_metrics.prometheus import Counter\\nCounter('n', 'N.').inc()"
+subprocess.run([sys.executable, "-c", started], check=True)
+assert os.listdir() == [], os.listdir()
+assert "n_total 3.0" in generate_latest(registry).decode()
+assert "n_total 3\\n" in runtime.exposition()
+"""
+    command = [sys.executable, "-c", "import os" + program, str(tmp_path), named]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr

@@ -203,7 +203,10 @@ impl Exporter {
         name: &str,
         directory: impl Into<std::path::PathBuf>,
     ) -> Result<(), SourceError> {
-        self.collector(name, crate::collector::ProcessesCollector(directory.into()))
+        let directory = directory.into();
+        // Of the present directory as it is now: a program may change it before a scrape. One that cannot be told is told then.
+        let directory = std::path::absolute(&directory).unwrap_or(directory);
+        self.collector(name, crate::collector::ProcessesCollector(directory))
     }
 
     /// The identity of a metric: its name, the labels of the scope and its constant labels.

@@ -4,6 +4,7 @@ use crate::directory::{Directory, family, number};
 use dynamo_metrics_core::Buckets;
 use dynamo_metrics_multiprocess::{Error, FamilyKind, Mode, Opts, Page, Processes, Value};
 use std::os::unix::fs::FileExt;
+use std::path::PathBuf;
 
 #[test]
 fn a_page_has_what_was_recorded_with_its_labels() {
@@ -37,6 +38,16 @@ fn a_page_has_what_was_recorded_with_its_labels() {
     assert_eq!(h.series[0].value, Value::Histogram(vec![3, 1, 1], 11.0));
     assert_eq!(family(&page, "s").unwrap().series[0].value, Value::Summary(2, 6.0));
     assert_eq!((page.files, page.refused), (1, 0));
+}
+
+#[test]
+fn a_relative_directory_is_the_one_of_the_present_directory_at_the_join() {
+    let directory = Directory::new();
+    let up = std::env::current_dir().unwrap().iter().skip(1).map(|_| "..").collect::<PathBuf>();
+    let processes = Processes::join(up.join(directory.0.strip_prefix("/").unwrap())).unwrap();
+    assert!(processes.directory().is_absolute(), "{}", processes.directory().display());
+    processes.counter(&Opts::new("n", "N.")).unwrap().inc();
+    assert_eq!(number(&directory.page(), "n"), 1.0);
 }
 
 #[test]

@@ -29,7 +29,7 @@ _VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 
 
 def share(directory: str | os.PathLike[str] = "shm") -> str:
-    """Shares the metrics that are created from now on with the other processes of the directory; returns the directory.
+    """Shares the metrics that are created from now on with the other processes of the directory; returns its absolute path.
 
     Processes that are started from here find it in the environment. `shm` is a directory in memory that the first process makes, and
     removes when it ends. Raises `OSError` where the directory cannot be used, and `ValueError` on a second one.
@@ -37,9 +37,9 @@ def share(directory: str | os.PathLike[str] = "shm") -> str:
     if os.fspath(directory) == "shm":
         joined = _shared_directory()
         directory = joined if joined is not None else _in_memory()
-    _share(directory)
-    os.environ[_VARIABLE] = os.fspath(directory)
-    return os.fspath(directory)
+    shared = _share(directory)
+    os.environ[_VARIABLE] = shared
+    return shared
 
 
 def _in_memory() -> str:
@@ -62,7 +62,7 @@ class MultiProcessCollector:
         path = path if path is not None else os.environ.get(_VARIABLE) or os.environ.get(_VARIABLE.lower())
         if not path or not os.path.isdir(path):
             raise ValueError(f"{_VARIABLE} is not set, or is no directory: {path!r}")
-        self._path = path
+        self._path = os.path.abspath(path)
         if registry:
             registry.register(self)
 

@@ -43,31 +43,34 @@ fn joined() -> Option<Processes> {
     lock().as_ref()?.joined.clone()
 }
 
-/// Shares the metrics that are created from now on in a directory. Raises `OSError` where it cannot be made, and `ValueError` where it
-/// has no name or the process shares another one.
+/// Shares the metrics that are created from now on in a directory; returns its absolute path. Raises `OSError` where it cannot be made,
+/// and `ValueError` where it has no name or the process shares another one.
 #[pyfunction]
-pub(crate) fn _share(directory: PathBuf) -> PyResult<()> {
+pub(crate) fn _share(directory: PathBuf) -> PyResult<OsString> {
     if directory.as_os_str().is_empty() {
         return Err(PyValueError::new_err(EMPTY_DIRECTORY));
     }
+    let refused = |error: std::io::Error| {
+        os_error(format!("cannot share metrics in {}: {error}", directory.display()))
+    };
+    // The program may change its present directory before its first metric, and so may a process that it starts.
+    let absolute = std::path::absolute(&directory).map_err(refused)?;
     let mut shared = lock();
     match &*shared {
-        Some(shared) if shared.directory == directory => {}
+        Some(shared) if shared.directory == absolute => {}
         Some(shared) => {
             return Err(PyValueError::new_err(format!(
                 "this process shares metrics in {} already, so it cannot share them in {}",
                 shared.directory.display(),
-                directory.display()
+                absolute.display()
             )));
         }
         None => {
-            std::fs::create_dir_all(&directory).map_err(|error| {
-                os_error(format!("cannot share metrics in {}: {error}", directory.display()))
-            })?;
-            *shared = Some(Shared { directory, joined: None, failed: None });
+            std::fs::create_dir_all(&absolute).map_err(refused)?;
+            *shared = Some(Shared { directory: absolute.clone(), joined: None, failed: None });
         }
     }
-    Ok(())
+    Ok(absolute.into())
 }
 
 /// Returns the directory that this process shares, or `None`.

@@ -296,7 +296,7 @@ impl DistributedRuntime {
 fn join(metrics: &Metrics, directory: PathBuf) -> Result<Processes, MetricsError> {
     let processes = Processes::join(&directory)
         .map_err(|error| MetricsError::Multiprocess(error.to_string()))?;
-    metrics.exporter().processes("multiprocess", directory)?;
+    metrics.exporter().processes("multiprocess", processes.directory())?;
     Ok(processes)
 }
 
