@@ -3,6 +3,7 @@
 import asyncio
 import functools
 import inspect
+import types
 from collections.abc import Callable
 from time import perf_counter
 from types import TracebackType
@@ -79,6 +80,9 @@ class _Guard:
                 with self._block():
                     return (yield from function(*args, **kwargs))
 
+            if _is_coroutine(function):
+                wrapper = types.coroutine(wrapper)
+
         else:
 
             @functools.wraps(function)
@@ -87,6 +91,12 @@ class _Guard:
                     return function(*args, **kwargs)
 
         return cast(F, wrapper)
+
+
+def _is_coroutine(generator: Callable[..., Any]) -> bool:
+    """Tells whether what a generator function returns can be awaited, by `types.coroutine`."""
+    code = getattr(inspect.unwrap(generator), "__code__", None)
+    return code is not None and bool(code.co_flags & inspect.CO_ITERABLE_COROUTINE)
 
 
 class Timer(_Guard):

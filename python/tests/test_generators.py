@@ -1,6 +1,7 @@
 """Decorated generators: whatever a caller sends or throws reaches the generator, as without the decorator."""
 
 import asyncio
+import types
 from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
@@ -186,3 +187,17 @@ def test_exceptions_that_leave_an_async_generator_are_counted_and_those_it_handl
     with pytest.raises(KeyError):
         asyncio.run(drive(False))
     assert counter._value.get() == 1
+
+
+def test_what_a_decorated_generator_based_coroutine_returns_can_be_awaited(decorate: Callable[[Any], Any]) -> None:
+    @decorate
+    @types.coroutine
+    def twice(value: int) -> Generator[None, None, int]:
+        yield
+        return 2 * value
+
+    async def run() -> int:
+        six: int = await twice(3)
+        return six
+
+    assert asyncio.run(run()) == 6
