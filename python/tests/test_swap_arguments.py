@@ -61,3 +61,33 @@ def test_a_bound_that_is_no_number_takes_no_value(buckets: list[float]) -> None:
         lines = package.generate_latest(registry).decode().splitlines()
         pages.append([line for line in lines if "_created" not in line])
     assert pages[0] == pages[1]
+
+
+def test_buckets_states_and_label_names_may_be_iterators(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(theirs.metrics, "_use_created", False)
+    pages = []
+    for package, once in ((ours, iter), (theirs, list)):
+        registry: Any = package.CollectorRegistry()
+        names, bounds, states = ["l"], [1, 2], ["a", "b"]
+        histogram = package.Histogram("h", "H.", once(names), buckets=once(bounds), registry=registry)
+        histogram.labels("x").observe(1)
+        enum = package.Enum("e", "E.", once(names), states=once(states), registry=registry)
+        enum.labels("x").state("b")
+        pages.append(package.generate_latest(registry).decode())
+    assert pages[0] == pages[1]
+    with pytest.raises(ValueError, match="enum e has no states"):
+        ours.Enum("e", "E.", states=iter([]), registry=None)
+
+
+def test_all_series_have_the_buckets_and_states_that_the_metric_was_created_with() -> None:
+    registry = ours.CollectorRegistry()
+    bounds, states = [1.0, 2.0], ["a", "b"]
+    histogram = ours.Histogram("h", "H.", ["l"], buckets=bounds, registry=registry)
+    enum = ours.Enum("e", "E.", ["l"], states=states, registry=registry)
+    bounds.append(3.0)
+    states.append("c")
+    histogram.labels("x").observe(1)
+    enum.labels("x").state("b")
+    page = ours.generate_latest(registry).decode()
+    assert 'le="2.0"' in page and 'le="3.0"' not in page
+    assert 'e="b"' in page and 'e="c"' not in page

@@ -203,7 +203,7 @@ class Histogram(MetricWrapperBase, SwapHistogram):
         unit: str = "",
         registry: CollectorRegistry | None = REGISTRY,
         _labelvalues: Sequence[str] | None = None,
-        buckets: Sequence[float | str] = DEFAULT_BUCKETS,
+        buckets: Iterable[float | str] = DEFAULT_BUCKETS,
     ) -> None:
         bounds = [float(bound) for bound in buckets]
         if bounds != sorted(bounds):
@@ -213,7 +213,8 @@ class Histogram(MetricWrapperBase, SwapHistogram):
         if len(bounds) < 2:
             raise ValueError(f"histogram {name} must have two buckets at least")
         self._upper_bounds = bounds
-        kwargs = {"buckets": buckets}
+        # For the series: `buckets` may be an iterator, or a list that the program changes.
+        kwargs = {"buckets": tuple(bounds)}
         super().__init__(
             name, documentation, labelnames, namespace, subsystem, unit, registry, _labelvalues, kwargs
         )
@@ -285,20 +286,22 @@ class Enum(MetricWrapperBase):
         self,
         name: str,
         documentation: str,
-        labelnames: Sequence[str] = (),
+        labelnames: Iterable[str] = (),
         namespace: str = "",
         subsystem: str = "",
         unit: str = "",
         registry: CollectorRegistry | None = REGISTRY,
         _labelvalues: Sequence[str] | None = None,
-        states: Sequence[str] | None = None,
+        states: Iterable[str] | None = None,
     ) -> None:
+        labelnames = tuple(labelnames)
         if name in labelnames:
             raise ValueError(f"enum {name}: its name is the label of its states, so no other label can have it")
-        if not states:
+        self._states = list(states or ())
+        if not self._states:
             raise ValueError(f"enum {name} has no states")
-        self._states = list(states)
-        kwargs = {"states": states}
+        # For the series: `states` may be an iterator, or a list that the program changes.
+        kwargs = {"states": tuple(self._states)}
         super().__init__(
             name, documentation, labelnames, namespace, subsystem, unit, registry, _labelvalues, kwargs
         )
