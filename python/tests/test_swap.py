@@ -223,6 +223,14 @@ def test_a_lone_surrogate_does_not_break_the_page(registry: ours.CollectorRegist
     assert "i_info 1.0\n" in text(registry)
 
 
+def test_a_lone_surrogate_is_the_same_series_on_each_page(registry: ours.CollectorRegistry) -> None:
+    ours.Gauge("g", "G.", ["l"], registry=registry).labels("\ud800").set(1)
+    [series] = [line for line in text(registry).splitlines() if line.startswith("g{")]
+    restricted: Any = registry.restricted_registry(["g"])
+    for page in (ours.generate_latest(restricted), our_openmetrics.generate_latest(restricted)):
+        assert series in page.decode().splitlines()
+
+
 def test_a_gauges_function_may_make_series_and_its_failure_is_the_pages(registry: ours.CollectorRegistry) -> None:
     gauge = ours.Gauge("g", "G.", ["l"], registry=registry)
 

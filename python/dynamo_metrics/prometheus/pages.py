@@ -33,7 +33,15 @@ def page(
             continue
         for metric in source.collect():
             try:
-                yield write(metric).encode(errors="replace")
+                yield _utf8(write(metric))
             except Exception as error:
                 error.args = (*(error.args or ("",)), metric)
                 raise
+
+
+def _utf8(text: str) -> bytes:
+    """Returns the bytes of a text. A lone surrogate becomes what it becomes in the native half, so that a series is the same on each page."""
+    try:
+        return text.encode()
+    except UnicodeEncodeError:
+        return text.encode(errors="surrogatepass").decode(errors="replace").encode()
