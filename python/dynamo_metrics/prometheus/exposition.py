@@ -158,8 +158,19 @@ class MetricsHandler(BaseHTTPRequestHandler):
         return type(cls.__name__, (cls,), {"registry": registry})
 
 
-class _Server(ThreadingMixIn, WSGIServer):
+class ThreadingWSGIServer(ThreadingMixIn, WSGIServer):
+    """Answers each connection on a thread of its own, where also TLS begins: a client that sends nothing delays no other one."""
+
     daemon_threads = True
+
+    def finish_request(self, request: Any, client_address: Any) -> None:
+        """Answers the requests of a connection."""
+        if isinstance(request, ssl.SSLSocket):
+            try:
+                request.do_handshake()
+            except OSError:
+                return  # a client that has no TLS or no certificate, or is gone
+        super().finish_request(request, client_address)
 
 
 class _SilentHandler(WSGIRequestHandler):
@@ -184,30 +195,45 @@ def start_wsgi_server(
 
     `DistributedRuntime.serve` has the server for a port that also answers while the interpreter is busy.
     """
-    kinds = socket.getaddrinfo(addr, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-    family, _, _, _, address = kinds[0]
-    server_class = type("_Server", (_Server,), {"address_family": family})
-    server: WSGIServer = make_server(str(address[0]), port, make_wsgi_app(registry), server_class, _SilentHandler)
+    context = None
     if certfile and keyfile:
-        context = ssl.SSLContext(protocol)
-        if client_cafile is not None or client_capath is not None:
-            context.load_verify_locations(client_cafile, client_capath)
-        else:
-            context.load_default_certs(ssl.Purpose.CLIENT_AUTH)
+        context = _context(certfile, keyfile, protocol, client_cafile, client_capath)
         if client_auth_required:
             context.verify_mode = ssl.CERT_REQUIRED
-        context.load_cert_chain(certfile, keyfile)
         if tls_min_version is not None:
             context.minimum_version = tls_min_version
         if tls_max_version is not None:
             context.maximum_version = tls_max_version
-        server.socket = context.wrap_socket(server.socket, server_side=True)
+    kinds = socket.getaddrinfo(addr, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    family, _, _, _, address = kinds[0]
+    server_class = type("_Server", (ThreadingWSGIServer,), {"address_family": family})
+    server: WSGIServer = make_server(str(address[0]), port, make_wsgi_app(registry), server_class, _SilentHandler)
+    if context is not None:
+        server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     return server, thread
 
 
 start_http_server = start_wsgi_server
+
+
+def _context(
+    certfile: str, keyfile: str, protocol: int, client_cafile: str | None, client_capath: str | None
+) -> ssl.SSLContext:
+    """Returns the certificates of a server; an error names the files that could not be loaded."""
+    context = ssl.SSLContext(protocol)
+    files = f"the certificate {certfile!r} or its key {keyfile!r}"
+    try:
+        context.load_cert_chain(certfile, keyfile)
+        files = f"the certificates of clients in {client_cafile!r} or {client_capath!r}"
+        if client_cafile is not None or client_capath is not None:
+            context.load_verify_locations(client_cafile, client_capath)
+        else:
+            context.load_default_certs(ssl.Purpose.CLIENT_AUTH)
+    except OSError as error:
+        raise type(error)(error.errno, f"cannot load {files}: {error.strerror}") from error
+    return context
 
 
 def write_to_textfile(
