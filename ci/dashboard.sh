@@ -23,8 +23,7 @@ node --test "$page/tests/units.test.mjs"
 
 if ! command -v chromium >/dev/null; then
   echo "installing chromium (Debian package)"
-  apt-get update -qq
-  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium >/dev/null
+  bash ci/debian.sh chromium
 fi
 [ -x "${DYNAMO_METRICS:-target/release/dynamo-metrics}" ] || cargo build --release --locked -p dynamo-metrics-cli
 # Modules are found from the folder of the test.

@@ -9,15 +9,7 @@ cd "$(dirname "$0")/.."
 if ! command -v promtool >/dev/null || ! command -v prometheus >/dev/null; then
   if command -v apt-get >/dev/null && [ "$(id -u)" = 0 ]; then
     echo "installing prometheus and promtool (Debian package prometheus)"
-    export DEBIAN_FRONTEND=noninteractive
-    apt-get update -qq
-    # The package would start its own server; the tests start theirs.
-    if [ ! -e /usr/sbin/policy-rc.d ]; then
-      printf '#!/bin/sh\nexit 101\n' >/usr/sbin/policy-rc.d
-      chmod +x /usr/sbin/policy-rc.d
-      trap 'rm -f /usr/sbin/policy-rc.d' EXIT
-    fi
-    apt-get install -y -qq --no-install-recommends prometheus curl >/dev/null
+    bash ci/debian.sh prometheus curl
   else
     echo "promtool and prometheus are missing and cannot be installed here (needs apt-get and root);" \
       "the tests that need them will fail. Install your system's prometheus package." >&2
@@ -26,28 +18,23 @@ fi
 
 if ! command -v valgrind >/dev/null && command -v apt-get >/dev/null && [ "$(id -u)" = 0 ]; then
   echo "installing valgrind (for instruction counts)"
-  apt-get update -qq
-  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends valgrind >/dev/null
+  bash ci/debian.sh valgrind
 fi
 
 if ! command -v faketime >/dev/null && command -v apt-get >/dev/null && [ "$(id -u)" = 0 ]; then
   echo "installing faketime (steps the wall clock of one process)"
-  apt-get update -qq
-  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends faketime >/dev/null
+  bash ci/debian.sh faketime
 fi
 
 if ! command -v strace >/dev/null && command -v apt-get >/dev/null && [ "$(id -u)" = 0 ]; then
   echo "installing strace (makes system calls of one process fail)"
-  apt-get update -qq
-  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends strace >/dev/null
+  bash ci/debian.sh strace
 fi
 
 if [ ! -e /usr/share/gocode/src/github.com/prometheus/common/expfmt ] || ! command -v go >/dev/null; then
   if command -v apt-get >/dev/null && [ "$(id -u)" = 0 ]; then
     echo "installing Go and its Prometheus libraries (a judge of our expositions)"
-    apt-get update -qq
-    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends golang-go \
-      golang-github-prometheus-client-golang-dev golang-github-prometheus-common-dev >/dev/null
+    bash ci/debian.sh golang-go golang-github-prometheus-client-golang-dev golang-github-prometheus-common-dev
   else
     echo "Go's expfmt is missing and cannot be installed here (needs apt-get and root)" >&2
   fi

@@ -16,14 +16,7 @@ skip() {
 
 if ! command -v etcd >/dev/null && command -v apt-get >/dev/null && [ "$(id -u)" = 0 ]; then
   echo "installing etcd (Debian package etcd-server)"
-  # The package would start its own server; the test starts its own.
-  if [ ! -e /usr/sbin/policy-rc.d ]; then
-    printf '#!/bin/sh\nexit 101\n' >/usr/sbin/policy-rc.d
-    chmod +x /usr/sbin/policy-rc.d
-    trap 'rm -rf "$work" /usr/sbin/policy-rc.d' EXIT
-  fi
-  apt-get update -qq || true
-  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends etcd-server >/dev/null || true
+  bash ci/debian.sh etcd-server || true
 fi
 command -v etcd >/dev/null || skip "etcd is not installed; install the Debian package etcd-server"
 

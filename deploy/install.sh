@@ -9,8 +9,7 @@ if ! command -v amtool >/dev/null || ! command -v promtool >/dev/null; then
     exit 1
   fi
   echo "installing prometheus and prometheus-alertmanager (Debian packages)"
-  apt-get update -qq
-  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends prometheus prometheus-alertmanager curl >/dev/null
+  bash ci/debian.sh prometheus prometheus-alertmanager curl
 fi
 [ "${1:-}" = monitors ] && exit 0
 [ -x .venv/bin/python ] || python3 -m venv .venv
