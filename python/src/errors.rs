@@ -120,6 +120,8 @@ arguments! {
     canary_timeout: f64, "a number of seconds";
     timeout: f64, "a number of seconds";
     grace: f64, "a number of seconds";
+    prefixes: Option<Vec<String>>, "str, in a list or tuple";
+    use_endpoint_health_status: Option<Vec<String>>, "str, in a list or tuple";
 }
 
 #[cold]

@@ -54,6 +54,7 @@ impl DistributedRuntime {
     fn new(
         py: Python<'_>,
         starting_health_status: &str,
+        #[pyo3(from_py_with = errors::use_endpoint_health_status)]
         use_endpoint_health_status: Option<Vec<String>>,
         details: bool,
         #[pyo3(from_py_with = errors::canary_wait_time)] canary_wait_time: Option<f64>,

@@ -105,7 +105,8 @@ macro_rules! constructors {
             /// or failing callback leaves its last good text, and delays no probe. Families are limited to `prefixes` if given.
             #[pyo3(signature = (callback, *, name="engine", prefixes=None))]
             fn register_prometheus_expfmt_callback(
-                &self, py: Python<'_>, callback: Py<PyAny>, name: &str, prefixes: Option<Vec<String>>,
+                &self, py: Python<'_>, callback: Py<PyAny>, name: &str,
+                #[pyo3(from_py_with = errors::prefixes)] prefixes: Option<Vec<String>>,
             ) -> PyResult<()> {
                 self.1.check(format_args!("engine {name:?}"))?;
                 let source = bridge::engine_source(py, name, prefixes, callback)?;
@@ -117,7 +118,8 @@ macro_rules! constructors {
             /// `PROMETHEUS_MULTIPROC_DIR` is set, the page has the values of all processes.
             #[pyo3(signature = (registry, *, prefixes=None, name="engine"))]
             fn register_engine_registry(
-                &self, py: Python<'_>, registry: Py<PyAny>, prefixes: Option<Vec<String>>, name: &str,
+                &self, py: Python<'_>, registry: Py<PyAny>,
+                #[pyo3(from_py_with = errors::prefixes)] prefixes: Option<Vec<String>>, name: &str,
             ) -> PyResult<()> {
                 errors::registry(format_args!("engine {name:?}: the registry"), registry.bind(py))?;
                 let reader = py.import("dynamo_metrics._engine")?.call_method1("reader", (registry,))?;
@@ -129,7 +131,8 @@ macro_rules! constructors {
             /// `register_prometheus_expfmt_callback`.
             #[pyo3(signature = (url, *, prefixes=None, name="engine", timeout=1.0))]
             fn register_engine_url(
-                &self, url: &str, prefixes: Option<Vec<String>>, name: &str,
+                &self, url: &str,
+                #[pyo3(from_py_with = errors::prefixes)] prefixes: Option<Vec<String>>, name: &str,
                 #[pyo3(from_py_with = errors::timeout)] timeout: f64,
             ) -> PyResult<()> {
                 self.1.check(format_args!("engine {name:?}"))?;

@@ -166,6 +166,10 @@ def test_requests_and_the_rest(value: Any, second: Any) -> None:
         (lambda r: publish(router(r), -1), ValueError, "worker_id must be an integer"),
         (lambda r: DistributedRuntime(multiprocess=""), ValueError, "directory of shared metrics is empty"),
         (lambda r: DistributedRuntime(canary_wait_time=10**400), ValueError, "canary_wait_time must be a number"),
+        (lambda r: DistributedRuntime(use_endpoint_health_status="e"), TypeError, "use_endpoint_health_status must be str, in a list"),
+        (lambda r: r.metrics.register_engine_registry(5, prefixes="vllm:"), TypeError, "prefixes must be str, in a list .* not str"),
+        (lambda r: r.metrics.register_prometheus_expfmt_callback(str, prefixes=[1]), TypeError, "prefixes must be str, in a list"),
+        (lambda r: r.metrics.register_engine_url("http://localhost/", prefixes=1), TypeError, "prefixes must be str, in a list .* not int"),
     ],
 )
 def test_errors_name_the_argument(call: Callable[[DistributedRuntime], object], error: type[Exception], named: str) -> None:
